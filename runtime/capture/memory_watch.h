@@ -1,0 +1,64 @@
+// Watched memory, as the rest of the runtime and the probes see it: the engines stand behind this header.
+//
+// Threads: watch, unwatch, allocate and the lifetime calls from any thread, not from a signal handler (one internal lock);
+// the kernel-write calls from any thread and any context.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/queue/event_ring.h"
+
+namespace watcher {
+
+/// What a probe knows about a buffer. The memory is borrowed: nothing keeps it alive (see region_gone).
+struct MemoryVariable {
+  void* base = nullptr;
+  std::size_t capacity = 0;               // bytes that may become part of the variable
+  const std::int64_t* live_size = nullptr;  // where the owner keeps its current size in bytes; null: always `capacity`
+  void* const* live_start = nullptr;        // where the owner keeps its current first byte; null: always `base`
+  std::int64_t live_item_bytes = 1;         // *live_size counts items of this many bytes
+  DictionaryRef variable = 0;
+  std::uint32_t item_bytes = 1;  // captured ranges are widened to whole items
+  Scope scope = Scope::kUnknown;
+};
+
+using RegionId = std::uint64_t;  // 0: none
+
+/// Called on the writing thread, in signal context, before the store of a watched byte is executed: who is it?
+/// Returns a PlaceBlob reference; `context` receives a ContextBlob reference or 0.
+using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
+
+/// Prepares the engines. `engine` is "auto", "inline" or "uffd". Returns 0 or an errno; afterwards
+/// RingHeader::engine and ::engine_reason say what was chosen and why. Starts the handler thread of an engine that has one.
+int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place);
+
+/// Pages of their own, mapped twice, zeroed, at least `bytes` long and page-aligned; null with errno. Freed by memory_free.
+void* memory_allocate(std::size_t bytes);
+/// Bytes that belong to an allocation of ours starting at `pointer`, 0 when it is not ours.
+std::size_t memory_allocated(const void* pointer);
+/// Ends the watches inside and gives the pages back. 1 when `pointer` was ours.
+int memory_free(void* pointer);
+
+/// Starts to watch. 0 with errno: EINVAL (empty, or the calling thread's stack or TCB), ENOMEM, ENOTSUP (no engine).
+RegionId memory_watch(const MemoryVariable& variable);
+/// Ends one watch; `op` (kFreed, kMoved or kCount for none) is recorded as its last event.
+void memory_unwatch(RegionId region, Op op);
+
+/// realloc of memory of ours: in place where the pages allow it, else new pages with the content and the watches moved.
+void* memory_resize(void* pointer, std::size_t bytes);
+
+/// The kernel is about to write here: see preload/runtime_hooks.h.
+void* kernel_write_begin(void* buffer, std::size_t bytes, std::uint64_t* token);
+void kernel_write_end(void* buffer, std::size_t written, std::uint64_t token, int call_number);
+
+/// Fork: `prepare` holds all stores off, `child` makes the memory private again and re-arms it.
+void memory_before_fork();
+void memory_after_fork_parent();
+void memory_after_fork_child();
+
+/// sigaction of a signal the engines live on; see preload/runtime_hooks.h.
+int memory_set_action(int signal_number, const struct sigaction* action, struct sigaction* previous, int* result);
+void memory_filter_mask(void* sigset);
+
+}  // namespace watcher

@@ -1,0 +1,70 @@
+// Append-only, lock-free string table inside the ring file: names, places and variables are written once and referred
+// to by events with 32 bits. It stands in the file so that a killed host's events can still be read.
+//
+// Zone: callable from signal handlers and without the interpreter's lock; no allocation, no lock, no libc call.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "runtime/queue/event.h"
+
+namespace watcher {
+
+enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext };
+
+/// Fixed-size part of the ring file. All offsets are in units of 8 bytes from the start of the heap, 0 is never used.
+struct DictionaryHeader {
+  static constexpr std::uint32_t kIndexEntries = 1u << 16;
+  std::atomic<std::uint32_t> used_units;  // next free heap unit; fetch_add by producers
+  std::uint32_t heap_units;
+  std::atomic<std::uint32_t> refused;  // blobs that found no room: counted, shown in summary.json
+  std::uint32_t reserved;
+  std::atomic<std::uint32_t> index[kIndexEntries];  // open addressing; 0 free, else DictionaryRef. Release/acquire pair
+};
+
+/// A view; borrowed memory, copyable.
+class Dictionary {
+ public:
+  Dictionary() = default;
+  Dictionary(DictionaryHeader* header, std::byte* heap) : header_(header), heap_(heap) {}
+
+  static constexpr std::size_t bytes_for(std::size_t heap_bytes) { return sizeof(DictionaryHeader) + heap_bytes; }
+
+  /// Prepares zeroed memory.
+  void format(std::size_t heap_bytes);
+
+  /// Returns the blob's reference, the same one for the same bytes; 0 when the table is full (counted in `refused`).
+  DictionaryRef intern(BlobKind kind, const void* bytes, std::uint32_t length);
+  DictionaryRef intern(std::string_view text) {
+    return intern(BlobKind::kString, text.data(), static_cast<std::uint32_t>(text.size()));
+  }
+  template <class Blob>
+  DictionaryRef intern(BlobKind kind, const Blob& blob) {
+    return intern(kind, &blob, sizeof blob);
+  }
+
+  /// The blob's bytes, or an empty view when `ref` is 0, out of range, or of another kind. Safe on a damaged file.
+  std::string_view find(BlobKind kind, DictionaryRef ref) const;
+  std::string_view string(DictionaryRef ref) const { return find(BlobKind::kString, ref); }
+  template <class Blob>
+  bool read(BlobKind kind, DictionaryRef ref, Blob* out) const {
+    const std::string_view bytes = find(kind, ref);
+    if (bytes.size() != sizeof *out) return false;
+    __builtin_memcpy(out, bytes.data(), sizeof *out);
+    return true;
+  }
+
+  /// Bytes of header and heap in use: what a forked child copies.
+  std::size_t used_heap_bytes() const;
+  DictionaryHeader* header() const { return header_; }
+  std::byte* heap() const { return heap_; }
+
+ private:
+  DictionaryHeader* header_ = nullptr;
+  std::byte* heap_ = nullptr;
+};
+
+}  // namespace watcher

@@ -1,0 +1,157 @@
+// The event as a producer writes it: one 64-byte slot of the ring, longer ones continue in the slots after it.
+//
+// Producers are interpreter hooks (under the interpreter's lock) and fault handlers (signal context); the reader is the
+// collector process, possibly after the writer was killed. So everything here is position-independent, trivially
+// copyable, and any field read back is checked before it is used.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace watcher {
+
+/// What happened to the variable. The spelling in the output is `op_name()` (enrich/decode.h).
+enum class Op : std::uint8_t {
+  kInit,     // first binding: the initial state
+  kStore,    // a name bound again
+  kDelete,   // a name unbound
+  kSetItem,  // containers
+  kDelItem,
+  kAppend,
+  kExtend,
+  kInsert,
+  kPop,
+  kRemove,
+  kClear,
+  kSort,
+  kReverse,
+  kRepeat,
+  kUpdate,
+  kSetDefault,
+  kPopItem,
+  kAdd,
+  kDiscard,
+  kIntersectionUpdate,
+  kDifferenceUpdate,
+  kSymmetricDifferenceUpdate,
+  kReinit,       // container.__init__() called again
+  kWrite,        // memory, by a user-mode instruction
+  kKernelWrite,  // memory, by a system call
+  kMoved,        // the watched memory has a new address
+  kFreed,        // the watched memory is gone
+  kResumed,      // what changed while capture was paused
+  kCount
+};
+
+/// Where the name lives. `kBoth` and `kUnknown` occur in rules; an event says which one it was.
+enum class Scope : std::uint8_t { kUnknown, kLocal, kGlobal, kBoth };
+
+/// How a value of an event is encoded. Inline kinds sit in the slot's 8-byte word, the others in the payload.
+enum class ValueKind : std::uint8_t {
+  kUnbound,  // no value: the name was or is unbound
+  kNone,
+  kBool,        // inline, 0 or 1
+  kInt,         // inline, two's complement
+  kFloat,       // inline, IEEE-754 bits
+  kBigInt,      // payload: minimal little-endian two's complement
+  kText,        // payload: UTF-8
+  kBytes,       // payload: raw bytes
+  kObject,      // payload: UTF-8 of a bounded repr; ValueBlob::type_name names the type
+  kMemory,      // payload: raw bytes of the watched memory (Op::kWrite and Op::kKernelWrite only)
+  kCount
+};
+
+constexpr bool is_inline(ValueKind kind) { return kind <= ValueKind::kFloat; }
+
+/// Reference to a blob of the ring file's dictionary: 0 is "none".
+using DictionaryRef = std::uint32_t;
+
+enum EventFlag : std::uint8_t {
+  kScopeMask = 0x03,      // a Scope
+  kHasPath = 0x04,        // the payload opens with a PathHeader
+  kInexact = 0x08,        // "exact": false
+  kInexactLine = 0x10,    // "exact_line": false
+};
+
+inline constexpr std::size_t kSlotBytes = 64;
+/// Longest payload of one event, bytes; producers bound values so that it is never exceeded.
+inline constexpr std::uint32_t kMaxPayloadBytes = 256 * 1024;
+/// Longest prefix of one value that is kept, bytes. `ValueBlob::total` has the full length.
+inline constexpr std::uint32_t kMaxValueBytes = 64 * 1024;
+
+/// First slot of an event. Payload, if any, follows directly behind it (slots are contiguous, also across the
+/// ring's end, which is mapped twice), in this order: path, before, after; each padded to 8 bytes.
+struct EventHead {
+  std::atomic<std::uint64_t> state;  // commit word, see EventRing: partner of the reader's acquire load
+  std::uint64_t tsc;                 // time stamp counter, or CLOCK_REALTIME ns when RingHeader::clock says so
+  DictionaryRef variable;            // VariableBlob
+  DictionaryRef place;               // PlaceBlob
+  DictionaryRef context;             // ContextBlob or 0
+  std::uint32_t thread_id;           // gettid()
+  Op op;
+  ValueKind before_kind;
+  ValueKind after_kind;
+  std::uint8_t flags;  // EventFlag
+  std::uint32_t payload_bytes;
+  std::uint64_t before;  // inline value; memory events: byte offset in the variable
+  std::uint64_t after;   // inline value; memory events: instruction pointer of the store
+  std::uint64_t coalesced;  // number of stores merged into this event, 0 for a single one
+};
+static_assert(sizeof(EventHead) == kSlotBytes && std::is_standard_layout_v<EventHead>);
+
+/// Header of a payload value; `stored` bytes follow. `total` > `stored` when the value was longer than the bound.
+struct ValueBlob {
+  std::uint32_t stored;
+  DictionaryRef type_name;  // of kObject, kText, kBytes; 0 means the kind's default ("str", "bytes")
+  std::uint64_t total;
+};
+static_assert(sizeof(ValueBlob) == 16);
+
+/// A memory event's payload is a MemoryBlob, `length` bytes before, padded to 8, then `length` bytes after.
+struct MemoryBlob {
+  std::uint32_t length;
+  std::uint32_t system_call;  // number + 1 of the call that wrote (Op::kKernelWrite), else 0
+};
+static_assert(sizeof(MemoryBlob) == 8);
+
+/// Opens a path: `count` elements follow in `bytes` bytes, each a PathElement and its text, unpadded.
+struct PathHeader {
+  std::uint32_t count;
+  std::uint32_t bytes;
+};
+enum class PathKind : std::uint8_t { kIndex, kText, kRange };
+struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8 follow. kRange: value is first, extra is end.
+  PathKind kind;
+  std::uint8_t reserved[7];
+  std::int64_t value;
+  std::int64_t extra;
+};
+static_assert(sizeof(PathElement) == 24);
+
+constexpr std::uint32_t padded8(std::uint32_t bytes) { return (bytes + 7u) & ~7u; }
+constexpr std::uint32_t slots_for(std::uint32_t payload_bytes) {
+  return 1 + static_cast<std::uint32_t>((payload_bytes + kSlotBytes - 1) / kSlotBytes);
+}
+
+/// Dictionary blobs. Strings are blobs of their own (UTF-8, no terminator).
+struct VariableBlob {
+  std::uint64_t id;         // stable over runs: XXH64 of name, file, function and scope
+  DictionaryRef name;
+  DictionaryRef format;     // memory: PEP 3118 format of one element, e.g. "q"; 0 for objects
+  std::uint32_t item_size;  // memory: bytes of one element; 0 for objects
+  std::uint32_t reserved;
+};
+struct PlaceBlob {
+  DictionaryRef function;
+  DictionaryRef file;
+  std::int32_t line;
+};
+struct ContextBlob {
+  DictionaryRef thread_name;
+  DictionaryRef task;
+  DictionaryRef sql;
+};
+
+}  // namespace watcher

@@ -1,0 +1,133 @@
+// The queue between capture and collector: a bounded multi-producer ring of 64-byte slots in a shared file mapping.
+// What a producer committed is in the file whatever happens to the process afterwards.
+//
+// File layout (all in one mapping): RingHeader | DictionaryHeader | dictionary heap | slots | the slots once more
+// (a second mapping of the same pages, so that no event is ever split by the ring's end).
+//
+// Protocol. `head` and `tail` count slots since the start and never wrap. A producer moves `head` by compare-exchange
+// (only when the ring has room, so a claim is never held while waiting), fills its slots, and publishes the first
+// slot's `state` with release: commit_word(ticket, slots). The ticket in the word makes a slot of an earlier lap, or
+// one whose producer died before its commit, recognisable without ever clearing a slot. The reader takes `state` with
+// acquire and moves `tail` with release, which producers read with acquire before they reuse a slot.
+//
+// Zone: claim and commit may run in a signal handler; no allocation, no lock. Waiting for room calls futex and nanosleep
+// by raw system call.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/queue/dictionary.h"
+#include "runtime/queue/event.h"
+
+namespace watcher {
+
+inline constexpr std::uint64_t kRingMagic = 0x31676e6972747721;  // "!wtring1"
+inline constexpr std::uint32_t kRingVersion = 1;
+inline constexpr std::size_t kPageBytes = 4096;
+
+enum class RingState : std::uint32_t {
+  kEmpty,
+  kOpen,     // the writer runs
+  kClosing,  // the writer has written its last event and waits for kClosed
+  kClosed    // the reader has everything on disk, summary included
+};
+
+enum class OnFull : std::uint32_t { kBlock, kDropNewest, kDropOldest };
+enum class Clock : std::uint32_t { kTsc, kRealtime };
+
+struct RingHeader {
+  std::uint64_t magic;
+  std::uint32_t version;
+  std::uint32_t slot_count;  // a power of two
+  std::uint64_t dictionary_offset;
+  std::uint64_t heap_bytes;
+  std::uint64_t slots_offset;  // page-aligned
+  std::uint64_t file_bytes;    // of the file (the second mapping of the slots is not part of it)
+  std::uint32_t pid;
+  std::uint32_t parent_pid;
+  Clock clock;
+  OnFull on_full;
+  std::uint64_t start_tsc;  // the two clocks read together at the start of the session
+  std::uint64_t start_realtime_ns;
+  std::uint64_t run_id;  // same for every process of a run
+  DictionaryRef engine;         // name of the memory engine in use, 0: no memory watched
+  DictionaryRef engine_reason;  // why that one
+  DictionaryRef host;           // e.g. "CPython 3.11.2"
+  std::uint32_t reserved;
+  std::atomic<RingState> state;  // also a futex word: kClosing → kClosed wakes the exiting writer
+  std::atomic<std::uint32_t> collector_pid;  // who drains this ring; 0: nobody yet
+  alignas(64) std::atomic<std::uint64_t> head;
+  alignas(64) std::atomic<std::uint64_t> tail;
+  std::atomic<std::uint32_t> room_futex;  // bumped by the reader when it moved `tail` while writers wait
+  std::atomic<std::uint32_t> waiting;     // writers asleep in wait_for_room
+  alignas(64) std::atomic<std::uint64_t> dropped;          // events that found no room
+  std::atomic<std::uint64_t> blocked;                      // times a writer had to wait
+  std::atomic<std::uint64_t> neighbour_traps;              // faults on watched pages beside the watched bytes
+  std::atomic<std::uint64_t> single_steps;                 // stores that had to open their page
+  std::atomic<std::uint64_t> kernel_redirects;             // system calls led to the second mapping
+};
+
+constexpr std::uint64_t commit_word(std::uint64_t ticket, std::uint32_t slots) { return (ticket + 1) << 16 | slots; }
+
+/// A claim on contiguous slots; `head` is null when the event was dropped (already counted).
+struct Claim {
+  EventHead* head = nullptr;
+  std::uint64_t ticket = 0;
+  std::uint32_t slots = 0;
+
+  explicit operator bool() const { return head != nullptr; }
+  std::byte* payload() const { return reinterpret_cast<std::byte*>(head + 1); }
+  /// Publishes the event. Everything written to the slots before is visible to the reader that sees the word.
+  void commit() const { head->state.store(commit_word(ticket, slots), std::memory_order_release); }
+};
+
+/// View of a mapped ring; borrowed memory, copyable, one address for the life of the process (also across fork).
+class EventRing {
+ public:
+  EventRing() = default;
+  explicit EventRing(std::byte* mapping);
+
+  /// Claims room for one event with that much payload. Waits or drops by `on_full`; any thread, any context.
+  Claim claim(std::uint32_t payload_bytes) {
+    const std::uint32_t slots = slots_for(payload_bytes);
+    std::uint64_t ticket = header_->head.load(std::memory_order_relaxed);
+    do {
+      if (ticket + slots - header_->tail.load(std::memory_order_acquire) > mask_ + 1) {
+        if (!wait_for_room(slots)) return {};
+        ticket = header_->head.load(std::memory_order_relaxed);
+        continue;
+      }
+      if (header_->head.compare_exchange_weak(ticket, ticket + slots, std::memory_order_relaxed)) break;
+    } while (true);
+    EventHead* head = &slots_[ticket & mask_];
+    head->payload_bytes = payload_bytes;
+    return {head, ticket, slots};
+  }
+
+  EventHead* slot(std::uint64_t ticket) const { return &slots_[ticket & mask_]; }
+  RingHeader* header() const { return header_; }
+  const Dictionary& dictionary() const { return dictionary_; }
+  Dictionary& dictionary() { return dictionary_; }
+  explicit operator bool() const { return header_ != nullptr; }
+
+  /// Time for EventHead::tsc.
+  std::uint64_t now() const {
+    return header_->clock == Clock::kTsc ? __builtin_ia32_rdtsc() : realtime_ns();
+  }
+  static std::uint64_t realtime_ns();
+
+  /// Asked by wait_for_room when nothing moves: brings a collector back. Set once by the session; may be null.
+  static inline constinit void (*revive_collector)(RingHeader*) = nullptr;
+
+ private:
+  bool wait_for_room(std::uint32_t slots);
+
+  RingHeader* header_ = nullptr;
+  EventHead* slots_ = nullptr;
+  std::uint64_t mask_ = 0;
+  Dictionary dictionary_;
+};
+
+}  // namespace watcher
