@@ -1,0 +1,119 @@
+#include "probes/python/compat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+namespace watcher::python {
+
+constinit Compat compat{};
+constinit void* (*thread_state)() = nullptr;
+
+namespace {
+
+constexpr Compat kPython38{.minor = 8,
+                           .thread_frame = 24,
+                           .thread_cframe = -1,
+                           .cframe_frame = -1,
+                           .frame_back = 24,
+                           .frame_code = 32,
+                           .frame_globals = 48,
+                           .frame_locals = 56,
+                           .frame_last = 104,
+                           .frame_owner = -1,
+                           .frame_values = 360,
+                           .code_line_table = 120,
+                           .code_first_line = 40,
+                           .code_file = 104,
+                           .code_name = 112,
+                           .code_qualified_name = -1,
+                           .code_instructions = -1,
+                           .code_local_names = 72,
+                           .code_cell_names = 88,
+                           .code_free_names = 80,
+                           .code_consts = 56,
+                           .code_names = 64,
+                           .text_ascii = 48,
+                           .text_compact = 72};
+
+constexpr Compat python310() {
+  Compat c = kPython38;
+  c.minor = 10;
+  c.frame_last = 96;
+  c.frame_values = 352;
+  return c;
+}
+
+constexpr Compat kPython311{.minor = 11,
+                            .thread_frame = -1,
+                            .thread_cframe = 56,
+                            .cframe_frame = 8,
+                            .frame_back = 48,
+                            .frame_code = 32,
+                            .frame_globals = 8,
+                            .frame_locals = 24,
+                            .frame_last = 56,
+                            .frame_owner = 69,
+                            .frame_values = 72,
+                            .code_line_table = 136,
+                            .code_first_line = 72,
+                            .code_file = 112,
+                            .code_name = 120,
+                            .code_qualified_name = 128,
+                            .code_instructions = 184,
+                            .code_local_names = 96,
+                            .code_cell_names = -1,
+                            .code_free_names = -1,
+                            .code_consts = 24,
+                            .code_names = 32,
+                            .text_ascii = 48,
+                            .text_compact = 72};
+
+constexpr Compat python312() {
+  Compat c = kPython311;
+  c.minor = 12;
+  c.cframe_frame = 0;
+  c.frame_back = 8;
+  c.frame_code = 0;
+  c.frame_globals = 24;
+  c.frame_locals = 40;
+  c.frame_owner = 70;
+  c.code_first_line = 68;
+  c.code_instructions = 192;
+  c.text_ascii = 40;
+  c.text_compact = 56;
+  return c;
+}
+
+constexpr Compat python313() {
+  Compat c = python312();
+  c.minor = 13;
+  c.thread_frame = 72;
+  c.thread_cframe = -1;
+  c.code_instructions = 200;
+  return c;
+}
+
+}  // namespace
+
+bool Compat::load(Compat* out) {
+  const char* version = Py_GetVersion();
+  if (strncmp(version, "3.", 2) != 0 || strstr(version, "free-threading") != nullptr) return false;
+  switch (atoi(version + 2)) {
+    case 8: *out = kPython38; break;
+    case 9: *out = kPython38; out->minor = 9; break;
+    case 10: *out = python310(); break;
+    case 11: *out = kPython311; break;
+    case 12: *out = python312(); break;
+    case 13: *out = python313(); break;
+    default: return false;
+  }
+  thread_state = _PyThreadState_UncheckedGet != nullptr ? _PyThreadState_UncheckedGet : PyThreadState_GetUnchecked;
+  return thread_state != nullptr;
+}
+
+bool finalizing() {
+  if (Py_IsFinalizing != nullptr) return Py_IsFinalizing() != 0;
+  return _Py_IsFinalizing != nullptr && _Py_IsFinalizing() != 0;
+}
+
+}  // namespace watcher::python

@@ -1,0 +1,146 @@
+// Everything that differs between CPython 3.8 and 3.13: structure offsets, entry points, reference counting.
+// Sources of the offsets: the headers of each version (Include/cpython/*.h, Include/internal/pycore_*.h); for 3.13 they equal
+// the live `_PyRuntime` debug offsets. `Compat::load` refuses what it does not know, `frames_self_check` tests it at start.
+//
+// Threads: written once by the constructor; afterwards read by every thread and by signal handlers.
+#pragma once
+
+#include "probes/python/python_api.h"
+
+namespace watcher::python {
+
+struct Compat {
+  int minor = 0;  // of "3.minor"
+
+  // PyThreadState
+  int thread_frame;   // → frame, or -1
+  int thread_cframe;  // → _PyCFrame (3.11, 3.12), or -1
+  int cframe_frame;   // _PyCFrame → current frame
+
+  // frame: PyFrameObject up to 3.10, _PyInterpreterFrame from 3.11
+  int frame_back;
+  int frame_code;
+  int frame_globals;
+  int frame_locals;  // mapping of module and class bodies
+  int frame_last;    // f_lasti (int) up to 3.10, instruction pointer from 3.11
+  int frame_owner;   // 3.11+: who owns the frame; -1 before
+  int frame_values;  // first fast local
+
+  // PyCodeObject
+  int code_line_table;
+  int code_first_line;
+  int code_file;
+  int code_name;
+  int code_qualified_name;  // 3.11+, else -1
+  int code_instructions;    // 3.11+: first instruction
+  int code_local_names;     // co_varnames up to 3.10, co_localsplusnames from 3.11
+  int code_cell_names;      // up to 3.10: co_cellvars; -1 from 3.11
+  int code_free_names;      // up to 3.10: co_freevars; -1 from 3.11
+  int code_consts;
+  int code_names;
+
+  // str
+  int text_ascii;    // data of a compact ASCII string
+  int text_compact;  // data of another compact string
+
+  static bool load(Compat* out);
+};
+
+extern constinit Compat compat;
+
+template <class T = void*>
+inline T field(const void* object, int offset) {
+  return *reinterpret_cast<const T*>(static_cast<const char*>(object) + offset);
+}
+template <class T = void*>
+inline T& field_ref(void* object, int offset) {
+  return *reinterpret_cast<T*>(static_cast<char*>(object) + offset);
+}
+
+/// PyTypeObject, same in all versions.
+enum TypeOffset {
+  kTypeName = 24,
+  kTypeBasicSize = 32,
+  kTypeItemSize = 40,
+  kTypeDealloc = 48,
+  kTypeAsNumber = 96,
+  kTypeAsSequence = 104,
+  kTypeAsMapping = 112,
+  kTypeSetAttr = 152,
+  kTypeFlags = 168,
+  kTypeBase = 256,
+  kTypeInit = 296,
+};
+inline constexpr unsigned long kHeapType = 1ul << 9;
+inline constexpr unsigned long kHaveGc = 1ul << 14;
+
+/// Objects whose layout is the same in all versions: item arrays of list and tuple, dictionary of a module.
+inline ssize_t size_of(const PyObject* object) { return field<ssize_t>(object, 16); }
+inline PyObject** list_items(const PyObject* list) { return field<PyObject**>(list, 24); }
+inline PyObject** tuple_items(PyObject* tuple) { return &field_ref<PyObject*>(tuple, 24); }
+inline PyObject* module_dict(const PyObject* module) { return field<PyObject*>(module, 16); }
+inline const char* type_name(const PyObject* type) { return field<const char*>(type, kTypeName); }
+
+inline void incref(PyObject* object) {
+  if (compat.minor >= 12) {  // immortal objects keep their count (PEP 683)
+    auto* count = reinterpret_cast<uint32_t*>(&object->refcount);
+    if (*count + 1 != 0) ++*count;
+    return;
+  }
+  ++object->refcount;
+}
+
+/// The running thread's state (GIL held), its innermost frame, and that frame's parts. Null before the first frame.
+extern constinit void* (*thread_state)();
+inline void* frame_of(void* state) {
+  if (compat.thread_cframe < 0) return field(state, compat.thread_frame);
+  void* cframe = field(state, compat.thread_cframe);
+  return cframe != nullptr ? field(cframe, compat.cframe_frame) : nullptr;
+}
+inline void* current_frame() { return frame_of(thread_state()); }
+inline PyObject* code_of(void* frame) { return field<PyObject*>(frame, compat.frame_code); }
+
+bool finalizing();
+
+/// Owning pointer to a Python object; the GIL is held wherever one lives.
+class Ref {
+ public:
+  Ref() = default;
+  explicit Ref(PyObject* owned) : object_(owned) {}
+  Ref(Ref&& other) noexcept : object_(other.release()) {}
+  Ref& operator=(Ref&& other) noexcept {
+    PyObject* old = object_;
+    object_ = other.release();
+    if (old != nullptr) Py_DecRef(old);
+    return *this;
+  }
+  ~Ref() {
+    if (object_ != nullptr) Py_DecRef(object_);
+  }
+  static Ref borrow(PyObject* borrowed) {
+    if (borrowed != nullptr) Py_IncRef(borrowed);
+    return Ref(borrowed);
+  }
+  PyObject* get() const { return object_; }
+  PyObject* release() {
+    PyObject* out = object_;
+    object_ = nullptr;
+    return out;
+  }
+  explicit operator bool() const { return object_ != nullptr; }
+
+ private:
+  PyObject* object_ = nullptr;
+};
+
+/// Keeps the host's pending exception safe while we call into the interpreter; ours is dropped.
+class KeepException {
+ public:
+  KeepException() { PyErr_Fetch(&type_, &value_, &traceback_); }
+  ~KeepException() { PyErr_Restore(type_, value_, traceback_); }
+
+ private:
+  PyObject *type_, *value_, *traceback_;
+};
+
+}  // namespace watcher::python

@@ -1,0 +1,57 @@
+// Writing events into the ring, on behalf of hooks that hold the GIL.
+#pragma once
+
+#include <string_view>
+
+#include "probes/probe_abi.h"
+#include "probes/python/values.h"
+#include "runtime/queue/event_ring.h"
+
+namespace watcher::python {
+
+inline constexpr std::size_t kMaxReprBytes = 1024;
+
+/// The runtime's table; set by the attach call.
+extern constinit const watcher_runtime* runtime;
+/// The session's ring; empty until a session runs. One address for ever.
+extern constinit EventRing ring;
+
+/// Starts the session if it is not running. False: it cannot run (logged once); nothing is recorded then.
+bool ensure_session();
+
+inline DictionaryRef intern(std::string_view text) { return ring ? ring.dictionary().intern(text) : 0; }
+DictionaryRef intern_place(std::string_view function, std::string_view file, int line);
+/// `owner` makes the id: file and function for names, so that it is the same in every process and run.
+DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, std::string_view format = {},
+                              std::uint32_t item_bytes = 0);
+
+/// "list" of "builtins.list": what stands as "type" in events.
+std::string_view short_type_name(PyObject* type);
+
+/// One step into a container.
+struct PathStep {
+  PathKind kind = PathKind::kIndex;
+  std::int64_t index = 0;
+  std::int64_t end = 0;
+  const char* text = nullptr;
+  std::uint32_t text_bytes = 0;
+};
+
+/// Where an event happened and to what.
+struct Subject {
+  DictionaryRef variable = 0;
+  DictionaryRef place = 0;
+  Scope scope = Scope::kUnknown;
+};
+
+/// Thread, cached: gettid().
+std::uint32_t thread_id();
+/// ContextBlob of the running thread, 0 when threads are not tracked.
+DictionaryRef thread_context();
+/// After fork the cached ids are those of the parent.
+void forget_threads();
+
+/// Writes one event. `path` may be null. Blocks or drops as configured when the ring is full.
+void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after);
+
+}  // namespace watcher::python

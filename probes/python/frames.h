@@ -1,0 +1,32 @@
+// Who is running: the innermost Python frame, read without the API, so that it works in a fault handler and in threads
+// that do not hold the GIL.
+//
+// Threads: any; signal handlers included, except place_here (GIL held).
+#pragma once
+
+#include "probes/python/python_api.h"
+#include "runtime/queue/event.h"
+
+namespace watcher::python {
+
+struct FramePosition {
+  PyObject* code = nullptr;
+  int instruction = 0;  // byte offset of the instruction that runs
+};
+
+/// The innermost frame of Python code of that thread state; false when there is none.
+bool innermost_frame(void* state, FramePosition* out);
+
+/// Line of an instruction, by the code's own line table; its first line when the table names none.
+int line_of(const PyObject* code, int instruction);
+
+/// Place of the running Python code, remembered by code and instruction. GIL held.
+DictionaryRef place_here();
+
+/// The probe's `place` hook: see probe_abi.h.
+DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context);
+
+/// Compares the walk with the interpreter's own API on the running frame; false: offsets do not fit this build.
+bool frames_self_check();
+
+}  // namespace watcher::python
