@@ -18,7 +18,8 @@ extern "C" {
 enum watcher_host { WATCHER_HOST_PYTHON = 1, WATCHER_HOST_NODE = 2 };
 
 /* What the interposers ask the runtime. Every hook may run on any thread, most of them in signal handlers: no locks that an
- * application thread can hold, no allocation. Order of stores: the runtime sets a hook once, with release. */
+ * application thread can hold, no allocation. Order of stores: the runtime sets a hook once, with release, while other
+ * threads call; kernel_write_end before kernel_write_begin. A hook may be entered again by a signal handler. */
 struct watcher_runtime_hooks {
   uint32_t version;
   uint32_t bytes;
@@ -33,7 +34,8 @@ struct watcher_runtime_hooks {
   /* reading_calls: a system call is about to write [buffer, buffer + bytes). Returns where to let it write (the second
    * mapping, or a bounce buffer), or `buffer` itself when nothing there is watched. `token` carries state to the end. */
   void *(*kernel_write_begin)(void *buffer, size_t bytes, uint64_t *token);
-  /* `written` bytes arrived (0 or more); call number for the event. Only called when begin redirected. */
+  /* `written` bytes arrived (0 or more); call number for the event. Only called when begin redirected, and never when the
+   * call is left by thread cancellation or longjmp: a token must not be a lock or the last of a kind. */
   void (*kernel_write_end)(void *buffer, size_t written, uint64_t token, int call_number);
 
   /* signal_calls: return 1 when the runtime handled the call itself (result in *result, errno set), 0 to forward. */
@@ -43,6 +45,10 @@ struct watcher_runtime_hooks {
 
   /* process_calls: the process is about to end without running atexit handlers (_exit, _Exit). */
   void (*leaving)(int status);
+
+  /* The process whose state this is: set by the shim before attach, and to the child's pid by the runtime's after-fork
+   * handler. In any other process, such as a vfork child in our memory, set_action and leaving are not called. */
+  pid_t owner;
 };
 
 /* The next symbols behind our interposers, resolved by the shim; never null when the table is handed over. */

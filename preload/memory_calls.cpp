@@ -1,0 +1,39 @@
+// The end and the growth of memory that may be the runtime's own: watched buffers live on pages the allocator never
+// saw. Any thread; before our constructor, inside dlsym, and after exit handlers as well.
+#include "preload/attached_runtime.h"
+#include "preload/real_functions.h"
+
+namespace watcher {
+namespace {
+
+// Out of line, so that the forwarding path saves no register for them.
+__attribute__((noinline)) void free_with(decltype(hooks.free_memory) hook, void* pointer) {
+  ErrnoKeeper keeper;
+  if (pointer == nullptr || hook(pointer) == 0) real::free(pointer);
+}
+
+__attribute__((noinline)) void* realloc_with(decltype(hooks.realloc_memory) hook, void* pointer, size_t bytes) {
+  void* moved = nullptr;
+  if (pointer != nullptr && hook(pointer, bytes, &moved) != 0) return moved;
+  return real::realloc(pointer, bytes);
+}
+
+}  // namespace
+
+WATCHER_INTERPOSER void free(void* pointer) noexcept {
+  auto* hook = attached(hooks.free_memory);
+  return hook == nullptr ? real::free(pointer) : free_with(hook, pointer);
+}
+
+WATCHER_INTERPOSER void* realloc(void* pointer, size_t bytes) noexcept {
+  auto* hook = attached(hooks.realloc_memory);
+  return hook == nullptr ? real::realloc(pointer, bytes) : realloc_with(hook, pointer, bytes);
+}
+
+WATCHER_INTERPOSER size_t malloc_usable_size(void* pointer) noexcept {
+  if (auto* hook = attached(hooks.memory_size); hook != nullptr && pointer != nullptr)
+    if (size_t bytes = hook(pointer); bytes != 0) return bytes;
+  return real::malloc_usable_size(pointer);
+}
+
+}  // namespace watcher
