@@ -1,0 +1,196 @@
+#include "config/options.h"
+
+#include <strings.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <utility>
+
+#include "config/spelling.h"
+
+namespace watcher {
+namespace {
+
+using enum OptionType;
+
+constexpr OptionRow kTable[] = {
+    {"config", kPath, "", "", "FILE", "Configuration file; without it ./watcher.toml, if there is one"},
+    {"output", kPath, "./watcher_output", "", "DIR", "Directory for events.jsonl and summary.json"},
+    {"files_scope", kPath, "", "", "FILE", "Scope file: a line 'app.py:(local:counter,global:db)' for each source file"},
+    {"custom_processor", kPath, "", "", "FILE", "Python or JavaScript file whose main(event) sees each event"},
+    {"user_script", kPath, "", "", "FILE", "Python or JavaScript file whose main() is run"},
+    {"track_threads", kFlag, "false", "", "", "Record the names of threads and tasks"},
+    {"track_locals", kFlag, "false", "", "", "Watch all local variables of the files that have rules"},
+    {"track_sql", kFlag, "false", "", "", "Record the SQL statement under which a variable changed"},
+    {"mutation_depth", kDepth, "FULL", "", "FULL|BYTES", "Changed bytes that an event lists"},
+    {"delta_format", kChoice, "bytes", "bytes|ranges", "FORMAT", "One delta for each byte, or one for each run of bytes"},
+    {"log_level", kChoice, "INFO", "DEBUG|INFO|WARNING|ERROR", "LEVEL", "What is said on stderr"},
+    {"max_queue_size", kCount, "65536", "1..16777216", "EVENTS", "Events that the queue of a process holds"},
+    {"engine", kChoice, "auto", "auto|inline|uffd|hwbp|sampled", "ENGINE", "How writes to memory are captured"},
+    {"burst", kChoice, "auto", "auto|off", "MODE", "Merge the stores of one bulk statement into one event"},
+    {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY", "What a writer does when the queue is full"},
+    {"fsync", kChoice, "batch", "never|batch|every", "WHEN", "When events are forced to the disk"},
+    {"record_init", kFlag, "false", "", "", "Record the first binding of a variable too"},
+    {"silent_stores", kChoice, "record", "record|skip", "MODE", "What happens with a store of an equal value"},
+    {"stack", kCount, "0", "0..64", "FRAMES", "Callers recorded with each event"},
+    {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines, or the optimiser left alone"},
+};
+constexpr std::size_t kRows = std::size(kTable);
+
+template <class Visit>
+void for_each_choice(const OptionRow& row, Visit visit) {
+  std::string_view rest = row.choices;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('|'), rest.size());
+    visit(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
+
+std::optional<std::uint64_t> parse_count(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || fault != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+struct CountRange {
+  std::uint64_t lowest = 0;
+  std::uint64_t highest = std::numeric_limits<std::uint64_t>::max();
+};
+
+CountRange count_range(const OptionRow& row) {
+  if (row.type == kDepth) return {.lowest = 1, .highest = std::numeric_limits<std::uint32_t>::max()};
+  const std::string_view text = row.choices;
+  const std::size_t dots = text.find("..");
+  return {.lowest = *parse_count(text.substr(0, dots)), .highest = *parse_count(text.substr(dots + 2))};
+}
+
+std::optional<std::string> canonical_flag(std::string_view text) {
+  for (const char* yes : {"true", "1", "yes", "on"})
+    if (equal_ignoring_case(text, yes)) return "true";
+  for (const char* no : {"false", "0", "no", "off"})
+    if (equal_ignoring_case(text, no)) return "false";
+  return std::nullopt;
+}
+
+std::optional<std::string> canonical_choice(const OptionRow& row, std::string_view text) {
+  std::optional<std::string> found;
+  for_each_choice(row, [&](std::string_view choice) {
+    if (equal_ignoring_case(choice, text)) found = choice;
+  });
+  return found;
+}
+
+std::optional<std::string> canonical_count(const OptionRow& row, std::string_view text) {
+  const CountRange range = count_range(row);
+  const auto count = parse_count(text);
+  if (!count || *count < range.lowest || *count > range.highest) return std::nullopt;
+  return std::to_string(*count);
+}
+
+/// The one spelling of a value that the rest of the program compares with; nothing when the row does not allow it.
+std::optional<std::string> canonical(const OptionRow& row, std::string_view text) {
+  switch (row.type) {
+    case kFlag:
+      return canonical_flag(text);
+    case kChoice:
+      return canonical_choice(row, text);
+    case kDepth:
+      if (equal_ignoring_case(text, "FULL")) return "FULL";
+      return canonical_count(row, text);
+    case kCount:
+      return canonical_count(row, text);
+    case kText:
+    case kPath:
+      break;
+  }
+  if (text.empty() || text.find('\0') != std::string_view::npos) return std::nullopt;
+  return std::string(text);
+}
+
+std::string nearest_choice(const OptionRow& row, std::string_view text) {
+  std::vector<std::string_view> choices;
+  for_each_choice(row, [&](std::string_view choice) { choices.push_back(choice); });
+  return did_you_mean(text, choices);
+}
+
+}  // namespace
+
+std::span<const OptionRow> option_table() { return kTable; }
+
+const OptionRow* find_option(std::string_view key) {
+  const auto* row = std::find_if(std::begin(kTable), std::end(kTable), [&](const OptionRow& r) { return r.key == key; });
+  return row == std::end(kTable) ? nullptr : row;
+}
+
+std::string describe_values(const OptionRow& row) {
+  switch (row.type) {
+    case kFlag:
+      return "true or false";
+    case kDepth:
+      return "FULL or a number of bytes from 1";
+    case kCount: {
+      const CountRange range = count_range(row);
+      return "a whole number from " + std::to_string(range.lowest) + " to " + std::to_string(range.highest);
+    }
+    case kChoice: {
+      std::string text;
+      for_each_choice(row, [&](std::string_view choice) {
+        text += text.empty() ? "one of " : ", ";
+        text += choice;
+      });
+      return text;
+    }
+    case kPath:
+      return "a path";
+    case kText:
+      break;
+  }
+  return "a text";
+}
+
+Options::Options() : values_(kRows + 1), set_(kRows + 1) {
+  for (std::size_t i = 0; i < kRows; ++i) values_[i] = kTable[i].fallback;
+}
+
+std::size_t Options::index_of(std::string_view key) const {
+  const OptionRow* row = find_option(key);
+  return row ? static_cast<std::size_t>(row - kTable) : kRows;
+}
+
+const std::string& Options::get(std::string_view key) const { return values_[index_of(key)]; }
+
+bool Options::is_set(std::string_view key) const { return set_[index_of(key)]; }
+
+std::uint64_t Options::number(std::string_view key) const { return parse_count(get(key)).value_or(0); }
+
+Result<void> Options::set(std::string_view key, std::string_view value, std::string_view origin) {
+  const std::size_t index = index_of(key);
+  if (index == kRows) {
+    std::vector<std::string_view> keys;
+    for (const OptionRow& row : kTable) keys.push_back(row.key);
+    return Error{0, std::string(origin) + ": there is no option " + quoted(key) + did_you_mean(key, keys)};
+  }
+  const OptionRow& row = kTable[index];
+  auto accepted = canonical(row, value);
+  if (!accepted)
+    return Error{0, std::string(origin) + ": " + row.key + " is " + describe_values(row) + ", not " + quoted(value) +
+                        nearest_choice(row, value)};
+  values_[index] = std::move(*accepted);
+  set_[index] = true;
+  return {};
+}
+
+void Options::add_rule(std::string_view file, const WatchName& name) {
+  auto rule = std::find_if(rules_.begin(), rules_.end(), [&](const WatchRule& r) { return r.file == file; });
+  if (rule == rules_.end()) rule = rules_.insert(rules_.end(), WatchRule{std::string(file), {}});
+  if (std::find(rule->names.begin(), rule->names.end(), name) == rule->names.end()) rule->names.push_back(name);
+}
+
+}  // namespace watcher

@@ -1,0 +1,78 @@
+// The writing half of toml_file.h.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "config/toml_file.h"
+
+namespace watcher {
+namespace {
+
+/// A basic string: whatever the text holds, on one line.
+std::string toml_string(std::string_view text) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "\"";
+  for (char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      out += {'\\', c};
+    else if (byte >= 0x20 && byte != 0x7f)
+      out += c;
+    else
+      out += {'\\', 'u', '0', '0', kHex[byte >> 4], kHex[byte & 15]};
+  }
+  return out + '"';
+}
+
+bool needs_quotes(const OptionRow& row, const std::string& value) {
+  if (row.type == OptionType::kDepth) return value == "FULL";
+  return row.type != OptionType::kFlag && row.type != OptionType::kCount;
+}
+
+/// One table holds each scope's list once, so a scope that comes back after another one opens a new table: the order of
+/// the names is kept.
+std::size_t end_of_table(const std::vector<WatchName>& names, std::size_t first) {
+  std::uint32_t seen = 0;
+  std::size_t end = first;
+  for (; end < names.size(); ++end) {
+    const std::uint32_t scope = 1u << static_cast<unsigned>(names[end].scope);
+    const bool continues = end > first && names[end].scope == names[end - 1].scope;
+    if ((seen & scope) && !continues) break;
+    seen |= scope;
+  }
+  return end;
+}
+
+void append_lists(std::string& out, std::span<const WatchName> names) {
+  for (std::size_t i = 0; i < names.size();) {
+    const RuleScope scope = names[i].scope;
+    out += std::string(scope_name(scope)) + " = [" + toml_string(names[i].name);
+    while (++i < names.size() && names[i].scope == scope) out += ", " + toml_string(names[i].name);
+    out += "]\n";
+  }
+}
+
+void append_rule(std::string& out, const WatchRule& rule) {
+  for (std::size_t first = 0; first < rule.names.size();) {
+    const std::size_t end = end_of_table(rule.names, first);
+    out += (out.empty() ? "[[watch]]\nfile = " : "\n[[watch]]\nfile = ") + toml_string(rule.file) + "\n";
+    append_lists(out, std::span(rule.names).subspan(first, end - first));
+    first = end;
+  }
+}
+
+}  // namespace
+
+std::string to_toml(const Options& options) {
+  std::string out;
+  for (const OptionRow& row : option_table()) {
+    const std::string_view key = row.key;
+    if (!options.is_set(key) || key == "config" || key == "files_scope") continue;
+    const std::string& value = options.get(key);
+    out += std::string(key) + " = " + (needs_quotes(row, value) ? toml_string(value) : value) + "\n";
+  }
+  for (const WatchRule& rule : options.rules()) append_rule(out, rule);
+  return out;
+}
+
+}  // namespace watcher
