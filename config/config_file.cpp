@@ -22,7 +22,9 @@ UniqueFd open_to_read(const std::string& path) {
   return UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
 }
 
-Error refuse(const std::string& path, const std::string& why) { return Error{EPERM, path + ": " + why}; }
+Error refuse(const std::string& path, const std::string& why) {
+  return Error{EPERM, path + ": " + why};
+}
 
 Error failed(const std::string& path, int code) {
   char buffer[128];
@@ -32,8 +34,9 @@ Error failed(const std::string& path, int code) {
 Result<void> check_owner_and_mode(const std::string& path, const struct stat& status) {
   if (!S_ISREG(status.st_mode)) return refuse(path, "not a regular file");
   if (status.st_uid != 0 && status.st_uid != geteuid())
-    return refuse(path, "refused, because it belongs to user " + std::to_string(status.st_uid) + "; it must belong to user " +
-                            std::to_string(geteuid()) + " or to root, since a configuration can name code to run");
+    return refuse(path, "refused, because it belongs to user " + std::to_string(status.st_uid) +
+                            "; it must belong to user " + std::to_string(geteuid()) +
+                            " or to root, since a configuration can name code to run");
   if (status.st_mode & (S_IWGRP | S_IWOTH))
     return refuse(path, "refused, because others may write to it; 'chmod go-w' makes it acceptable");
   if (status.st_size > kLongestFile) return refuse(path, "refused, because it is longer than 16 MiB");
@@ -75,7 +78,8 @@ Result<std::string> read_all(const std::string& path, int fd) {
     if (got < 0) return failed(path, errno);
     if (got == 0) return text;
     text.append(buffer, static_cast<std::size_t>(got));
-    if (static_cast<off_t>(text.size()) > kLongestFile) return refuse(path, "refused, because it grows while it is read");
+    if (static_cast<off_t>(text.size()) > kLongestFile)
+      return refuse(path, "refused, because it grows while it is read");
   }
 }
 

@@ -89,7 +89,8 @@ Result<void> load_config(Options& options, const char* named, bool* asked) {
 Result<void> apply(Options& options, const Scan& scan, bool* asked) {
   if (auto loaded = load_config(options, scan.value_of("config"), asked); !loaded) return loaded;
   for (const Variable& variable : scan.variables)
-    if (auto set = options.set(variable.row->key, variable.value, environment_name(variable.row->key)); !set) return set;
+    if (auto set = options.set(variable.row->key, variable.value, environment_name(variable.row->key)); !set)
+      return set;
   const std::string scope_file = options.get("files_scope");
   if (scope_file.empty()) return {};
   return load_scope_file(options, scope_file);
@@ -112,6 +113,8 @@ Result<Options> load_from_environment(const char* const* environment, bool* aske
   return options;
 }
 
-Result<Options> load_from_environment(bool* asked) { return load_from_environment(environ, asked); }
+Result<Options> load_from_environment(bool* asked) {
+  return load_from_environment(environ, asked);
+}
 
 }  // namespace watcher

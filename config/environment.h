@@ -1,6 +1,6 @@
-// The environment as a source of options: WATCHER_<KEY> for every row of the table, and a few names that watcher-exec and
-// the runtime speak to each other with. An empty value counts as unset. Any thread that may read the environment; ordinary
-// zone.
+// The environment as a source of options: WATCHER_<KEY> for every row of the table, and a few names that watcher-exec
+// and the runtime speak to each other with. An empty value counts as unset. Any thread that may read the environment;
+// ordinary zone.
 #pragma once
 
 #include <string>

@@ -17,19 +17,22 @@ using enum OptionType;
 constexpr OptionRow kTable[] = {
     {"config", kPath, "", "", "FILE", "Configuration file; without it ./watcher.toml, if there is one"},
     {"output", kPath, "./watcher_output", "", "DIR", "Directory for events.jsonl and summary.json"},
-    {"files_scope", kPath, "", "", "FILE", "Scope file: a line 'app.py:(local:counter,global:db)' for each source file"},
+    {"files_scope", kPath, "", "", "FILE",
+     "Scope file: a line 'app.py:(local:counter,global:db)' for each source file"},
     {"custom_processor", kPath, "", "", "FILE", "Python or JavaScript file whose main(event) sees each event"},
     {"user_script", kPath, "", "", "FILE", "Python or JavaScript file whose main() is run"},
     {"track_threads", kFlag, "false", "", "", "Record the names of threads and tasks"},
     {"track_locals", kFlag, "false", "", "", "Watch all local variables of the files that have rules"},
     {"track_sql", kFlag, "false", "", "", "Record the SQL statement under which a variable changed"},
     {"mutation_depth", kDepth, "FULL", "", "FULL|BYTES", "Changed bytes that an event lists"},
-    {"delta_format", kChoice, "bytes", "bytes|ranges", "FORMAT", "One delta for each byte, or one for each run of bytes"},
+    {"delta_format", kChoice, "bytes", "bytes|ranges", "FORMAT",
+     "One delta for each byte, or one for each run of bytes"},
     {"log_level", kChoice, "INFO", "DEBUG|INFO|WARNING|ERROR", "LEVEL", "What is said on stderr"},
     {"max_queue_size", kCount, "65536", "1..16777216", "EVENTS", "Events that the queue of a process holds"},
     {"engine", kChoice, "auto", "auto|inline|uffd|hwbp|sampled", "ENGINE", "How writes to memory are captured"},
     {"burst", kChoice, "auto", "auto|off", "MODE", "Merge the stores of one bulk statement into one event"},
-    {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY", "What a writer does when the queue is full"},
+    {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY",
+     "What a writer does when the queue is full"},
     {"fsync", kChoice, "batch", "never|batch|every", "WHEN", "When events are forced to the disk"},
     {"record_init", kFlag, "false", "", "", "Record the first binding of a variable too"},
     {"silent_stores", kChoice, "record", "record|skip", "MODE", "What happens with a store of an equal value"},
@@ -122,10 +125,13 @@ std::string nearest_choice(const OptionRow& row, std::string_view text) {
 
 }  // namespace
 
-std::span<const OptionRow> option_table() { return kTable; }
+std::span<const OptionRow> option_table() {
+  return kTable;
+}
 
 const OptionRow* find_option(std::string_view key) {
-  const auto* row = std::find_if(std::begin(kTable), std::end(kTable), [&](const OptionRow& r) { return r.key == key; });
+  const auto* row =
+      std::find_if(std::begin(kTable), std::end(kTable), [&](const OptionRow& r) { return r.key == key; });
   return row == std::end(kTable) ? nullptr : row;
 }
 
@@ -164,11 +170,17 @@ std::size_t Options::index_of(std::string_view key) const {
   return row ? static_cast<std::size_t>(row - kTable) : kRows;
 }
 
-const std::string& Options::get(std::string_view key) const { return values_[index_of(key)]; }
+const std::string& Options::get(std::string_view key) const {
+  return values_[index_of(key)];
+}
 
-bool Options::is_set(std::string_view key) const { return set_[index_of(key)]; }
+bool Options::is_set(std::string_view key) const {
+  return set_[index_of(key)];
+}
 
-std::uint64_t Options::number(std::string_view key) const { return parse_count(get(key)).value_or(0); }
+std::uint64_t Options::number(std::string_view key) const {
+  return parse_count(get(key)).value_or(0);
+}
 
 Result<void> Options::set(std::string_view key, std::string_view value, std::string_view origin) {
   const std::size_t index = index_of(key);

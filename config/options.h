@@ -1,8 +1,8 @@
 // Every option of Watcher, once: the table from which the TOML keys, the WATCHER_* environment, the command line and
 // --help derive; and the model that all configuration sources load into.
 //
-// No threads: loaded once, read-only afterwards. Ordinary zone (allocates), never entered from a signal handler. Lives in
-// hosts too: no exceptions, no streams, no static constructors.
+// No threads: loaded once, read-only afterwards. Ordinary zone (allocates), never entered from a signal handler. Lives
+// in hosts too: no exceptions, no streams, no static constructors.
 #pragma once
 
 #include <cstddef>

@@ -23,8 +23,8 @@ struct Location {
 Error fault_at(const Location& location, const char* at, std::string_view sentence) {
   std::size_t column = 1;
   for (const char* c = location.text.data(); c < at; ++c) column += (*c & 0xc0) != 0x80;
-  return Error{0, std::string(location.file) + ":" + std::to_string(location.line) + ":" + std::to_string(column) + ": " +
-                      std::string(sentence)};
+  return Error{0, std::string(location.file) + ":" + std::to_string(location.line) + ":" + std::to_string(column) +
+                      ": " + std::string(sentence)};
 }
 
 /// The result still points into `text`, also when nothing is left.

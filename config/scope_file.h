@@ -1,8 +1,8 @@
 // The scope file: one line a source file, `app.py:(local:counter,global:db_conn)`.
 //
-// `#` opens a comment line, or a comment behind the list; blank lines count for nothing. Scopes are local, global, both and
-// unknown; a name without one is unknown. A file named on several lines adds up. The last `:(` of a line starts the list,
-// since file names may contain it. Any thread; ordinary zone.
+// `#` opens a comment line, or a comment behind the list; blank lines count for nothing. Scopes are local, global, both
+// and unknown; a name without one is unknown. A file named on several lines adds up. The last `:(` of a line starts the
+// list, since file names may contain it. Any thread; ordinary zone.
 #pragma once
 
 #include <string>

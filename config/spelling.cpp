@@ -11,7 +11,9 @@ namespace {
 constexpr std::size_t kLongestWord = 64;
 constexpr std::size_t kLongestQuote = 120;
 
-char folded(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c == '-' ? '_' : c; }
+char folded(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c == '-' ? '_' : c;
+}
 
 /// Levenshtein distance, one row at a time; case and -/_ do not count.
 std::size_t edit_distance(std::string_view a, std::string_view b) {

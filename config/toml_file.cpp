@@ -49,7 +49,8 @@ std::vector<Entry> entries_in_order(const toml::table& table) {
 std::optional<std::string> text_of(const OptionRow& row, const toml::node& value) {
   const bool takes_number = row.type == OptionType::kCount || row.type == OptionType::kDepth;
   const bool takes_text = row.type != OptionType::kCount && row.type != OptionType::kFlag;
-  if (const auto* flag = value.as_boolean(); flag && row.type == OptionType::kFlag) return flag->get() ? "true" : "false";
+  if (const auto* flag = value.as_boolean(); flag && row.type == OptionType::kFlag)
+    return flag->get() ? "true" : "false";
   if (const auto* number = value.as_integer(); number && takes_number) return std::to_string(number->get());
   if (const auto* text = value.as_string(); text && takes_text) return text->get();
   return std::nullopt;
@@ -57,12 +58,14 @@ std::optional<std::string> text_of(const OptionRow& row, const toml::node& value
 
 Result<void> read_option(Options& options, const OptionRow& row, const Entry& entry, const std::string& name) {
   if (entry.key == "config")
-    return fault(name, entry.key_source, "a configuration file cannot name another one; use --config or WATCHER_CONFIG");
+    return fault(name, entry.key_source,
+                 "a configuration file cannot name another one; use --config or WATCHER_CONFIG");
   auto text = text_of(row, *entry.value);
   if (!text) {
     const bool unquoted = row.type == OptionType::kCount || row.type == OptionType::kFlag;
-    return fault(name, entry.value->source(),
-                 std::string(row.key) + " is " + describe_values(row) + (unquoted ? ", without quotes" : ", in quotes"));
+    return fault(
+        name, entry.value->source(),
+        std::string(row.key) + " is " + describe_values(row) + (unquoted ? ", without quotes" : ", in quotes"));
   }
   if (row.type == OptionType::kPath && !text->empty()) text = relative_to_file(name, *text);
   return options.set(entry.key, *text, at(name, entry.value->source()));
@@ -92,7 +95,8 @@ Result<std::string> read_rule_file(const toml::table& rule, const std::string& n
   if (!file) return fault(name, rule.source(), "a [[watch]] table needs a file, such as file = \"app.py\"");
   const auto* text = file->as_string();
   if (!text) return fault(name, file->source(), "file is a path or a glob, in quotes");
-  if (const char* wrong = watch_file_fault(text->get())) return fault(name, file->source(), quoted(text->get()) + ": " + wrong);
+  if (const char* wrong = watch_file_fault(text->get()))
+    return fault(name, file->source(), quoted(text->get()) + ": " + wrong);
   return text->get();
 }
 
@@ -105,9 +109,9 @@ Result<void> read_rule(Options& options, const toml::node& node, const std::stri
   for (const Entry& entry : entries_in_order(*rule)) {
     if (entry.key == "file") continue;
     if (!parse_scope(entry.key))
-      return fault(name, entry.key_source, "a [[watch]] table has no key " + quoted(entry.key) +
-                                               "; it has file, local, global, both, unknown" +
-                                               did_you_mean(entry.key, kRuleKeys));
+      return fault(name, entry.key_source,
+                   "a [[watch]] table has no key " + quoted(entry.key) + "; it has file, local, global, both, unknown" +
+                       did_you_mean(entry.key, kRuleKeys));
     says_anything = true;
     if (auto read = read_names(options, file.value(), entry, name); !read) return read;
   }

@@ -39,7 +39,9 @@ bool glob_fits(std::string_view glob, std::string_view path) {
 
 }  // namespace
 
-std::string_view scope_name(RuleScope scope) { return kScopeNames[static_cast<std::size_t>(scope)]; }
+std::string_view scope_name(RuleScope scope) {
+  return kScopeNames[static_cast<std::size_t>(scope)];
+}
 
 std::optional<RuleScope> parse_scope(std::string_view text) {
   for (std::size_t i = 0; i < std::size(kScopeNames); ++i)
@@ -58,9 +60,11 @@ const char* watch_name_fault(std::string_view name) {
 const char* watch_file_fault(std::string_view file) {
   if (file.empty()) return "a file is missing here";
   if (find_invalid_utf8(file) != std::string_view::npos) return "a file name is UTF-8";
-  if (has_control_character(file)) return "a file name holds no control characters; a glob such as '*' can stand for them";
+  if (has_control_character(file))
+    return "a file name holds no control characters; a glob such as '*' can stand for them";
   if (file.front() == '#') return "a line that starts with # is a comment; write ./# for a file of that name";
-  if (file.front() == ' ' || file.back() == ' ') return "a file name has no blanks around it; a glob such as '?' can stand for one";
+  if (file.front() == ' ' || file.back() == ' ')
+    return "a file name has no blanks around it; a glob such as '?' can stand for one";
   return nullptr;
 }
 
