@@ -39,6 +39,13 @@ struct PyModuleDef {
   void* clear;
   void* free;
 };
+struct PyGetSetDef {
+  const char* name;
+  PyObject* (*get)(PyObject*, void*);
+  int (*set)(PyObject*, PyObject*, void*);
+  const char* doc;
+  void* closure;
+};
 struct PyTypeSlot {
   int slot;
   void* function;
@@ -118,6 +125,7 @@ ssize_t PyNumber_AsSsize_t(PyObject*, PyObject* error);
 size_t _PyLong_NumBits(PyObject*);
 PyObject* PyBool_FromLong(long);
 
+PyObject* PyUnicode_Substring(PyObject*, ssize_t first, ssize_t end);
 PyObject* PyUnicode_FromStringAndSize(const char*, ssize_t);
 PyObject* PyUnicode_FromString(const char*);
 PyObject* PyUnicode_InternFromString(const char*);
@@ -137,7 +145,10 @@ PyObject* PyList_GetItem(PyObject*, ssize_t);  // borrowed
 int PyList_SetItem(PyObject*, ssize_t, PyObject*);
 int PyList_Append(PyObject*, PyObject*);
 int PyList_Insert(PyObject*, ssize_t, PyObject*);
+int PySlice_Unpack(PyObject*, ssize_t* start, ssize_t* stop, ssize_t* step);
+ssize_t PySlice_AdjustIndices(ssize_t length, ssize_t* start, ssize_t* stop, ssize_t step);
 PyObject* PyDict_New(void);
+PyObject* PyDict_Copy(PyObject*);
 PyObject* PyDict_GetItem(PyObject*, PyObject*);  // borrowed, swallows errors
 PyObject* PyDict_GetItemString(PyObject*, const char*);
 PyObject* PyDict_GetItemWithError(PyObject*, PyObject*);
@@ -157,6 +168,8 @@ void* PyEval_GetFrame(void);
 PyObject* Py_CompileString(const char* source, const char* filename, int start);
 
 PyObject* PyCFunction_NewEx(PyMethodDef*, PyObject* self, PyObject* module);
+PyObject* PyWeakref_NewRef(PyObject*, PyObject* callback);
+void* PyCapsule_GetPointer(PyObject*, const char* name);
 PyObject* PyCapsule_New(void* pointer, const char* name, void* destructor);
 PyObject* PyDescr_NewMethod(PyObject* type, PyMethodDef*);
 PyObject* PyType_FromSpecWithBases(PyTypeSpec*, PyObject* bases);
@@ -175,10 +188,13 @@ WATCHER_WEAK PyObject* _PyEval_EvalFrameDefault(void);
 WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));  // 3.12+
 WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                 // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
+void PyMem_Free(void*);
+void PyObject_Free(void*);
+int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 
 extern PyObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type, PyUnicode_Type,
-    PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type, PyFrozenSet_Type, PyFunction_Type,
+    PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PySlice_Type, PyMemoryView_Type, PyDict_Type, PySet_Type, PyFrozenSet_Type, PyFunction_Type,
     PyCFunction_Type, PyMethodDescr_Type, _Py_NoneStruct;
-extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_ImportError, *PyExc_RuntimeError, *PyExc_Warning;
+extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError, *PyExc_Warning;
 
 }  // extern "C"

@@ -1,0 +1,76 @@
+// Layout of built-in objects as far as it is the same in CPython 3.8 to 3.13 (offsetof of each version's headers was
+// compared). What differs between versions stands in compat.h.
+//
+// Threads: the GIL is held.
+#pragma once
+
+#include "probes/python/compat.h"
+
+namespace watcher::python {
+
+enum MoreTypeOffsets {
+  kTypeRepr = 88,
+  kTypeHash = 120,
+  kTypeRichCompare = 200,
+  kTypeAlloc = 304,
+  kTypeNew = 312,
+};
+enum SlotOffset {
+  kNumberIndex = 264,
+  kNumberInPlaceSubtract = 160,
+  kNumberInPlaceAnd = 208,
+  kNumberInPlaceXor = 216,
+  kNumberInPlaceOr = 224,
+  kSequenceLength = 0,
+  kSequenceSetItem = 40,
+  kSequenceInPlaceConcat = 64,
+  kSequenceInPlaceRepeat = 72,
+  kMappingLength = 0,
+  kMappingSetItem = 16,
+};
+enum ObjectOffset {
+  kByteArrayCapacity = 24,
+  kByteArrayBytes = 32,  // start of the allocation
+  kByteArrayStart = 40,  // first byte in use
+  kByteArrayExports = 48,
+  kMethodDefinition = 40,  // of a method descriptor
+  kMethodVectorcall = 48,
+  kExceptionArgs = 24,
+  kSliceStart = 16,
+  kSliceStop = 24,
+  kSliceStep = 32,
+};
+
+inline constexpr unsigned long kImmutableType = 1ul << 8;  // 3.10+
+inline constexpr unsigned long kIntSubclass = 1ul << 24, kListSubclass = 1ul << 25, kTupleSubclass = 1ul << 26,
+                               kBytesSubclass = 1ul << 27, kTextSubclass = 1ul << 28, kDictSubclass = 1ul << 29,
+                               kExceptionSubclass = 1ul << 30, kTypeSubclass = 1ul << 31;
+
+inline bool has_flag(const PyObject* type, unsigned long flag) { return (field<unsigned long>(type, kTypeFlags) & flag) != 0; }
+
+/// A slot of one of a type's method suites, null when the type lacks the suite or the slot.
+template <class Function = void*>
+inline Function suite_slot(const PyObject* type, int suite, int slot) {
+  const void* table = field(type, suite);
+  return table != nullptr ? field<Function>(table, slot) : nullptr;
+}
+
+inline const char* bytes_data(const PyObject* bytes) { return reinterpret_cast<const char*>(bytes) + 32; }
+
+/// A set: entries {object, hash} in a table; free and deleted ones have no object or hash -1.
+inline ssize_t size_of_set(const PyObject* set) { return field<ssize_t>(set, 24); }
+inline PyObject* next_of_set(const PyObject* set, std::size_t* position) {
+  struct Entry {
+    PyObject* item;
+    ssize_t hash;
+  };
+  const auto mask = field<std::size_t>(set, 32);
+  const auto* table = field<const Entry*>(set, 40);
+  while (*position <= mask) {
+    const Entry& entry = table[(*position)++];
+    if (entry.item != nullptr && entry.hash != -1) return entry.item;
+  }
+  return nullptr;
+}
+
+}  // namespace watcher::python
