@@ -111,7 +111,8 @@ void emit(Op op, const Subject& subject, const PathStep* path, const Value& befo
   head.op = op;
   head.before_kind = before.kind;
   head.after_kind = after.kind;
-  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path != nullptr ? kHasPath : 0));
+  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path != nullptr ? kHasPath : 0) |
+                                         (subject.exact ? 0 : kInexact));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = 0;

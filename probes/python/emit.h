@@ -42,6 +42,7 @@ struct Subject {
   DictionaryRef variable = 0;
   DictionaryRef place = 0;
   Scope scope = Scope::kUnknown;
+  bool exact = true;  // false: `before` could not be known for certain, and the event says so
 };
 
 /// Thread, cached: gettid().
