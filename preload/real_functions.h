@@ -77,6 +77,7 @@ class RealFunction : public NextSymbol {
  private:
   template <class Value>
   static Value missing() {
+    if constexpr (__is_same(Value, void)) return;  // free promises to leave errno alone
     errno = ENOSYS;
     if constexpr (__is_same(Value, int) || __is_same(Value, ssize_t))
       return -1;

@@ -63,7 +63,7 @@ struct watcher_real_functions {
 };
 
 /* Exported by the runtime. `directory` is where the shim was found (NUL-terminated, borrowed for the call).
- * Returns 0 when the process is watched or may become so; anything else: the shim stays a forwarder. */
+ * Returns 0 when the process is watched or may become so; anything else, with no hook set: the shim stays a forwarder. */
 typedef int (*watcher_runtime_attach_fn)(enum watcher_host host, const char *directory, struct watcher_runtime_hooks *hooks,
                                          const struct watcher_real_functions *real);
 

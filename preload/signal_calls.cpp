@@ -1,5 +1,6 @@
 // Signals the engines live on must arrive whatever the host does with them, and the host must see what it asked for.
-// Any thread, signal handlers and vfork children included.
+// Any thread, signal handlers and vfork children included. Alternate stacks, signalfd and the temporary masks of ppoll,
+// pselect, epoll_pwait and sigsuspend do not come through here: they belong to the host.
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>

@@ -13,6 +13,10 @@ LOADING = {"openat": 1, "read": 1, "fstat": 1, "newfstatat": 1, "mmap": 5, "clos
 # What the kernel's scheduling decides in a program with several threads.
 SCHEDULING = {"futex", "sched_yield", "epoll_wait", "epoll_pwait", "madvise", "munmap", "mmap", "mprotect", "brk", "read",
               "write", "rt_sigprocmask", "restart_syscall", "clock_nanosleep"}
+# What would give a process a thread, a descriptor, a handler, a file or a process that it did not ask for.
+TRACES = {"clone", "clone3", "fork", "vfork", "execve", "rt_sigaction", "sigaltstack", "timer_create", "userfaultfd",
+          "socket", "pipe", "pipe2", "eventfd2", "epoll_create1", "memfd_create", "signalfd4", "perf_event_open", "dup",
+          "dup2", "dup3", "mkdir", "mkdirat", "ftruncate", "fallocate", "unlink", "write", "writev", "prctl"}
 
 LINE = re.compile(r'^\d+ +(?:<\.\.\. )?(\w+)(?: resumed>|\()(?:[^"]*"([^"]*)")?')
 
@@ -86,13 +90,16 @@ class Inert(unittest.TestCase):
         self.assert_only_loaded(added, 1)
 
     def test_inert_python_has_no_descriptor_thread_or_handler_more(self):
-        # An animal with Python's name for its interpreter in it gets the runtime as soon as one is built.
         code = ("import os, signal\n"
                 "print(sorted(os.listdir('/proc/self/fd')), os.listdir('/proc/self/task').__len__())\n"
                 "print([signal.getsignal(n) for n in sorted(signal.valid_signals())])\n"
                 "print([line for line in open('/proc/self/status') if line.startswith('Sig')])\n")
         command = ["python3", "-S", "-c", code]
         self.assertEqual(support.run(command), support.run(command, [self.installation.shim]))
+
+    def test_inert_python_makes_no_call_that_leaves_a_trace(self):
+        added = self.added(["python3", "-S", "-c", "x = 1; print(x)"])
+        self.assertEqual({name for name, _ in added} & TRACES, set())
 
 
 if __name__ == "__main__":
