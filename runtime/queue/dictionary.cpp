@@ -32,36 +32,41 @@ bool equal_bytes(const std::byte* left, const void* right, std::uint32_t length)
 
 }  // namespace
 
-void Dictionary::format(std::size_t heap_bytes) {
-  header_->heap_units = static_cast<std::uint32_t>(heap_bytes / 8);
-  header_->used_units.store(1, std::memory_order_release);
+// A compare-exchange, because a fetch_add that must be taken back could hand the same units to two producers.
+DictionaryRef Dictionary::reserve(std::uint32_t units) {
+  std::uint32_t at = header_->used_units.load(std::memory_order_relaxed);
+  do {
+    if (at == 0 || at > heap_units_ || units > heap_units_ - at) return 0;
+  } while (!header_->used_units.compare_exchange_weak(at, at + units, std::memory_order_relaxed));
+  return at;
+}
+
+DictionaryRef Dictionary::append(std::uint32_t hash, std::uint32_t kind_and_length, const void* bytes) {
+  const std::uint32_t length = kind_and_length & kMaxBlobBytes;
+  const DictionaryRef at = reserve(1 + (length + 7) / 8);
+  if (at == 0) return 0;
+  auto* blob = reinterpret_cast<BlobHeader*>(heap_ + std::size_t{at} * 8);
+  blob->hash = hash;
+  blob->kind_and_length = kind_and_length;
+  copy_bytes(reinterpret_cast<std::byte*>(blob + 1), bytes, length);
+  return at;
 }
 
 DictionaryRef Dictionary::intern(BlobKind kind, const void* bytes, std::uint32_t length) {
   if (header_ == nullptr || length > kMaxBlobBytes) return 0;
   const auto hash = static_cast<std::uint32_t>(XXH64(bytes, length, static_cast<std::uint64_t>(kind)));
+  const std::uint32_t packed = pack(kind, length);
   DictionaryRef mine = 0;
   for (std::uint32_t probe = 0; probe < kMaxProbes; ++probe) {
     std::atomic<std::uint32_t>& entry = header_->index[(hash + probe) % DictionaryHeader::kIndexEntries];
     std::uint32_t ref = entry.load(std::memory_order_acquire);
     if (ref == 0) {
-      if (mine == 0) {
-        const std::uint32_t units = 1 + (length + 7) / 8;
-        const std::uint32_t at = header_->used_units.fetch_add(units, std::memory_order_relaxed);
-        if (at + units > header_->heap_units || at + units < at) {
-          header_->used_units.fetch_sub(units, std::memory_order_relaxed);
-          break;
-        }
-        auto* blob = reinterpret_cast<BlobHeader*>(heap_ + std::size_t{at} * 8);
-        blob->hash = hash;
-        blob->kind_and_length = pack(kind, length);
-        copy_bytes(reinterpret_cast<std::byte*>(blob + 1), bytes, length);
-        mine = at;
-      }
+      if (mine == 0 && (mine = append(hash, packed, bytes)) == 0) break;
+      // Release: the blob is whole before its entry is seen. Acquire: the winner's blob is, when we lost the race.
       if (entry.compare_exchange_strong(ref, mine, std::memory_order_acq_rel, std::memory_order_acquire)) return mine;
     }
     const auto* blob = reinterpret_cast<const BlobHeader*>(heap_ + std::size_t{ref} * 8);
-    if (blob->hash == hash && blob->kind_and_length == pack(kind, length) &&
+    if (blob->hash == hash && blob->kind_and_length == packed &&
         equal_bytes(reinterpret_cast<const std::byte*>(blob + 1), bytes, length))
       return ref;
   }
@@ -70,18 +75,18 @@ DictionaryRef Dictionary::intern(BlobKind kind, const void* bytes, std::uint32_t
 }
 
 std::string_view Dictionary::find(BlobKind kind, DictionaryRef ref) const {
-  if (header_ == nullptr || ref == 0 || ref >= header_->heap_units) return {};
+  if (header_ == nullptr || ref == 0 || ref >= heap_units_) return {};
   const auto* blob = reinterpret_cast<const BlobHeader*>(heap_ + std::size_t{ref} * 8);
   const std::uint32_t packed = blob->kind_and_length;
   const std::uint32_t length = packed & kMaxBlobBytes;
   if (packed >> 24 != static_cast<std::uint32_t>(kind)) return {};
-  if (std::uint64_t{ref} + 1 + (length + 7) / 8 > header_->heap_units) return {};
+  if (std::uint64_t{ref} + 1 + (length + 7) / 8 > heap_units_) return {};
   return {reinterpret_cast<const char*>(blob + 1), length};
 }
 
-std::size_t Dictionary::used_heap_bytes() const {
+std::uint32_t Dictionary::used_units() const {
   const std::uint32_t units = header_->used_units.load(std::memory_order_acquire);
-  return std::size_t{units < header_->heap_units ? units : header_->heap_units} * 8;
+  return units < heap_units_ ? units : heap_units_;
 }
 
 }  // namespace watcher

@@ -15,11 +15,11 @@ namespace watcher {
 
 enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext };
 
-/// Fixed-size part of the ring file. All offsets are in units of 8 bytes from the start of the heap, 0 is never used.
+/// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap, 0 is never used.
 struct DictionaryHeader {
   static constexpr std::uint32_t kIndexEntries = 1u << 16;
-  std::atomic<std::uint32_t> used_units;  // next free heap unit; fetch_add by producers
-  std::uint32_t heap_units;
+  std::atomic<std::uint32_t> used_units;  // next free heap unit; moved by producers, by compare-exchange
+  std::uint32_t heap_units;               // for whoever inspects the file
   std::atomic<std::uint32_t> refused;  // blobs that found no room: counted, shown in summary.json
   std::uint32_t reserved;
   std::atomic<std::uint32_t> index[kIndexEntries];  // open addressing; 0 free, else DictionaryRef. Release/acquire pair
@@ -29,12 +29,13 @@ struct DictionaryHeader {
 class Dictionary {
  public:
   Dictionary() = default;
-  Dictionary(DictionaryHeader* header, std::byte* heap) : header_(header), heap_(heap) {}
+  /// `heap_bytes` is what the mapping holds; the file's own idea of it is never trusted when reading.
+  Dictionary(DictionaryHeader* header, std::size_t heap_bytes)
+      : header_(header),
+        heap_(reinterpret_cast<std::byte*>(header + 1)),
+        heap_units_(static_cast<std::uint32_t>(heap_bytes / 8)) {}
 
   static constexpr std::size_t bytes_for(std::size_t heap_bytes) { return sizeof(DictionaryHeader) + heap_bytes; }
-
-  /// Prepares zeroed memory.
-  void format(std::size_t heap_bytes);
 
   /// Returns the blob's reference, the same one for the same bytes; 0 when the table is full (counted in `refused`).
   DictionaryRef intern(BlobKind kind, const void* bytes, std::uint32_t length);
@@ -57,14 +58,18 @@ class Dictionary {
     return true;
   }
 
-  /// Bytes of header and heap in use: what a forked child copies.
-  std::size_t used_heap_bytes() const;
+  /// Heap units in use: what a forked child copies.
+  std::uint32_t used_units() const;
   DictionaryHeader* header() const { return header_; }
   std::byte* heap() const { return heap_; }
 
  private:
+  DictionaryRef reserve(std::uint32_t units);
+  DictionaryRef append(std::uint32_t hash, std::uint32_t kind_and_length, const void* bytes);
+
   DictionaryHeader* header_ = nullptr;
   std::byte* heap_ = nullptr;
+  std::uint32_t heap_units_ = 0;
 };
 
 }  // namespace watcher

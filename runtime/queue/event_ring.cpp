@@ -1,5 +1,6 @@
 #include "runtime/queue/event_ring.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -9,8 +10,11 @@
 namespace watcher {
 namespace {
 
-constexpr long kPatienceNs = 20'000'000;  // one sleep; short enough to notice a dead collector within 250 ms
-constexpr int kPatienceRounds = 12;
+constexpr long kSleepNs = 20'000'000;  // one sleep; short enough to notice a dead reader within 250 ms
+constexpr int kSleepsBeforeRevival = 3;
+constexpr int kSleepsForDeadReader = 12;
+constexpr int kSleepsForLivingReader = 100;  // starved of CPU or held up by a slow disk, it will come back
+constexpr std::uint64_t kDropsBetweenAttempts = 4096;
 
 }  // namespace
 
@@ -18,8 +22,7 @@ EventRing::EventRing(std::byte* mapping)
     : header_(reinterpret_cast<RingHeader*>(mapping)),
       slots_(reinterpret_cast<EventHead*>(mapping + header_->slots_offset)),
       mask_(header_->slot_count - 1),
-      dictionary_(reinterpret_cast<DictionaryHeader*>(mapping + header_->dictionary_offset),
-                  mapping + header_->dictionary_offset + sizeof(DictionaryHeader)) {}
+      dictionary_(reinterpret_cast<DictionaryHeader*>(mapping + header_->dictionary_offset), header_->heap_bytes) {}
 
 std::uint64_t EventRing::realtime_ns() {
   timespec now{};
@@ -27,36 +30,70 @@ std::uint64_t EventRing::realtime_ns() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// Blocks until there is room. A ring whose reader is gone for good must not hang the host: after kPatienceRounds sleeps
-// without any progress the event is dropped and counted, and the next writer tries again.
+bool EventRing::has_room(std::uint32_t slots, std::uint64_t tail) const {
+  return header_->head.load(std::memory_order_relaxed) + slots - tail <= mask_ + 1;
+}
+
 bool EventRing::wait_for_room(std::uint32_t slots) {
   const bool never_fits = slots > mask_ + 1;
-  if (header_->on_full == OnFull::kDropNewest || never_fits) {
-    header_->dropped.fetch_add(1, std::memory_order_relaxed);
-    return false;
-  }
+  bool room = false;
+  if (!never_fits && header_->on_full == OnFull::kBlock) room = wait_for_reader(slots);
+  if (!never_fits && header_->on_full == OnFull::kDropOldest) room = drop_oldest(slots);
+  if (!room) header_->dropped.fetch_add(1, std::memory_order_relaxed);
+  return room;
+}
+
+bool EventRing::reader_lives() const {
+  const std::uint32_t pid = header_->collector_pid.load(std::memory_order_relaxed);
+  return pid != 0 && raw_syscall(SYS_kill, pid, 0) != -ESRCH;
+}
+
+// A ring whose reader is gone for good must not hang the host: when nothing moved for a while the event is dropped, and so
+// is every further one at once, until the reader moves `tail` again (or it is time for another attempt).
+bool EventRing::wait_for_reader(std::uint32_t slots) {
+  std::uint64_t tail = header_->tail.load(std::memory_order_acquire);
+  if (header_->given_up.load(std::memory_order_relaxed) == tail + 1 &&
+      header_->dropped.load(std::memory_order_relaxed) % kDropsBetweenAttempts != 0)
+    return has_room(slots, tail);
   header_->blocked.fetch_add(1, std::memory_order_relaxed);
-  std::uint64_t seen_tail = header_->tail.load(std::memory_order_acquire);
-  for (int round = 0; round < kPatienceRounds;) {
+  for (int sleeps = 0; sleeps < (reader_lives() ? kSleepsForLivingReader : kSleepsForDeadReader); ++sleeps) {
     const std::uint32_t ticket = header_->room_futex.load(std::memory_order_acquire);
+    // Sequentially consistent with the reader's store of `tail` and load of `waiting`: either it sees us waiting, or we
+    // see its new tail.
     header_->waiting.fetch_add(1, std::memory_order_seq_cst);
-    const std::uint64_t tail = header_->tail.load(std::memory_order_seq_cst);
-    const bool room = header_->head.load(std::memory_order_relaxed) + slots - tail <= mask_ + 1;
+    const std::uint64_t now_at = header_->tail.load(std::memory_order_seq_cst);
+    const bool room = has_room(slots, now_at);
     if (!room) {
-      const timespec patience{0, kPatienceNs};
+      const timespec patience{0, kSleepNs};
       raw_syscall(SYS_futex, &header_->room_futex, FUTEX_WAIT, ticket, &patience, nullptr, 0);
     }
     header_->waiting.fetch_sub(1, std::memory_order_seq_cst);
     if (room) return true;
-    if (tail != seen_tail) {
-      seen_tail = tail;
-      round = 0;
+    if (now_at != tail) sleeps = -1;
+    tail = now_at;
+    if (sleeps == kSleepsBeforeRevival && revive_collector != nullptr && !reader_lives()) revive_collector(header_);
+  }
+  header_->given_up.store(tail + 1, std::memory_order_relaxed);
+  return false;
+}
+
+bool EventRing::drop_oldest(std::uint32_t slots) {
+  std::uint64_t tail = header_->tail.load(std::memory_order_acquire);
+  while (!has_room(slots, tail)) {
+    const std::uint64_t word = slot(tail)->state.load(std::memory_order_acquire);
+    const auto oldest = static_cast<std::uint32_t>(word & 0xffff);
+    if (oldest == 0 || word != commit_word(tail, oldest)) {
+      const std::uint64_t now_at = header_->tail.load(std::memory_order_acquire);
+      if (now_at == tail) return false;  // its producer is still writing it: the new event goes
+      tail = now_at;
       continue;
     }
-    if (++round == 3 && revive_collector != nullptr) revive_collector(header_);
+    // Partner: the reader's compare-exchange of `tail` in RingReader; whoever wins has the event.
+    if (!header_->tail.compare_exchange_strong(tail, tail + oldest, std::memory_order_acq_rel)) continue;
+    header_->dropped.fetch_add(1, std::memory_order_relaxed);
+    tail += oldest;
   }
-  header_->dropped.fetch_add(1, std::memory_order_relaxed);
-  return false;
+  return true;
 }
 
 }  // namespace watcher

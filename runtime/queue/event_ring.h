@@ -10,6 +10,10 @@
 // one whose producer died before its commit, recognisable without ever clearing a slot. The reader takes `state` with
 // acquire and moves `tail` with release, which producers read with acquire before they reuse a slot.
 //
+// A full ring: `kBlock` waits for the reader, but not for ever (see wait_for_room). `kDropNewest` gives up the new event.
+// `kDropOldest` moves `tail` itself over the oldest committed event; there the reader copies an event out and takes it by
+// compare-exchange of `tail`, so that an event is either read or dropped, never both.
+//
 // Zone: claim and commit may run in a signal handler; no allocation, no lock. Waiting for room calls futex and nanosleep
 // by raw system call.
 #pragma once
@@ -55,7 +59,7 @@ struct RingHeader {
   DictionaryRef engine;         // name of the memory engine in use, 0: no memory watched
   DictionaryRef engine_reason;  // why that one
   DictionaryRef host;           // e.g. "CPython 3.11.2"
-  std::uint32_t reserved;
+  std::uint32_t start_ticks;    // process_start_ticks() of `pid`: tells a reused pid from the writer; 0 unknown
   std::atomic<RingState> state;  // also a futex word: kClosing → kClosed wakes the exiting writer
   std::atomic<std::uint32_t> collector_pid;  // who drains this ring; 0: nobody yet
   alignas(64) std::atomic<std::uint64_t> head;
@@ -67,6 +71,7 @@ struct RingHeader {
   std::atomic<std::uint64_t> neighbour_traps;              // faults on watched pages beside the watched bytes
   std::atomic<std::uint64_t> single_steps;                 // stores that had to open their page
   std::atomic<std::uint64_t> kernel_redirects;             // system calls led to the second mapping
+  std::atomic<std::uint64_t> given_up;  // 1 + the tail at which a writer stopped waiting for the reader; 0: never
 };
 
 constexpr std::uint64_t commit_word(std::uint64_t ticket, std::uint32_t slots) { return (ticket + 1) << 16 | slots; }
@@ -94,7 +99,9 @@ class EventRing {
     const std::uint32_t slots = slots_for(payload_bytes);
     std::uint64_t ticket = header_->head.load(std::memory_order_relaxed);
     do {
-      if (ticket + slots - header_->tail.load(std::memory_order_acquire) > mask_ + 1) {
+      // Signed: with a stale ticket the tail may already be beyond it; then the exchange below fails and we try again.
+      if (static_cast<std::int64_t>(ticket + slots - header_->tail.load(std::memory_order_acquire)) >
+          static_cast<std::int64_t>(mask_ + 1)) {
         if (!wait_for_room(slots)) return {};
         ticket = header_->head.load(std::memory_order_relaxed);
         continue;
@@ -118,11 +125,16 @@ class EventRing {
   }
   static std::uint64_t realtime_ns();
 
-  /// Asked by wait_for_room when nothing moves: brings a collector back. Set once by the session; may be null.
-  static inline constinit void (*revive_collector)(RingHeader*) = nullptr;
+  /// Asked by wait_for_reader when nothing moves and the collector is gone: brings a collector back. Set once by the session; may be null.
+  using ReviveCollector = void (*)(RingHeader*);
+  static inline constinit ReviveCollector revive_collector = nullptr;
 
  private:
+  bool has_room(std::uint32_t slots, std::uint64_t tail) const;
   bool wait_for_room(std::uint32_t slots);
+  bool wait_for_reader(std::uint32_t slots);
+  bool drop_oldest(std::uint32_t slots);
+  bool reader_lives() const;
 
   RingHeader* header_ = nullptr;
   EventHead* slots_ = nullptr;

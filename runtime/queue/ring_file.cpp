@@ -1,0 +1,259 @@
+#include "runtime/queue/ring_file.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "runtime/base/process_start.h"
+#include "runtime/base/raw_syscall.h"
+#include "runtime/base/text_buffer.h"
+#include "runtime/queue/ring_layout.h"
+#include "runtime/queue/ring_lock.h"
+
+namespace watcher {
+namespace {
+
+using Path = TextBuffer<PATH_MAX>;
+
+constexpr int kRenameAttempts = 8;
+
+// Where this process's rings go; needed again in fork children. Written once, before any thread of ours could fork.
+constinit char output_directory[PATH_MAX];
+
+/// Closes without libc: a fork child must not enter a cancellation point.
+class RawFd {
+ public:
+  explicit RawFd(long fd) : fd_(static_cast<int>(fd)) {}
+  RawFd(const RawFd&) = delete;
+  RawFd& operator=(const RawFd&) = delete;
+  ~RawFd() {
+    if (fd_ >= 0) raw_syscall(SYS_close, fd_);
+  }
+  int get() const { return fd_; }
+  int error() const { return fd_ < 0 ? -fd_ : 0; }
+
+ private:
+  int fd_;
+};
+
+int current_pid() { return static_cast<int>(raw_syscall(SYS_getpid)); }
+
+int write_at(int fd, const void* bytes, std::size_t length, std::uint64_t offset) {
+  const auto* from = static_cast<const char*>(bytes);
+  while (length > 0) {
+    const long written = raw_syscall(SYS_pwrite64, fd, from, length, offset);
+    if (written == -EINTR) continue;
+    if (written <= 0) return written == 0 ? EIO : static_cast<int>(-written);
+    from += written;
+    offset += static_cast<std::uint64_t>(written);
+    length -= static_cast<std::size_t>(written);
+  }
+  return 0;
+}
+
+// A file system without fallocate gets its blocks by being written to: a hole would be a SIGBUS on a full disk.
+int fill_with_zeros(int fd, std::uint64_t bytes) {
+  static constinit const char zeros[64 * 1024] = {};
+  for (std::uint64_t at = 0; at < bytes; at += sizeof zeros) {
+    const std::uint64_t left = bytes - at;
+    const int error = write_at(fd, zeros, left < sizeof zeros ? left : sizeof zeros, at);
+    if (error != 0) return error;
+  }
+  return 0;
+}
+
+int preallocate(int fd, std::uint64_t bytes) {
+  long result;
+  do result = raw_syscall(SYS_fallocate, fd, 0, 0, bytes);
+  while (result == -EINTR);
+  if (result == -EOPNOTSUPP || result == -ENOSYS) return fill_with_zeros(fd, bytes);
+  return static_cast<int>(-result);
+}
+
+int check_file_limit(std::uint64_t bytes) {
+  rlimit limit{};
+  if (raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, nullptr, &limit) != 0) return 0;
+  return limit.rlim_cur < bytes ? EFBIG : 0;
+}
+
+void format_header(RingHeader* header, const RingSettings& settings, const RingLayout& layout) {
+  header->magic = kRingMagic;
+  header->version = kRingVersion;
+  header->slot_count = layout.slot_count;
+  header->dictionary_offset = layout.dictionary_offset();
+  header->heap_bytes = layout.heap_bytes;
+  header->slots_offset = layout.slots_offset();
+  header->file_bytes = layout.file_bytes();
+  header->pid = static_cast<std::uint32_t>(current_pid());
+  header->parent_pid = static_cast<std::uint32_t>(raw_syscall(SYS_getppid));
+  header->clock = settings.clock;
+  header->on_full = settings.on_full;
+  header->start_tsc = __builtin_ia32_rdtsc();
+  header->start_realtime_ns = EventRing::realtime_ns();
+  header->run_id = settings.run_id;
+  header->start_ticks = process_start_ticks(header->pid);
+  header->state.store(RingState::kOpen, std::memory_order_relaxed);
+}
+
+int write_dictionary_head(int fd, std::uint32_t used_units, std::uint64_t heap_bytes) {
+  const std::uint32_t words[2] = {used_units, static_cast<std::uint32_t>(heap_bytes / 8)};
+  return write_at(fd, words, sizeof words, RingLayout::dictionary_offset());
+}
+
+// The parent goes on writing while we copy. Index first, extent of the heap next, heap last: whatever the copied index
+// mentions was whole before, and lies within the copied extent.
+int copy_dictionary(int fd, const Dictionary& from, const RingLayout& layout) {
+  int error = write_at(fd, from.header(), sizeof(DictionaryHeader), RingLayout::dictionary_offset());
+  const std::uint32_t used = from.used_units();
+  if (error == 0) error = write_at(fd, from.heap(), std::size_t{used} * 8, RingLayout::heap_offset());
+  return error != 0 ? error : write_dictionary_head(fd, used, layout.heap_bytes);
+}
+
+int map_at(std::byte* address, std::uint64_t bytes, int fd, std::uint64_t offset) {
+  const long result =
+      raw_syscall(SYS_mmap, address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+  return result < 0 && result > -4096 ? static_cast<int>(-result) : 0;
+}
+
+int map_ring(std::byte* address, int fd, const RingLayout& layout) {
+  const int error = map_at(address, layout.file_bytes(), fd, 0);
+  if (error != 0) return error;
+  return map_at(address + layout.file_bytes(), layout.slots_bytes(), fd, layout.slots_offset());
+}
+
+std::byte* reserve_addresses(std::uint64_t bytes, int* error) {
+  const long result =
+      raw_syscall(SYS_mmap, nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  *error = result < 0 && result > -4096 ? static_cast<int>(-result) : 0;
+  return *error == 0 ? reinterpret_cast<std::byte*>(result) : nullptr;
+}
+
+bool remember_directory(const char* directory) {
+  std::size_t length = 0;
+  while (directory[length] != '\0' && length < sizeof output_directory - 1) {
+    output_directory[length] = directory[length];
+    ++length;
+  }
+  output_directory[length] = '\0';
+  return directory[length] == '\0';
+}
+
+long rename_if_free(const Path& from, const Path& to) {
+  return raw_syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+}
+
+// Gives the finished file its name. A ring already there belongs to an earlier incarnation of the pid.
+int publish(const Path& temporary, std::uint64_t stamp) {
+  Path name;
+  name.add(output_directory).add("/ring.").add_decimal(static_cast<unsigned>(current_pid()));
+  long result = -EEXIST;
+  for (int attempt = 0; attempt < kRenameAttempts && result == -EEXIST; ++attempt) {
+    result = rename_if_free(temporary, name);
+    if (result != -EEXIST) break;
+    Path aside;
+    aside.add(name.c_str()).add(".").add_hex(stamp + static_cast<unsigned>(attempt));
+    rename_if_free(name, aside);
+  }
+  // File systems without RENAME_NOREPLACE: the name was free a moment ago, or its owner is this very process.
+  if (result == -EINVAL) {
+    result = raw_syscall(SYS_link, temporary.c_str(), name.c_str());
+    raw_syscall(SYS_unlink, temporary.c_str());
+  }
+  return static_cast<int>(-result);
+}
+
+/// Everything but the mapping's address is the same for a first ring and a child's one.
+int make_ring(const RingSettings& settings, const RingLayout& layout, const EventRing* parent, std::byte* address) {
+  if (const int error = check_file_limit(layout.file_bytes())) return error;
+  const std::uint64_t stamp = __builtin_ia32_rdtsc();
+  Path temporary;
+  temporary.add(output_directory).add("/.ring.").add_decimal(static_cast<unsigned>(current_pid()));
+  temporary.add(".").add_hex(stamp);
+  if (temporary.overflowed()) return ENAMETOOLONG;
+  const RawFd fd(raw_syscall(SYS_openat, AT_FDCWD, temporary.c_str(),
+                             O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (fd.error() != 0) return fd.error();
+  raw_syscall(SYS_fchmod, fd.get(), 0600);  // a umask may have taken the owner's own bits
+  take_ring_lock(fd.get(), RingLock::kWriter);
+
+  RingHeader header{};
+  format_header(&header, settings, layout);
+  int error = preallocate(fd.get(), layout.file_bytes());
+  if (error == 0)
+    error = parent != nullptr ? copy_dictionary(fd.get(), parent->dictionary(), layout)
+                              : write_dictionary_head(fd.get(), 1, layout.heap_bytes);
+  if (parent != nullptr) {
+    header.engine = parent->header()->engine;
+    header.engine_reason = parent->header()->engine_reason;
+    header.host = parent->header()->host;
+  }
+  if (error == 0) error = write_at(fd.get(), &header, sizeof header, 0);
+  if (error == 0) error = map_ring(address, fd.get(), layout);
+  if (error == 0) error = publish(temporary, stamp);
+  if (error != 0) raw_syscall(SYS_unlink, temporary.c_str());
+  return error;
+}
+
+// Private memory in place of the parent's ring: full from the start, so every claim is refused and counted.
+void deafen(std::byte* address, const RingSettings& settings, const RingLayout& layout) {
+  const long result = raw_syscall(SYS_mmap, address, layout.mapping_bytes(), PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  if (result < 0 && result > -4096) return;
+  auto* header = reinterpret_cast<RingHeader*>(address);
+  format_header(header, settings, layout);
+  header->on_full = OnFull::kDropNewest;
+  header->state.store(RingState::kClosed, std::memory_order_relaxed);
+  header->head.store(layout.slot_count, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+std::uint32_t ring_slot_count(std::uint64_t wanted) {
+  std::uint32_t slots = kMinSlots;
+  while (slots < wanted && slots < kMaxSlots) slots *= 2;
+  return slots;
+}
+
+int ring_create(const RingSettings& settings, EventRing* ring) {
+  if (settings.directory == nullptr || settings.directory[0] != '/') return EINVAL;
+  if (!remember_directory(settings.directory)) return ENAMETOOLONG;
+  const RingLayout layout{ring_slot_count(settings.slot_count), padded_to_page(settings.heap_bytes)};
+  if (!layout.valid()) return EINVAL;
+  int error = 0;
+  std::byte* address = reserve_addresses(layout.mapping_bytes(), &error);
+  if (address == nullptr) return error;
+  error = make_ring(settings, layout, nullptr, address);
+  if (error != 0) {
+    raw_syscall(SYS_munmap, address, layout.mapping_bytes());
+    return error;
+  }
+  *ring = EventRing(address);
+  return 0;
+}
+
+int ring_renew_in_child(EventRing* ring) {
+  const RingHeader* parent = ring->header();
+  if (parent == nullptr) return EINVAL;
+  RingSettings settings;
+  settings.on_full = parent->on_full;
+  settings.clock = parent->clock;
+  settings.run_id = parent->run_id;
+  const RingLayout layout{parent->slot_count, parent->heap_bytes};
+  auto* address = reinterpret_cast<std::byte*>(ring->header());
+
+  // A handler that records an event between the two halves of the mapping would write half into the parent's ring.
+  const std::uint64_t all_signals = ~std::uint64_t{0};
+  std::uint64_t previous_mask = 0;
+  raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all_signals, &previous_mask, sizeof previous_mask);
+  const int error = make_ring(settings, layout, ring, address);
+  if (error != 0) deafen(address, settings, layout);
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &previous_mask, nullptr, sizeof previous_mask);
+  return error;
+}
+
+}  // namespace watcher

@@ -1,0 +1,26 @@
+#include "runtime/queue/writer_life.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+
+#include "runtime/base/process_start.h"
+#include "runtime/base/raw_syscall.h"
+#include "runtime/queue/ring_lock.h"
+
+namespace watcher {
+
+bool WriterLife::alive(int ring_fd) {
+  if (ring_lock_held(ring_fd, RingLock::kWriter)) {
+    lock_works_ = true;
+    return true;
+  }
+  return !lock_works_ && process_alive();
+}
+
+bool WriterLife::process_alive() const {
+  if (pid_ == 0 || raw_syscall(SYS_kill, pid_, 0) == -ESRCH) return false;
+  const std::uint32_t ticks = process_start_ticks(pid_);
+  return start_ticks_ == 0 || ticks == 0 || ticks == start_ticks_;
+}
+
+}  // namespace watcher
