@@ -1,0 +1,125 @@
+#include "runtime/collect/collector.h"
+
+#include <time.h>
+
+#include <list>
+#include <optional>
+
+#include "runtime/collect/ring_directory.h"
+#include "runtime/collect/ring_drain.h"
+#include "runtime/output/own_file.h"
+
+namespace watcher {
+namespace {
+
+class DirectoryCollector final : public Collector {
+ public:
+  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const RecordingRules& rules,
+                     std::uint64_t run_id)
+      : directory_(std::move(directory)),
+        sink_(std::move(sink)),
+        summary_(run_id),
+        files_(directory_.get(), run_id) {
+    tools_.rules = rules;
+    tools_.sink = sink_.get();
+    tools_.summary = &summary_;
+    tools_.run_id = run_id;
+    summary_.news().started_ns = EventRing::realtime_ns();
+  }
+  ~DirectoryCollector() override {
+    for (RingDrain& ring : rings_) ring.disown();
+  }
+
+  std::uint64_t step() override {
+    tools_.clock.refresh();
+    adopt(files_.claim_new());
+    std::uint64_t written = 0;
+    for (RingDrain& ring : rings_) written += ring.drain();
+    close_rings();
+    bury_rings();
+    return written;
+  }
+
+  bool busy() const override { return !rings_.empty(); }
+
+  void recover() override {
+    adopt(files_.claim_dead());
+    while (has_dead_rings()) step();
+  }
+
+  void set_outcome(int exit_code, int signal) override {
+    summary_.news().exit_code = exit_code;
+    summary_.news().signal = signal;
+  }
+
+  Result<void> finish() override {
+    for (RingDrain& ring : rings_) ring.report();
+    const Result<void> flushed = sink_->flush();
+    const Result<void> summarised = write_summary();
+    return flushed ? summarised : flushed;
+  }
+
+ private:
+  void adopt(std::vector<FoundRing> found) {
+    for (FoundRing& ring : found) rings_.emplace_back(std::move(ring), &tools_);
+  }
+
+  bool has_dead_rings() {
+    for (RingDrain& ring : rings_)
+      if (!ring.writer_alive()) return true;
+    return false;
+  }
+
+  Result<void> write_summary() {
+    summary_.news().ended_ns = EventRing::realtime_ns();
+    return summary_.write(directory_.get());
+  }
+
+  // All rings that close now share one summary: a storm of short children must not cost one each.
+  void close_rings() {
+    bool any = false;
+    for (RingDrain& ring : rings_) {
+      if (ring.state() != RingDrain::State::kClosing) continue;
+      ring.report();
+      any = true;
+    }
+    if (!any) return;
+    (void)write_summary();  // tried again, and reported, by finish()
+    for (RingDrain& ring : rings_)
+      if (ring.state() == RingDrain::State::kClosing) ring.confirm_closed();
+  }
+
+  void bury_rings() {
+    for (auto ring = rings_.begin(); ring != rings_.end();) {
+      if (ring->state() != RingDrain::State::kDead) {
+        ++ring;
+        continue;
+      }
+      ring->report();
+      files_.remove(ring->ring());
+      files_.forget(ring->ring().file);
+      ring = rings_.erase(ring);
+    }
+  }
+
+  UniqueFd directory_;
+  std::unique_ptr<JsonlSink> sink_;
+  Summary summary_;
+  DrainTools tools_;
+  RingDirectory files_;
+  std::list<RingDrain> rings_;  // a ring's address stays
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::uint64_t run_id) {
+  Result<UniqueFd> directory = open_output_directory(options.get("output"));
+  if (!directory) return directory.error();
+  const RecordingRules rules = RecordingRules::from(options);
+  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync);
+  if (!sink) return sink.error();
+  return std::unique_ptr<Collector>(std::make_unique<DirectoryCollector>(std::move(directory.value()),
+                                                                         std::move(sink.value()), rules, run_id));
+}
+
+}  // namespace watcher

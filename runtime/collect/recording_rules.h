@@ -1,0 +1,24 @@
+// What the options say about which events are written, and how.
+#pragma once
+
+#include "config/options.h"
+#include "runtime/enrich/decode.h"
+#include "runtime/enrich/delta.h"
+#include "runtime/output/delta_json.h"
+#include "runtime/output/jsonl_sink.h"
+
+namespace watcher {
+
+struct RecordingRules {
+  bool record_init = false;
+  bool skip_silent_stores = false;
+  DeltaStyle deltas;
+  FsyncPolicy fsync = FsyncPolicy::kBatch;
+
+  static RecordingRules from(const Options& options);
+
+  /// An initial state, or a store of an equal value, that is not to be recorded: no loss, not counted.
+  bool leaves_out(const EventView& event, const Delta& delta) const;
+};
+
+}  // namespace watcher

@@ -1,0 +1,166 @@
+#include "runtime/enrich/decode.h"
+
+#include <cstring>
+#include <iterator>
+
+namespace watcher {
+namespace {
+
+constexpr std::string_view kOpNames[] = {
+    "init",      "store",       "delete",
+    "setitem",   "delitem",     "append",
+    "extend",    "insert",      "pop",
+    "remove",    "clear",       "sort",
+    "reverse",   "imul",        "update",
+    "setdefault", "popitem",    "add",
+    "discard",   "intersection_update", "difference_update",
+    "symmetric_difference_update", "init_call", "write",
+    "kernel_write", "moved",    "freed",
+    "resumed"};
+static_assert(std::size(kOpNames) == static_cast<std::size_t>(Op::kCount));
+
+constexpr std::string_view kScopeNames[] = {"unknown", "local", "global", "both"};
+
+/// Takes parts off the front of a payload; a part that is not there makes everything after it fail.
+class PayloadCursor {
+ public:
+  explicit PayloadCursor(std::span<const std::byte> payload)
+      : rest_(reinterpret_cast<const char*>(payload.data()), payload.size()) {}
+
+  template <class T>
+  bool read(T* out) {
+    if (rest_.size() < sizeof *out) return false;
+    std::memcpy(out, rest_.data(), sizeof *out);
+    rest_.remove_prefix(sizeof *out);
+    return true;
+  }
+  bool take(std::uint64_t length, std::string_view* out) {
+    if (rest_.size() < length) return false;
+    *out = rest_.substr(0, length);
+    rest_.remove_prefix(length);
+    return true;
+  }
+  /// The last part of a payload may come without its padding.
+  bool take_padded(std::uint32_t length, std::string_view* out) {
+    if (!take(length, out)) return false;
+    rest_.remove_prefix(std::min<std::size_t>(rest_.size(), padded8(length) - length));
+    return true;
+  }
+
+ private:
+  std::string_view rest_;
+};
+
+bool read_path(PayloadCursor& cursor, std::vector<PathPart>* path) {
+  PathHeader header{};
+  std::string_view bytes;
+  if (!cursor.read(&header) || header.bytes > kMaxPayloadBytes) return false;
+  if (!cursor.take_padded(header.bytes, &bytes)) return false;
+  PayloadCursor elements(std::span(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
+  for (std::uint32_t i = 0; i < header.count; ++i) {
+    PathElement element{};
+    if (!elements.read(&element) || element.kind > PathKind::kRange) return false;
+    PathPart part{.kind = element.kind, .value = element.value, .end = element.extra, .text = {}};
+    const bool has_text = element.kind == PathKind::kText;
+    if (has_text && (element.value < 0 || !elements.take(static_cast<std::uint64_t>(element.value), &part.text)))
+      return false;
+    path->push_back(part);
+  }
+  return true;
+}
+
+bool read_value(PayloadCursor& cursor, const Dictionary& dictionary, ValueView* value) {
+  ValueBlob blob{};
+  if (!cursor.read(&blob) || blob.stored > kMaxPayloadBytes) return false;
+  if (!cursor.take_padded(blob.stored, &value->bytes)) return false;
+  value->total = std::max<std::uint64_t>(blob.total, blob.stored);
+  value->type_name = dictionary.string(blob.type_name);
+  return true;
+}
+
+bool read_memory(PayloadCursor& cursor, EventView* view) {
+  MemoryBlob blob{};
+  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes) return false;
+  if (!cursor.take_padded(blob.length, &view->before.bytes)) return false;
+  if (!cursor.take_padded(blob.length, &view->after.bytes)) return false;
+  view->before.total = view->after.total = blob.length;
+  view->is_memory = true;
+  return true;
+}
+
+bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary& dictionary, EventView* view) {
+  if (view->before.kind == ValueKind::kMemory || view->after.kind == ValueKind::kMemory) {
+    view->before.kind = view->after.kind = ValueKind::kMemory;
+    view->memory_offset = head.before;
+    view->instruction = head.after;
+    return read_memory(cursor, view);
+  }
+  view->before.word = head.before;
+  view->after.word = head.after;
+  for (ValueView* value : {&view->before, &view->after})
+    if (!is_inline(value->kind) && !read_value(cursor, dictionary, value)) return false;
+  return true;
+}
+
+void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView* view) {
+  VariableBlob variable{};
+  if (dictionary.read(BlobKind::kVariable, view->variable_ref, &variable)) {
+    view->variable_id = variable.id;
+    view->variable_name = dictionary.string(variable.name);
+    view->item_format = dictionary.string(variable.format);
+    view->item_size = variable.item_size;
+  }
+  PlaceBlob place{};
+  if (dictionary.read(BlobKind::kPlace, view->place_ref, &place)) {
+    view->has_place = true;
+    view->function = dictionary.string(place.function);
+    view->file = dictionary.string(place.file);
+    view->line = place.line;
+  }
+  ContextBlob context{};
+  if (context_ref != 0 && dictionary.read(BlobKind::kContext, context_ref, &context)) {
+    view->thread_name = dictionary.string(context.thread_name);
+    view->task = dictionary.string(context.task);
+  }
+}
+
+void reset(EventView* view) {
+  std::vector<PathPart> path = std::move(view->path);
+  path.clear();
+  *view = EventView{};
+  view->path = std::move(path);
+}
+
+}  // namespace
+
+std::string_view op_name(Op op) { return op < Op::kCount ? kOpNames[static_cast<std::size_t>(op)] : "unknown"; }
+
+std::string_view scope_name(Scope scope) { return kScopeNames[static_cast<std::size_t>(scope) & kScopeMask]; }
+
+bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* view) {
+  reset(view);
+  const EventHead& head = *event.head;
+  view->ticket = event.ticket;
+  view->tsc = head.tsc;
+  view->op = head.op;
+  view->thread_id = head.thread_id;
+  view->coalesced = head.coalesced;
+  view->variable_ref = head.variable;
+  view->place_ref = head.place;
+  view->before.kind = head.before_kind;
+  view->after.kind = head.after_kind;
+  if (view->op >= Op::kCount || view->before.kind >= ValueKind::kCount || view->after.kind >= ValueKind::kCount)
+    return false;
+  const std::uint8_t flags = head.flags;
+  view->scope = static_cast<Scope>(flags & kScopeMask);
+  view->exact = (flags & kInexact) == 0;
+  view->exact_line = (flags & kInexactLine) == 0;
+
+  PayloadCursor cursor(event.payload);
+  if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path)) return false;
+  if (!read_values(cursor, head, dictionary, view)) return false;
+  resolve(dictionary, head.context, view);
+  return true;
+}
+
+}  // namespace watcher

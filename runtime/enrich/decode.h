@@ -1,0 +1,76 @@
+// From a slot of the ring to a typed event: every reference resolved, every length checked. Whatever a damaged or
+// hostile ring holds, decode() returns views inside the payload and the dictionary, or false.
+//
+// One thread. The views borrow the ring's memory.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "runtime/queue/dictionary.h"
+#include "runtime/queue/event.h"
+#include "runtime/queue/ring_reader.h"
+
+namespace watcher {
+
+/// Spelling of an operation in the output.
+std::string_view op_name(Op op);
+std::string_view scope_name(Scope scope);
+
+/// One side of an event.
+struct ValueView {
+  ValueKind kind = ValueKind::kUnbound;
+  std::uint64_t word = 0;      // inline kinds
+  std::string_view bytes;      // the others: what was kept of the value
+  std::uint64_t total = 0;     // its full length
+  std::string_view type_name;  // empty: the kind's own
+
+  bool truncated() const { return total > bytes.size(); }
+  std::int64_t as_int() const { return static_cast<std::int64_t>(word); }
+  double as_float() const { return __builtin_bit_cast(double, word); }
+};
+
+struct PathPart {
+  PathKind kind = PathKind::kIndex;
+  std::int64_t value = 0;  // index, or first of a range
+  std::int64_t end = 0;    // of a range, exclusive
+  std::string_view text;
+};
+
+struct EventView {
+  std::uint64_t ticket = 0;
+  std::uint64_t tsc = 0;
+  Op op = Op::kStore;
+  Scope scope = Scope::kUnknown;
+  bool exact = true;
+  bool exact_line = true;
+  std::uint32_t thread_id = 0;
+  std::uint64_t coalesced = 0;
+
+  DictionaryRef variable_ref = 0;  // for caches: the same reference is the same content, within one ring
+  DictionaryRef place_ref = 0;
+  std::uint64_t variable_id = 0;
+  std::string_view variable_name;
+  std::string_view item_format;  // memory
+  std::uint32_t item_size = 0;
+  bool has_place = false;
+  std::string_view function;
+  std::string_view file;
+  std::int32_t line = 0;
+  std::string_view thread_name;
+  std::string_view task;
+
+  std::vector<PathPart> path;
+  ValueView before;
+  ValueView after;
+
+  bool is_memory = false;         // a write: the two fields below, and both values are kMemory
+  std::uint64_t memory_offset = 0;  // in the variable, bytes
+  std::uint64_t instruction = 0;
+};
+
+/// Fills `view` (reused: its storage is kept). False when the event cannot be understood.
+bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* view);
+
+}  // namespace watcher

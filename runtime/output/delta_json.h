@@ -1,0 +1,38 @@
+// The "deltas" of an event, and what says that some were left out.
+//
+// One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runtime/enrich/delta.h"
+#include "runtime/output/json_writer.h"
+
+namespace watcher {
+
+struct DeltaStyle {
+  static constexpr std::uint64_t kFull = 65536;
+  std::uint64_t depth = kFull;  // changed bytes that are listed
+  bool as_ranges = false;       // one entry a run of bytes instead of one a byte
+};
+
+class DeltaJson {
+ public:
+  explicit DeltaJson(const DeltaStyle& style) : style_(style) {}
+
+  /// Writes the members "deltas" and, beyond the depth, "deltas_total" and "ranges". `base` is added to the offsets.
+  /// Merges the delta's runs when there are too many to list.
+  void write(Delta* delta, std::uint64_t base, JsonWriter* json);
+
+ private:
+  void add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base);
+  void add_range(const Delta& delta, const DeltaRun& run, std::uint64_t base);
+  void add_size_change(const Delta& delta);
+  void separate();
+
+  DeltaStyle style_;
+  std::string text_;  // reused
+};
+
+}  // namespace watcher

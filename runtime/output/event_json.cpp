@@ -1,0 +1,149 @@
+#include "runtime/output/event_json.h"
+
+#include <charconv>
+#include <cstdio>
+
+#include "runtime/output/value_json.h"
+
+namespace watcher {
+namespace {
+
+constexpr int kSchema = 1;
+constexpr std::size_t kMaxSubjects = 1u << 16;
+
+template <class Number>
+std::string_view number_text(Number value, int base, char (&digits)[24]) {
+  return {digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value, base).ptr - digits)};
+}
+
+// Unique in the file also when a pid comes back, or execs: the image's start goes in. A ticket is never given twice.
+std::string id_prefix(const RingIdentity& ring) {
+  const auto fold = [](std::uint64_t value) { return static_cast<unsigned>(value ^ value >> 32); };
+  char text[64];
+  std::snprintf(text, sizeof text, "evt-%08x%08x-%u-", fold(ring.run_id), fold(ring.start_tsc), ring.pid);
+  return text;
+}
+
+void foreign_or_null(bool known, std::string_view text, JsonWriter* json) {
+  known ? json->foreign_text(text) : json->null();
+}
+
+}  // namespace
+
+EventJson::EventJson(const RingIdentity& ring, const DeltaStyle& style)
+    : pid_(ring.pid), id_(id_prefix(ring)), id_prefix_bytes_(id_.size()), deltas_(style), json_(&unused_) {}
+
+const std::string& EventJson::subject_members(const EventView& event) {
+  const std::uint64_t key = std::uint64_t{event.variable_ref} << 32 | event.place_ref;
+  if (key == last_subject_key_ && last_subject_ != nullptr) return *last_subject_;
+  if (subjects_.size() >= kMaxSubjects) subjects_.clear();
+  std::string& members = subjects_[key];
+  if (members.empty()) {
+    char id[24];
+    std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(event.variable_id));
+    JsonBuffer buffer;
+    JsonWriter json(&buffer);
+    json.start_object();
+    json.key("variable_id");
+    json.text(id);
+    json.key("variable_name");
+    json.foreign_text(event.variable_name);
+    json.key("function");
+    foreign_or_null(event.has_place, event.function, &json);
+    json.key("file");
+    foreign_or_null(event.has_place, event.file, &json);
+    json.key("line");
+    members.assign(buffer.GetString() + 1, buffer.GetSize() - 1);
+  }
+  last_subject_key_ = key;
+  last_subject_ = &members;
+  return members;
+}
+
+std::string_view EventJson::event_id(std::uint64_t ticket) {
+  char digits[24];
+  id_.resize(id_prefix_bytes_);
+  id_.append(number_text(ticket, 10, digits));
+  return id_;
+}
+
+void EventJson::write_sides(const EventView& event) {
+  if (event.is_memory) {
+    const MemoryItems items(event);
+    json_.key("path");
+    event.path.empty() ? items.write_path(&json_) : write_path(event.path, &json_);
+    json_.key("before");
+    items.write_side(event.before.bytes, &json_);
+    json_.key("after");
+    items.write_side(event.after.bytes, &json_);
+    return;
+  }
+  json_.key("path");
+  write_path(event.path, &json_);
+  json_.key("before");
+  write_value(event.before, &json_);
+  json_.key("after");
+  write_value(event.after, &json_);
+}
+
+void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before) {
+  if (!event.thread_name.empty()) {
+    json_.key("thread_name");
+    json_.foreign_text(event.thread_name);
+  }
+  if (!event.task.empty()) {
+    json_.key("task");
+    json_.foreign_text(event.task);
+  }
+  if (event.is_memory) {
+    char digits[24];
+    std::string address = "0x";
+    json_.key("ip");
+    json_.text(address.append(number_text(event.instruction, 16, digits)));
+  }
+  json_.key("exact");
+  json_.boolean(event.exact);
+  if (!event.exact_line) {
+    json_.key("exact_line");
+    json_.boolean(false);
+  }
+  if (event.coalesced > 0) {
+    json_.key("coalesced");
+    json_.count(event.coalesced);
+  }
+  if (dropped_before > 0) {
+    json_.key("dropped_before");
+    json_.count(dropped_before);
+  }
+}
+
+void EventJson::append(const EventView& event, Delta* delta, std::uint64_t timestamp_ns, std::uint64_t dropped_before,
+                       JsonBuffer* out) {
+  json_.restart(out);
+  json_.start_object();
+  json_.key("schema");
+  json_.integer(kSchema);
+  json_.key("event_id");
+  json_.text(event_id(event.ticket));
+  json_.key("timestamp_ns");
+  json_.count(timestamp_ns);
+  json_.key("pid");
+  json_.count(pid_);
+  json_.raw_members(subject_members(event));
+  event.has_place ? json_.integer(event.line) : json_.null();
+  json_.key("thread_id");
+  json_.count(event.thread_id);
+  json_.key("scope");
+  json_.text(scope_name(event.scope));
+  json_.key("op");
+  json_.text(op_name(event.op));
+  write_sides(event);
+  deltas_.write(delta, event.is_memory ? event.memory_offset : 0, &json_);
+  json_.key("sql_context");
+  json_.null();
+  write_marks(event, dropped_before);
+  json_.end_object();
+  out->Put('\n');
+}
+
+}  // namespace watcher

@@ -1,0 +1,45 @@
+// An event as one line of JSON, schema 1. One object a ring: it knows the ring's process and caches what events share.
+//
+// One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "runtime/enrich/delta.h"
+#include "runtime/enrich/decode.h"
+#include "runtime/output/delta_json.h"
+#include "runtime/output/json_writer.h"
+#include "runtime/queue/ring_reader.h"
+
+namespace watcher {
+
+class EventJson {
+ public:
+  EventJson(const RingIdentity& ring, const DeltaStyle& style);
+
+  /// Appends the line, newline included. `delta` is the comparison of the event's two sides.
+  void append(const EventView& event, Delta* delta, std::uint64_t timestamp_ns, std::uint64_t dropped_before,
+              JsonBuffer* out);
+
+ private:
+  /// The members from "variable_id" to the key "line", the same for every event of one variable at one place.
+  const std::string& subject_members(const EventView& event);
+  std::string_view event_id(std::uint64_t ticket);
+  void write_sides(const EventView& event);
+  void write_marks(const EventView& event, std::uint64_t dropped_before);
+
+  std::uint32_t pid_;
+  std::string id_;              // "evt-<image of the run>-<pid>-", then the event's own number
+  std::size_t id_prefix_bytes_;
+  DeltaJson deltas_;
+  JsonBuffer unused_;           // the writer must have a buffer from the start
+  JsonWriter json_;
+  std::unordered_map<std::uint64_t, std::string> subjects_;
+  std::uint64_t last_subject_key_ = ~std::uint64_t{0};
+  const std::string* last_subject_ = nullptr;
+};
+
+}  // namespace watcher

@@ -1,0 +1,77 @@
+// summary.json: what a run wrote, lost and watched, in one file that all collectors of the run keep together.
+//
+// What was counted since the last write is added to the file under a lock on the directory; the file is replaced by a
+// rename. A file of another run is replaced outright. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/base/result.h"
+
+namespace watcher {
+
+struct ProcessSummary {
+  std::uint32_t pid = 0;
+  std::uint64_t started_ns = 0;  // with the pid the key: a process reported twice has one entry, the later one
+  std::string host;
+  std::string engine;
+  std::string engine_reason;
+  std::uint64_t dropped = 0;
+  std::uint64_t blocked = 0;
+  std::uint64_t neighbour_traps = 0;
+  std::uint64_t single_steps = 0;
+  std::uint64_t dictionary_refused = 0;
+  std::uint64_t unfinished = 0;  // events that the process was killed in the middle of
+};
+
+struct VariableCount {
+  std::string name;
+  std::uint64_t events = 0;
+};
+
+/// Sums of a run, or of a part of it.
+struct RunTotals {
+  std::uint64_t written = 0;
+  std::uint64_t recovered = 0;  // events of earlier runs, found in the directory
+  std::uint64_t dropped = 0;
+  std::uint64_t coalesced = 0;
+  std::uint64_t started_ns = ~std::uint64_t{0};
+  std::uint64_t ended_ns = 0;
+  std::optional<int> exit_code;
+  std::optional<int> signal;
+  std::map<std::string, VariableCount> variables;  // by variable_id, as in the events
+  std::vector<ProcessSummary> processes;           // the first ones; all are counted
+  std::uint64_t process_count = 0;
+};
+
+class Summary {
+ public:
+  static constexpr std::size_t kMaxProcesses = 1000;
+
+  explicit Summary(std::uint64_t run_id);
+
+  /// Entry to count a variable's written events in; the address stays.
+  VariableCount* variable(std::uint64_t id, std::string_view name);
+  void add_process(const ProcessSummary& process) { process_news_.push_back(process); }
+  RunTotals& news() { return news_; }
+
+  /// Adds the news to the file; they are kept when that fails.
+  Result<void> write(int directory_fd);
+
+ private:
+  void fill_variables();
+  void forget_news();
+
+  std::uint64_t run_id_;
+  RunTotals news_;
+  std::vector<ProcessSummary> process_news_;
+  std::unordered_map<std::uint64_t, VariableCount> variables_;
+};
+
+}  // namespace watcher

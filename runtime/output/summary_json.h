@@ -1,0 +1,17 @@
+// The text of summary.json, to and from RunTotals.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "runtime/output/summary.h"
+
+namespace watcher {
+
+std::string summary_text(std::uint64_t run_id, const RunTotals& totals);
+
+/// False when the text is no summary, or one of another run; then `totals` is untouched.
+bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* totals);
+
+}  // namespace watcher
