@@ -187,12 +187,12 @@ Result<void> Options::set(std::string_view key, std::string_view value, std::str
   if (index == kRows) {
     std::vector<std::string_view> keys;
     for (const OptionRow& row : kTable) keys.push_back(row.key);
-    return Error{0, std::string(origin) + ": there is no option " + quoted(key) + did_you_mean(key, keys)};
+    return Error{0, std::string(origin) + ": there is no option " + in_quotes(key) + did_you_mean(key, keys)};
   }
   const OptionRow& row = kTable[index];
   auto accepted = canonical(row, value);
   if (!accepted)
-    return Error{0, std::string(origin) + ": " + row.key + " is " + describe_values(row) + ", not " + quoted(value) +
+    return Error{0, std::string(origin) + ": " + row.key + " is " + describe_values(row) + ", not " + in_quotes(value) +
                         nearest_choice(row, value)};
   values_[index] = std::move(*accepted);
   set_[index] = true;

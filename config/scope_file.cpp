@@ -43,12 +43,12 @@ Result<WatchName> parse_name(const Location& location, std::string_view item) {
     const auto known = parse_scope(scope);
     if (!known)
       return fault_at(location, item.data(),
-                      "a scope is local, global, both or unknown, not " + quoted(scope) + did_you_mean(scope, kScopes));
+                      "a scope is local, global, both or unknown, not " + in_quotes(scope) + did_you_mean(scope, kScopes));
     parsed.scope = *known;
     name = trimmed(item.substr(colon + 1));
   }
   if (const char* fault = watch_name_fault(name))
-    return fault_at(location, name.data(), name.empty() ? fault : quoted(name) + ": " + fault);
+    return fault_at(location, name.data(), name.empty() ? fault : in_quotes(name) + ": " + fault);
   parsed.name = name;
   return parsed;
 }

@@ -76,7 +76,7 @@ Result<void> add_name(Options& options, const std::string& file, RuleScope scope
   const auto* text = value.as_string();
   if (!text) return fault(name, value.source(), "a variable's name stands here, in quotes");
   if (const char* wrong = watch_name_fault(text->get()))
-    return fault(name, value.source(), quoted(text->get()) + ": " + wrong);
+    return fault(name, value.source(), in_quotes(text->get()) + ": " + wrong);
   options.add_rule(file, WatchName{scope, text->get()});
   return {};
 }
@@ -96,7 +96,7 @@ Result<std::string> read_rule_file(const toml::table& rule, const std::string& n
   const auto* text = file->as_string();
   if (!text) return fault(name, file->source(), "file is a path or a glob, in quotes");
   if (const char* wrong = watch_file_fault(text->get()))
-    return fault(name, file->source(), quoted(text->get()) + ": " + wrong);
+    return fault(name, file->source(), in_quotes(text->get()) + ": " + wrong);
   return text->get();
 }
 
@@ -110,7 +110,7 @@ Result<void> read_rule(Options& options, const toml::node& node, const std::stri
     if (entry.key == "file") continue;
     if (!parse_scope(entry.key))
       return fault(name, entry.key_source,
-                   "a [[watch]] table has no key " + quoted(entry.key) + "; it has file, local, global, both, unknown" +
+                   "a [[watch]] table has no key " + in_quotes(entry.key) + "; it has file, local, global, both, unknown" +
                        did_you_mean(entry.key, kRuleKeys));
     says_anything = true;
     if (auto read = read_names(options, file.value(), entry, name); !read) return read;
@@ -132,7 +132,7 @@ Error unknown_key(const Entry& entry, const std::string& name) {
   std::vector<std::string_view> keys(std::begin(kTablesWithoutEffect), std::end(kTablesWithoutEffect));
   keys.push_back("watch");
   for (const OptionRow& row : option_table()) keys.push_back(row.key);
-  return fault(name, entry.key_source, "there is no option " + quoted(entry.key) + did_you_mean(entry.key, keys));
+  return fault(name, entry.key_source, "there is no option " + in_quotes(entry.key) + did_you_mean(entry.key, keys));
 }
 
 Result<void> read_entry(Options& options, const Entry& entry, const std::string& name) {

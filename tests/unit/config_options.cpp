@@ -74,8 +74,8 @@ TEST_CASE("numbers that overflow, carry signs, blanks or letters are refused") {
 }
 
 TEST_CASE("what is quoted in an error cannot drive a terminal") {
-  CHECK(quoted("a\x1b[31mb\n") == "'a\\x1b[31mb\\x0a'");
-  CHECK(quoted(std::string(500, 'x')).size() < 140);
+  CHECK(in_quotes("a\x1b[31mb\n") == "'a\\x1b[31mb\\x0a'");
+  CHECK(in_quotes(std::string(500, 'x')).size() < 140);
 }
 
 TEST_CASE("the nearest word is only offered when it is near") {
