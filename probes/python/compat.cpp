@@ -6,7 +6,7 @@
 namespace watcher::python {
 
 constinit Compat compat{};
-constinit void* (*thread_state)() = nullptr;
+constinit ThreadStateGetter thread_state = nullptr;
 
 namespace {
 

@@ -48,12 +48,15 @@ struct Compat {
 
 extern constinit Compat compat;
 
+// The empty asm hides where a pointer comes from: to the compiler the interpreter's types are as short as PyObject.
 template <class T = void*>
 inline T field(const void* object, int offset) {
+  __asm__("" : "+r"(object));
   return *reinterpret_cast<const T*>(static_cast<const char*>(object) + offset);
 }
 template <class T = void*>
 inline T& field_ref(void* object, int offset) {
+  __asm__("" : "+r"(object));
   return *reinterpret_cast<T*>(static_cast<char*>(object) + offset);
 }
 
@@ -91,7 +94,8 @@ inline void incref(PyObject* object) {
 }
 
 /// The running thread's state (GIL held), its innermost frame, and that frame's parts. Null before the first frame.
-extern constinit void* (*thread_state)();
+using ThreadStateGetter = void* (*)();
+extern constinit ThreadStateGetter thread_state;
 inline void* frame_of(void* state) {
   if (compat.thread_cframe < 0) return field(state, compat.thread_frame);
   void* cframe = field(state, compat.thread_cframe);

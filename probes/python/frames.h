@@ -4,6 +4,8 @@
 // Threads: any; signal handlers included, except place_here (GIL held).
 #pragma once
 
+#include <string>
+
 #include "probes/python/python_api.h"
 #include "runtime/queue/event.h"
 
@@ -19,6 +21,14 @@ bool innermost_frame(void* state, FramePosition* out);
 
 /// Line of an instruction, by the code's own line table; its first line when the table names none.
 int line_of(const PyObject* code, int instruction);
+
+/// Position of the running Python code, as text. GIL held.
+struct Position {
+  std::string function;  // qualified from 3.11 on, plain before
+  std::string file;
+  int line = 0;
+};
+Position position_here();
 
 /// Place of the running Python code, remembered by code and instruction. GIL held.
 DictionaryRef place_here();

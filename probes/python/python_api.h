@@ -91,6 +91,7 @@ void Py_DecRef(PyObject*);
 
 PyObject* PyErr_Occurred(void);
 void PyErr_Clear(void);
+PyObject* PyErr_NoMemory(void);
 void PyErr_Fetch(PyObject** type, PyObject** value, PyObject** traceback);
 void PyErr_Restore(PyObject* type, PyObject* value, PyObject* traceback);
 void PyErr_SetString(PyObject* type, const char* text);

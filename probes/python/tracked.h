@@ -14,6 +14,7 @@ struct Tracked {
   std::string_view name;
   std::string_view owner;  // file and function: makes the variable's id
   Scope scope = Scope::kUnknown;
+  int references = 0;  // references to the value that the caller knows of; 0: unknown
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer: bytearray,

@@ -1,0 +1,89 @@
+// Reading and building the interpreter's own syntax tree (module `_ast`) through its attributes.
+//
+// Threads: the GIL is held. Functions returning Ref may return an empty one with a Python exception set.
+#pragma once
+
+#include <initializer_list>
+#include <string_view>
+
+#include "probes/python/compat.h"
+
+namespace watcher::python {
+
+/// Node classes the transform looks at; every other one is kOther.
+enum class Node : std::uint8_t {
+  kOther,
+  kModule,
+  kAnnAssign,
+  kAssign,
+  kAsyncFor,
+  kAsyncFunctionDef,
+  kAsyncWith,
+  kAttribute,
+  kAugAssign,
+  kBinOp,
+  kBoolOp,
+  kCall,
+  kClassDef,
+  kCompare,
+  kConstant,
+  kDelete,
+  kExpr,
+  kFor,
+  kFunctionDef,
+  kGlobal,
+  kIf,
+  kImport,
+  kImportFrom,
+  kLambda,
+  kList,
+  kMatch,
+  kMatchAs,
+  kMatchMapping,
+  kMatchStar,
+  kName,
+  kNamedExpr,
+  kNonlocal,
+  kReturn,
+  kStarred,
+  kSubscript,
+  kTry,
+  kTryStar,
+  kTuple,
+  kTypeAlias,
+  kWhile,
+  kWith,
+  kCount
+};
+
+/// Loads the classes; false with an exception when `_ast` is not what we know.
+bool ast_start();
+
+Node kind_of(PyObject* node);
+bool is_node(PyObject* object);       // any AST object
+bool is_statement(PyObject* object);  // ast.stmt
+
+/// Attribute; empty when absent (no exception is left).
+Ref get(PyObject* node, const char* attribute);
+/// The attribute's UTF-8 text; empty when it is absent or not a str. Valid while the node lives.
+std::string_view get_text(PyObject* node, const char* attribute);
+int get_int(PyObject* node, const char* attribute, int fallback);
+bool set(PyObject* node, const char* attribute, PyObject* value);
+
+/// Number of elements and element (borrowed) of a list attribute's value.
+inline ssize_t length(const Ref& list) { return list && list.get()->type == &PyList_Type ? size_of(list.get()) : 0; }
+inline PyObject* item(const Ref& list, ssize_t index) { return list_items(list.get())[index]; }
+
+/// `_fields` of a node's class: a tuple of str, borrowed from the class.
+Ref fields_of(PyObject* node);
+
+/// New nodes, placed where `at` is.
+Ref make_name(PyObject* at, std::string_view name);
+Ref make_constant(PyObject* at, PyObject* value);
+Ref make_call(PyObject* at, PyObject* function, PyObject* argument);
+Ref make_statement(PyObject* at, PyObject* expression);
+/// `(first, …, last)[n]`: evaluates in order, gives the last.
+Ref make_sequence(PyObject* at, std::initializer_list<PyObject*> elements);
+Ref make_sequence(PyObject* at, PyObject* list);
+
+}  // namespace watcher::python

@@ -1,0 +1,95 @@
+// The probe's entry: called by the runtime from the shim's constructor, before the interpreter starts.
+
+#include <dlfcn.h>
+#include <link.h>
+#include <string.h>
+
+#include <memory>
+#include <string>
+
+#include "probes/python/compat.h"
+#include "probes/python/emit.h"
+#include "probes/python/frames.h"
+#include "probes/python/load_hooks.h"
+#include "probes/python/package.h"
+
+namespace watcher::python {
+namespace {
+
+// Ours is busy: what we import and compile raises audit events too.
+__attribute__((tls_model("initial-exec"))) constinit thread_local bool busy = false;
+constinit void** hook_list = nullptr;
+
+PyObject* first_argument(PyObject* args) { return PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : nullptr; }
+
+bool names_watcher(PyObject* name) {
+  if (name == nullptr || name->type != &PyUnicode_Type) return false;
+  ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(name, &size);
+  if (text == nullptr) {
+    PyErr_Clear();
+    return false;
+  }
+  return strncmp(text, "watcher", 7) == 0 && (text[7] == 0 || text[7] == '.');
+}
+
+// The list of hooks is freed at exit with the allocator of that moment; -X dev changes it after our entry was made, and
+// the interpreter aborts. So ours is unlinked before (it leaks: one entry).
+void unlink_hook(void* hook) {
+  if (hook_list == nullptr || *hook_list == nullptr) return;
+  auto** entry = static_cast<void**>(*hook_list);
+  if (entry[1] == hook) *hook_list = entry[0];
+}
+
+int audit(const char* event, PyObject* args, void*) {
+  if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0) unlink_hook(reinterpret_cast<void*>(audit));
+  if (busy || Py_IsInitialized() == 0) return 0;
+  busy = true;
+  if (event[0] == 'e' && strcmp(event, "exec") == 0) {
+    if (PyObject* code = first_argument(args)) before_exec(code);
+  } else if (event[0] == 'i' && strcmp(event, "import") == 0) {
+    if (names_watcher(first_argument(args))) offer_package();
+  } else if (event[0] == 'c' && strcmp(event, "cpython.run_module") == 0) {
+    offer_package();
+  }
+  busy = false;
+  return 0;
+}
+
+/// Adds the hook and learns where the interpreter keeps the list's head: the word of `_PyRuntime` that now points to us.
+bool add_audit_hook() {
+  void* interpreter = dlsym(RTLD_DEFAULT, "_PyRuntime");
+  Dl_info info;
+  const ElfW(Sym)* symbol = nullptr;
+  std::string before;
+  if (interpreter != nullptr && dladdr1(interpreter, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&symbol)), RTLD_DL_SYMENT) != 0 &&
+      symbol != nullptr)
+    before.assign(static_cast<const char*>(interpreter), symbol->st_size);
+  if (PySys_AddAuditHook(audit, nullptr) != 0) return false;
+  for (std::size_t at = 0; at + sizeof(void*) <= before.size(); at += sizeof(void*)) {
+    auto** word = reinterpret_cast<void**>(static_cast<char*>(interpreter) + at);
+    if (*word == nullptr || memcmp(word, before.data() + at, sizeof *word) == 0) continue;
+    if ((reinterpret_cast<std::uintptr_t>(*word) & 7) == 0 && static_cast<void**>(*word)[1] == reinterpret_cast<void*>(audit))
+      hook_list = word;
+  }
+  return true;
+}
+
+constinit char host_name[64];
+constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
+                              .bytes = sizeof(watcher_probe),
+                              .host = host_name,
+                              .place = place_of_writer,
+                              .after_fork_child = forget_threads};
+
+}  // namespace
+}  // namespace watcher::python
+
+extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_probe_attach(const watcher_runtime* table) {
+  using namespace watcher::python;
+  if (table->abi != WATCHER_PROBE_ABI || !Compat::load(&compat) || Py_IsInitialized() != 0) return nullptr;
+  runtime = table;
+  const std::string version(Py_GetVersion());
+  strncpy(host_name, ("CPython " + version.substr(0, version.find(' '))).c_str(), sizeof host_name - 1);
+  return add_audit_hook() ? &probe : nullptr;
+}

@@ -1,0 +1,185 @@
+// The swap itself: making the types, changing an object's type and back, and the little that all kinds share.
+#include "probes/python/containers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "probes/python/frames.h"
+#include "probes/python/tracked.h"
+
+namespace watcher::python {
+namespace {
+
+// Type slots of typeslots.h, the same numbers in every version.
+enum { kSlotAlloc = 47, kSlotDealloc = 52, kSlotMethods = 64, kSlotNew = 65, kSlotGetSet = 73 };
+constexpr unsigned kDefaultFlags = 1u << 18 | 1u << 10;  // the version tag, and subclassable as the base is
+constexpr std::size_t kMaxMutators = 16;
+constexpr std::size_t kMaxSlots = 16;
+
+using New = PyObject* (*)(PyObject* type, PyObject* args, PyObject* kwargs);
+using Alloc = PyObject* (*)(PyObject* type, ssize_t items);
+using Dealloc = void (*)(PyObject* self);
+
+constinit bool started = false;
+
+// The base type's own dealloc is run on an object that has its own type back: free lists and all work as ever.
+template <ContainerKind& kind>
+void dealloc(PyObject* self) {
+  PyObject* type = self->type;
+  if (type == kind.type) {
+    watched_containers.remove(self);
+    self->type = kind.base;
+  }
+  field<Dealloc>(kind.base, kTypeDealloc)(self);
+  Py_DecRef(type);
+}
+
+// `type(x)(…)`, `x.fromkeys(…)`: what a program makes from a watched object's type is a plain one.
+template <ContainerKind& kind>
+PyObject* construct(PyObject* type, PyObject* args, PyObject* kwargs) {
+  if (type == kind.type) return PyObject_Call(kind.base, args, kwargs);
+  return field<New>(kind.base, kTypeNew)(type, args, kwargs);
+}
+
+// Results that C code makes of the same type as its operand (set algebra) are plain ones, too.
+template <ContainerKind& kind>
+PyObject* allocate(PyObject* type, ssize_t items) {
+  return field<Alloc>(kind.base, kTypeAlloc)(type == kind.type ? kind.base : type, items);
+}
+
+template <ContainerKind& kind>
+PyObject* class_of(PyObject* self, void*) {
+  PyObject* type = self->type == kind.type ? kind.base : self->type;
+  Py_IncRef(type);
+  return type;
+}
+
+int refuse_class(PyObject*, PyObject*, void*) {
+  PyErr_SetString(PyExc_TypeError, compat.minor >= 10 ? "__class__ assignment only supported for mutable types or ModuleType subclasses"
+                                                      : "__class__ assignment only supported for heap types or ModuleType subclasses");
+  return -1;
+}
+
+template <ContainerKind& kind>
+PyObject* reduce(PyObject* self, PyObject*) {
+  return kind.reduce(self);
+}
+
+/// What every kind needs besides its own slots. Lives as long as the type.
+template <ContainerKind& kind>
+struct TypeParts {
+  static inline constinit PyMethodDef methods[kMaxMutators + 3]{};
+  static inline constinit PyGetSetDef properties[] = {{"__class__", class_of<kind>, refuse_class, nullptr, nullptr}, {}};
+  static inline constinit PyTypeSlot slots[kMaxSlots]{};
+};
+
+/// Learns the base's methods and gives ours their documentation and signature.
+bool learn_mutators(ContainerKind& kind, PyMethodDef* methods) {
+  for (Mutator& mutator : kind.mutators) {
+    mutator.base = PyObject_GetAttrString(kind.base, mutator.name);
+    if (mutator.base == nullptr || mutator.base->type != &PyMethodDescr_Type) return false;
+    const auto* definition = field<const PyMethodDef*>(mutator.base, kMethodDefinition);
+    if (mutator.fast != nullptr) {
+      *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.fast), kMethFastcall | kMethKeywords, definition->doc};
+    } else {
+      if (definition->flags != kMethO) return false;
+      *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.one_argument), kMethO, definition->doc};
+    }
+  }
+  return true;
+}
+
+void copy_documentation(const ContainerKind& kind) {
+  const Ref text(PyObject_GetAttrString(kind.base, "__doc__"));
+  if (text) PyObject_SetAttrString(kind.type, "__doc__", text.get());
+}
+
+template <ContainerKind& kind>
+bool make_type() {
+  using Parts = TypeParts<kind>;
+  if (!learn_mutators(kind, Parts::methods)) return false;
+  PyMethodDef* method = Parts::methods + kind.mutators.size();
+  *method++ = {"__reduce__", reinterpret_cast<void*>(reduce<kind>), kMethNoArgs, nullptr};
+  *method = {"__reduce_ex__", reinterpret_cast<void*>(reduce<kind>), kMethO, nullptr};
+  PyTypeSlot* slot = Parts::slots;
+  for (const PyTypeSlot& own : kind.slots)
+    if (own.function != nullptr) *slot++ = own;
+  *slot++ = {kSlotMethods, Parts::methods};
+  *slot++ = {kSlotGetSet, Parts::properties};
+  *slot++ = {kSlotDealloc, reinterpret_cast<void*>(dealloc<kind>)};
+  *slot++ = {kSlotNew, reinterpret_cast<void*>(construct<kind>)};
+  *slot = {kSlotAlloc, reinterpret_cast<void*>(allocate<kind>)};
+  PyTypeSpec spec{kind.qualified_name, 0, 0, kDefaultFlags, Parts::slots};
+  const Ref bases(PyTuple_Pack(1, kind.base));
+  if (!bases) return false;
+  kind.type = PyType_FromSpecWithBases(&spec, bases.get());
+  if (kind.type == nullptr) return false;
+  copy_documentation(kind);
+  field_ref<const char*>(kind.type, kTypeName) = kind.name;  // without the module, as error messages print it
+  if (compat.minor >= 10) field_ref<unsigned long>(kind.type, kTypeFlags) |= kImmutableType;
+  return true;
+}
+
+ContainerKind* kind_of(const PyObject* type) {
+  for (ContainerKind* kind : {&list_kind, &dict_kind, &set_kind})
+    if (type == kind->base || type == kind->type) return kind;
+  return nullptr;
+}
+
+}  // namespace
+
+bool containers_start() {
+  static bool tried = false;
+  if (tried) return started;
+  tried = true;
+  KeepException keep;
+  started = make_type<list_kind>() && make_type<dict_kind>() && make_type<set_kind>();
+  if (!started) runtime->log(WATCHER_WARNING, "containers cannot be watched in this interpreter");
+  return started;
+}
+
+bool track_container(PyObject* value, const Tracked& variable) {
+  const ContainerKind* kind = kind_of(value->type);
+  if (kind == nullptr || !ensure_session() || !containers_start()) return false;
+  WatchedContainer* watched = watched_containers.add(value);
+  if (watched == nullptr) return false;
+  watched->variable = intern_variable(variable.name, variable.owner, variable.scope);
+  watched->scope = variable.scope;
+  if (value->type == kind->base) {
+    Py_IncRef(kind->type);
+    value->type = kind->type;
+  }
+  return true;
+}
+
+bool untrack_container(PyObject* value) {
+  if (watched_containers.find(value) == nullptr) return false;
+  const ContainerKind* kind = kind_of(value->type);
+  watched_containers.remove(value);
+  value->type = kind->base;
+  Py_DecRef(kind->type);
+  return true;
+}
+
+PyObject* call_base(const Mutator& mutator, PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {
+  constexpr std::size_t kFew = 16;
+  const auto vectorcall = field<PyVectorcall>(mutator.base, kMethodVectorcall);
+  const auto given = static_cast<std::size_t>(count + (names != nullptr ? PyTuple_Size(names) : 0));
+  PyObject* few[kFew];
+  PyObject** with_self = given < kFew ? few : static_cast<PyObject**>(malloc((given + 1) * sizeof(PyObject*)));
+  if (with_self == nullptr) return PyErr_NoMemory();
+  with_self[0] = self;
+  if (given != 0) memcpy(with_self + 1, args, given * sizeof(PyObject*));
+  PyObject* result = vectorcall(mutator.base, with_self, static_cast<std::size_t>(count) + 1, names);
+  if (with_self != few) free(with_self);
+  return result;
+}
+
+void Mutation::record(Op op, const PathStep* path, const Value& before, const Value& after, bool exact) const {
+  WatchedContainer* watched = watched_containers.find(self_);
+  if (watched == nullptr) return;  // its watch ended inside the call
+  ++watched->changes;
+  emit(op, {.variable = watched->variable, .place = place_here(), .scope = watched->scope, .exact = exact}, path, before, after);
+}
+
+}  // namespace watcher::python

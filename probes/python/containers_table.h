@@ -1,0 +1,49 @@
+// Which containers are watched, and for whom: a small open-addressing table from an object's address to its variable.
+//
+// Threads: the GIL is held.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "probes/python/python_api.h"
+#include "runtime/queue/event.h"
+
+namespace watcher::python {
+
+struct WatchedContainer {
+  PyObject* object = nullptr;
+  DictionaryRef variable = 0;
+  Scope scope = Scope::kUnknown;
+  std::uint32_t changes = 0;  // events so far: tells a mutator whether code that it called changed the container too
+};
+
+class ContainerTable {
+ public:
+  /// Null: not watched. Valid until the next add or remove.
+  WatchedContainer* find(const PyObject* object) const {
+    if (count_ == 0) return nullptr;
+    for (std::size_t at = home(object);; at = (at + 1) & mask_) {
+      if (slots_[at].object == object) return &slots_[at];
+      if (slots_[at].object == nullptr) return nullptr;
+    }
+  }
+
+  /// The object's entry, a new one if need be; null when there is no memory for it.
+  WatchedContainer* add(PyObject* object);
+  void remove(const PyObject* object);
+
+ private:
+  std::size_t home(const PyObject* object) const {
+    return (reinterpret_cast<std::uintptr_t>(object) * 0x9e3779b97f4a7c15u >> 32) & mask_;
+  }
+  bool grow();
+
+  WatchedContainer* slots_ = nullptr;  // lives as long as the process
+  std::size_t mask_ = 0;
+  std::size_t count_ = 0;
+};
+
+extern constinit ContainerTable watched_containers;
+
+}  // namespace watcher::python

@@ -1,0 +1,170 @@
+#include "probes/python/load_hooks.h"
+
+#include <string.h>
+
+#include "probes/python/code_swap.h"
+#include "probes/python/compat.h"
+#include "probes/python/module_globals.h"
+#include "probes/python/names.h"
+#include "probes/python/source.h"
+#include "probes/python/tracked.h"
+#include "probes/python/transform.h"
+
+namespace watcher::python {
+namespace {
+
+constexpr long kOnlyAst = 0x400;  // PyCF_ONLY_AST
+
+/// Does the code, or code inside it, use the name "watcher"? Only such modules can call watch().
+bool mentions_watcher(PyObject* code) {
+  PyObject* names = field<PyObject*>(code, compat.code_names);
+  for (ssize_t i = 0; i < size_of(names); ++i)
+    if (PyUnicode_CompareWithASCIIString(tuple_items(names)[i], "watcher") == 0) return true;
+  PyObject* consts = field<PyObject*>(code, compat.code_consts);
+  for (ssize_t i = 0; i < size_of(consts); ++i)
+    if (tuple_items(consts)[i]->type == &PyCode_Type && mentions_watcher(tuple_items(consts)[i])) return true;
+  return false;
+}
+
+/// Our compilation repeats what the host's has warned about already, and calls a string constant: no warnings.
+class NoWarnings {
+ public:
+  NoWarnings() : module_(PyImport_ImportModule("_warnings")) {
+    filters_ = module_ ? Ref(PyObject_GetAttrString(module_.get(), "filters")) : Ref();
+    Ref zero(PyLong_FromLong(0));
+    Ref action(PyUnicode_FromString("ignore"));
+    if (filters_ && zero && action)
+      filter_ = Ref(PyTuple_Pack(5, action.get(), &_Py_NoneStruct, PyExc_Warning, &_Py_NoneStruct, zero.get()));
+    if (filter_ && PyList_Insert(filters_.get(), 0, filter_.get()) == 0) changed();
+    PyErr_Clear();
+  }
+  ~NoWarnings() {
+    KeepException keep;
+    for (ssize_t i = 0; filter_ && i < size_of(filters_.get()); ++i) {
+      if (list_items(filters_.get())[i] != filter_.get()) continue;
+      PySequence_DelItem(filters_.get(), i);
+      changed();
+      break;
+    }
+    PyErr_Clear();
+  }
+
+ private:
+  void changed() { Ref ignored(PyObject_CallMethod(module_.get(), "_filters_mutated", nullptr)); }
+
+  Ref module_, filters_, filter_;
+};
+
+Ref compile_source(PyObject* source, PyObject* filename, long flags) {
+  PyObject* compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile");
+  Ref mode(PyUnicode_FromString("exec"));
+  Ref flag(PyLong_FromLong(flags));
+  Ref inherit(PyLong_FromLong(1));  // dont_inherit
+  if (compile == nullptr || !mode || !flag || !inherit) return Ref();
+  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, mode.get(), flag.get(), inherit.get(), nullptr));
+}
+
+/// pytest hands us code whose asserts it has rewritten: do the same to our tree.
+bool rewrite_asserts(PyObject* code, PyObject* tree, PyObject* source, PyObject* filename) {
+  PyObject* names = field<PyObject*>(code, compat.code_names);
+  bool rewritten = false;
+  for (ssize_t i = 0; i < size_of(names); ++i)
+    rewritten = rewritten || PyUnicode_CompareWithASCIIString(tuple_items(names)[i], "@pytest_ar") == 0;
+  if (!rewritten) return true;
+  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), "_pytest.assertion.rewrite");
+  Ref function = module != nullptr ? Ref(PyObject_GetAttrString(module, "rewrite_asserts")) : Ref();
+  Ref result = function ? Ref(PyObject_CallFunctionObjArgs(function.get(), tree, source, filename, nullptr)) : Ref();
+  return static_cast<bool>(result);
+}
+
+/// Replaces the markers in a code object's constants by their hooks, in nested code too. Empty with an exception set.
+Ref bind(PyObject* code, Transformed& transformed) {
+  PyObject* consts = field<PyObject*>(code, compat.code_consts);
+  const ssize_t count = size_of(consts);
+  Ref bound(PyTuple_New(count));
+  std::vector<Site*> sites;
+  bool changed = false;
+  if (!bound) return Ref();
+  for (ssize_t i = 0; i < count; ++i) {
+    PyObject* constant = tuple_items(consts)[i];
+    Ref replacement;
+    if (constant->type == &PyCode_Type) {
+      replacement = bind(constant, transformed);
+      if (!replacement) return Ref();
+    } else if (constant->type == &PyUnicode_Type) {
+      ssize_t size = 0;
+      const char* text = PyUnicode_AsUTF8AndSize(constant, &size);
+      if (text == nullptr) PyErr_Clear();  // a lone surrogate: the host's own string
+      const std::string_view view(text == nullptr ? "" : text, text == nullptr ? 0 : static_cast<std::size_t>(size));
+      if (view.substr(0, kMarker.size()) == kMarker) {
+        const auto index = static_cast<std::size_t>(atol(text + kMarker.size()));
+        if (index < transformed.sites.size() && transformed.sites[index] != nullptr) {
+          Site* site = transformed.sites[index].release();  // process-lifetime from here on
+          replacement = Ref(make_hook(site));
+          if (!replacement) return Ref();
+          sites.push_back(site);
+        }
+      }
+    }
+    changed = changed || replacement;
+    PyTuple_SetItem(bound.get(), i, replacement ? replacement.release() : Ref::borrow(constant).release());
+  }
+  if (!sites.empty()) bind_sites(code, sites);
+  if (!changed) return Ref::borrow(code);
+  Ref replace(PyObject_GetAttrString(code, "replace"));
+  Ref arguments(PyTuple_New(0));
+  Ref keywords(PyDict_New());
+  if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0) return Ref();
+  return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
+}
+
+/// The instrumented code; empty when there is nothing to hook, or on failure (then with an exception).
+Ref instrument(PyObject* code, PyObject* filename, std::string_view path, const RuleSet& rules) {
+  Ref source = read_source(std::string(path));
+  if (!source) return Ref();
+  NoWarnings quiet;
+  Ref tree = compile_source(source.get(), filename, kOnlyAst);
+  Transformed transformed;
+  const std::string_view text(reinterpret_cast<const char*>(source.get()) + 32, static_cast<std::size_t>(size_of(source.get())));
+  if (!tree || !transform(tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
+  if (!rewrite_asserts(code, tree.get(), source.get(), filename)) return Ref();
+  Ref compiled = compile_source(tree.get(), filename, 0);
+  return compiled ? bind(compiled.get(), transformed) : Ref();
+}
+
+void log_failure(std::string_view path) {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  Ref owned_type(type), owned_value(value), owned_traceback(traceback);
+  if (type == nullptr) return;
+  char text[512];
+  text[write_repr(value != nullptr ? value : type, text, sizeof text - 1)] = 0;
+  runtime->log(WATCHER_WARNING, "%.*s runs without hooks for names, since it could not be instrumented: %s",
+               static_cast<int>(path.size()), path.data(), text);
+}
+
+}  // namespace
+
+void before_exec(PyObject* code) {
+  if (code->type != &PyCode_Type) return;
+  PyObject* name = field<PyObject*>(code, compat.code_name);
+  PyObject* filename = field<PyObject*>(code, compat.code_file);
+  if (PyUnicode_CompareWithASCIIString(name, "<module>") != 0) return;
+  KeepException keep;
+  ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(filename, &size);
+  if (text == nullptr || size == 0 || text[0] == '<') {
+    PyErr_Clear();
+    return;
+  }
+  const std::string_view path(text, static_cast<std::size_t>(size));
+  const bool ruled = runtime->has_rules() != 0 && !rules_for(path)->empty();
+  if (!ruled && !mentions_watcher(code)) return;
+  if (!containers_start()) return log_failure(path);
+  watch_module_attributes();
+  Ref instrumented = instrument(code, filename, path, *rules_for(path));
+  if (!instrumented) return log_failure(path);
+  if (!run_instead(code, instrumented.get())) log_failure(path);
+}
+
+}  // namespace watcher::python

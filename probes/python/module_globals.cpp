@@ -1,0 +1,106 @@
+#include "probes/python/module_globals.h"
+
+#include "probes/python/compat.h"
+#include "probes/python/frames.h"
+#include "probes/python/variables.h"
+
+namespace watcher::python {
+namespace {
+
+using SetAttribute = int (*)(PyObject*, PyObject*, PyObject*);
+constinit SetAttribute original_set_attribute = nullptr;
+
+std::string text_of_name(PyObject* name) {
+  ssize_t size = 0;
+  const char* text = name->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(name, &size) : nullptr;
+  if (text == nullptr) {
+    PyErr_Clear();
+    return {};
+  }
+  return {text, static_cast<std::size_t>(size)};
+}
+
+/// The variable of a global when it is watched, else null.
+Variable* watched_global(Namespace& space, const std::string& name) {
+  const auto found = space.variables.find(name);
+  if (found != space.variables.end()) return found->second.watched ? &found->second : nullptr;
+  return space.rules->wants(name, "", true) ? &space.variable(name) : nullptr;
+}
+
+Subject subject_of(const Namespace& space, const Variable& variable, const std::string& name, DictionaryRef place) {
+  return {.variable = variable.variable != 0 ? variable.variable : intern_variable(name, space.rules->path(), Scope::kGlobal),
+          .place = place,
+          .scope = Scope::kGlobal};
+}
+
+int set_attribute(PyObject* module, PyObject* name, PyObject* value) {
+  const int result = original_set_attribute(module, name, value);
+  if (result != 0) return result;
+  PyObject* dictionary = module_dict(module);
+  Namespace* space = dictionary != nullptr ? find_namespace(dictionary) : nullptr;
+  if (space == nullptr) return result;
+  KeepException keep;
+  const std::string text = text_of_name(name);
+  Variable* variable = watched_global(*space, text);
+  if (variable == nullptr || !ensure_session()) return result;
+  const Subject subject = subject_of(*space, *variable, text, place_here());
+  if (value != nullptr)
+    record_binding(subject, *variable, value, text, space->rules->path());
+  else
+    record_unbinding(subject, *variable);
+  return result;
+}
+
+/// "pkg.mod" for `from .mod import *` inside pkg.
+std::string absolute_module(const Site& site, PyObject* globals) {
+  if (site.import_level == 0) return site.text;
+  PyObject* package = PyDict_GetItemString(globals, "__package__");
+  std::string base = package != nullptr ? text_of_name(package) : std::string();
+  for (int level = 1; level < site.import_level; ++level) base.resize(base.rfind('.') == base.npos ? 0 : base.rfind('.'));
+  return site.text.empty() ? base : base + "." + site.text;
+}
+
+PyObject* on_star_import(PyObject* self, PyObject*) {
+  Site& site = *field<Site*>(self, 16);
+  incref(&_Py_NoneStruct);
+  auto* globals = field<PyObject*>(current_frame(), compat.frame_globals);
+  if (!ensure_session()) return &_Py_NoneStruct;
+  KeepException keep;
+  Namespace& space = namespace_of(globals, site.rules);
+  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), absolute_module(site, globals).c_str());
+  Ref exported = module != nullptr ? Ref(PyObject_GetAttrString(module, "__all__")) : Ref();
+  PyErr_Clear();
+  PyObject* names = module != nullptr && module->type == &PyModule_Type ? module_dict(module) : nullptr;
+  if (names == nullptr) return &_Py_NoneStruct;
+  const DictionaryRef place = intern_place(site.function, site.file, site.line);
+  ssize_t position = 0;
+  PyObject *key, *ignored;
+  std::vector<std::string> bound;
+  while (PyDict_Next(names, &position, &key, &ignored) != 0) {
+    const std::string name = text_of_name(key);
+    const bool listed = exported ? PySequence_Contains(exported.get(), key) == 1 : !name.empty() && name[0] != '_';
+    if (listed && watched_global(space, name) != nullptr) bound.push_back(name);
+  }
+  for (const std::string& name : bound) {
+    Variable& variable = space.variable(name);
+    PyObject* value = PyDict_GetItemString(globals, name.c_str());
+    if (value != nullptr)
+      record_binding(subject_of(space, variable, name, place), variable, value, name, space.rules->path());
+  }
+  return &_Py_NoneStruct;
+}
+
+PyMethodDef star_method{"__watcher__", reinterpret_cast<void*>(on_star_import), kMethO, nullptr};
+
+}  // namespace
+
+PyMethodDef* star_import_method() { return &star_method; }
+
+void watch_module_attributes() {
+  if (original_set_attribute != nullptr) return;
+  auto& slot = field_ref<SetAttribute>(&PyModule_Type, kTypeSetAttr);
+  original_set_attribute = slot;
+  slot = set_attribute;
+}
+
+}  // namespace watcher::python

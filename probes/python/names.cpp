@@ -1,0 +1,245 @@
+#include "probes/python/names.h"
+
+#include "probes/python/compat.h"
+#include "probes/python/module_globals.h"
+#include "probes/python/variables.h"
+
+namespace watcher::python {
+namespace {
+
+constexpr std::uint8_t kCellKinds = 0x40 | 0x80;  // CO_FAST_CELL | CO_FAST_FREE of co_localspluskinds (3.11+)
+
+// ---- what watch() said last
+
+struct Announcement {
+  PyObject* value;  // identity only
+  std::string name;
+};
+
+std::vector<Announcement>& announcements() {
+  thread_local std::vector<Announcement> pending;
+  return pending;
+}
+
+bool take_announcement(PyObject* value, std::string* name) {
+  auto& pending = announcements();
+  for (auto it = pending.begin(); it != pending.end(); ++it) {
+    if (it->value != value) continue;
+    *name = it->name;
+    pending.erase(it);
+    return true;
+  }
+  return false;
+}
+
+// ---- recording
+
+void intern_site(Site& site) {
+  site.subject.variable = intern_variable(site.text, site.owner, site.subject.scope);
+  site.subject.place = intern_place(site.function, site.file, site.line);
+}
+
+bool lies_in(const Site& site, std::int32_t handler) {
+  for (std::int32_t enclosing : site.handlers)
+    if (enclosing == handler) return true;
+  return false;
+}
+
+/// `except … as x` unbinds x when its handler is left, without a store of its own.
+void leave_handler(const Site& site, Variable& variable) {
+  if (variable.handler != 0 && !lies_in(site, variable.handler)) {
+    variable.before.clear();
+    variable.handler = 0;
+  }
+  if (site.binds_handler != 0) variable.handler = site.binds_handler;
+}
+
+void record_store(Site& site, Variable& variable, PyObject* value, bool from_watch, std::string_view watch_name) {
+  if (site.subject.place == 0) intern_site(site);
+  if (from_watch) {
+    variable.watched = true;
+    variable.ever_bound = false;
+    variable.variable = watch_name.empty() ? 0 : intern_variable(watch_name, site.owner, site.subject.scope);
+  }
+  if (!site.handlers.empty() || variable.handler != 0) [[unlikely]] leave_handler(site, variable);
+  Subject subject = site.subject;
+  if (variable.variable != 0) subject.variable = variable.variable;
+  record_binding(subject, variable, value, watch_name.empty() ? std::string_view(site.text) : watch_name, site.owner);
+}
+
+void record_delete(Site& site, Variable& variable) {
+  if (!variable.watched) return;
+  if (site.subject.place == 0) intern_site(site);
+  Subject subject = site.subject;
+  if (variable.variable != 0) subject.variable = variable.variable;
+  record_unbinding(subject, variable);
+}
+
+// ---- finding the variable
+
+Variable& variable_of(Site& site) {
+  void* frame = current_frame();
+  if (site.declared_global) {
+    const auto* globals = field<const PyObject*>(frame, compat.frame_globals);
+    if (globals != site.cached_key) [[unlikely]] {
+      site.cached = &namespace_of(globals, site.rules).variable(site.text);
+      site.cached_key = globals;
+    }
+    return *site.cached;
+  }
+  if (site.cell_index < 0) [[likely]] return site.code->locals(frame)[site.slot];
+  const auto* cell = field<const PyObject*>(frame, compat.frame_values + site.cell_index * 8);
+  if (cell != site.cached_key) {
+    site.cached = &cell_variable(cell);
+    site.cached_key = cell;
+  }
+  return *site.cached;
+}
+
+// ---- the hooks: METH_O functions whose self is a capsule of the site
+
+Site& site_of(PyObject* self) { return *field<Site*>(self, 16); }  // PyCapsule.pointer
+
+PyObject* none() {
+  incref(&_Py_NoneStruct);
+  return &_Py_NoneStruct;
+}
+
+PyObject* same(PyObject* value) {
+  incref(value);
+  return value;
+}
+
+PyObject* on_store(PyObject* self, PyObject* value) {
+  Site& site = site_of(self);
+  Variable& variable = variable_of(site);
+  if (variable.watched && ensure_session()) record_store(site, variable, value, false, {});
+  return same(value);
+}
+
+PyObject* on_watch_bind(PyObject* self, PyObject* value) {
+  Site& site = site_of(self);
+  Variable& variable = variable_of(site);
+  std::string name;
+  const bool from_watch = take_announcement(value, &name);
+  if ((from_watch || variable.watched) && ensure_session()) record_store(site, variable, value, from_watch, name);
+  return same(value);
+}
+
+PyObject* on_delete(PyObject* self, PyObject*) {
+  Site& site = site_of(self);
+  if (ensure_session()) record_delete(site, variable_of(site));
+  return none();
+}
+
+void enter_module(Site& site, PyObject* globals) {
+  Namespace& space = namespace_of(globals, site.rules);
+  for (Site* other : site.code->sites)
+    if (other->declared_global && other->kind != SiteKind::kEnter && other->kind != SiteKind::kStar) space.variable(other->text);
+  space.renew(globals);
+}
+
+PyObject* on_enter(PyObject* self, PyObject*) {
+  Site& site = site_of(self);
+  void* frame = current_frame();
+  if (site.declared_global) {
+    enter_module(site, field<PyObject*>(frame, compat.frame_globals));
+    return none();
+  }
+  CodeSites& code = *site.code;
+  if (!code.slot_from_rule.empty()) {
+    std::vector<Variable>& locals = code.locals(frame);
+    for (std::size_t i = 0; i < locals.size(); ++i) locals[i].renew(code.slot_from_rule[i]);
+  }
+  for (const auto& [index, from_rule] : code.own_cells)
+    cell_variable(field<const PyObject*>(frame, compat.frame_values + index * 8)).renew(from_rule);
+  return none();
+}
+
+PyMethodDef store_method{"__watcher__", reinterpret_cast<void*>(on_store), kMethO, nullptr};
+PyMethodDef watch_bind_method{"__watcher__", reinterpret_cast<void*>(on_watch_bind), kMethO, nullptr};
+PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethO, nullptr};
+PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethO, nullptr};
+
+// ---- how a code object stores a name
+
+std::int32_t index_in(PyObject* names, const std::string& name) {
+  for (ssize_t i = 0; i < size_of(names); ++i) {
+    ssize_t size = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(tuple_items(names)[i], &size);
+    if (text == nullptr) {
+      PyErr_Clear();
+      continue;
+    }
+    const std::string_view candidate(text, static_cast<std::size_t>(size));
+    // a private name is stored mangled: _Class__name
+    const bool mangled = name.size() > 2 && name.compare(0, 2, "__") == 0 && candidate.size() > name.size() &&
+                         candidate[0] == '_' && candidate.substr(candidate.size() - name.size()) == name;
+    if (candidate == name || mangled) return static_cast<std::int32_t>(i);
+  }
+  return -1;
+}
+
+/// Index of the name's cell among the frame's values, or -1; `own` when this code object creates the cell.
+std::int32_t cell_index(PyObject* code, const std::string& name, bool* own) {
+  auto* locals = field<PyObject*>(code, compat.code_local_names);
+  *own = false;
+  if (compat.code_cell_names < 0) {
+    const std::int32_t index = index_in(locals, name);
+    if (index < 0) return -1;
+    auto* kinds = field<PyObject*>(code, compat.code_local_names + 8);  // co_localspluskinds: bytes
+    const std::uint8_t kind = reinterpret_cast<const std::uint8_t*>(kinds)[32 + index];
+    *own = (kind & 0x40) != 0;
+    return (kind & kCellKinds) != 0 ? index : -1;
+  }
+  auto* cells = field<PyObject*>(code, compat.code_cell_names);
+  const auto fast = static_cast<std::int32_t>(size_of(locals));
+  if (const std::int32_t index = index_in(cells, name); index >= 0) {
+    *own = true;
+    return fast + index;
+  }
+  const std::int32_t index = index_in(field<PyObject*>(code, compat.code_free_names), name);
+  return index < 0 ? -1 : fast + static_cast<std::int32_t>(size_of(cells)) + index;
+}
+
+}  // namespace
+
+PyObject* make_hook(Site* site) {
+  PyMethodDef* method = site->kind == SiteKind::kStore       ? &store_method
+                        : site->kind == SiteKind::kWatchBind ? &watch_bind_method
+                        : site->kind == SiteKind::kDelete    ? &delete_method
+                        : site->kind == SiteKind::kStar      ? star_import_method()
+                                                             : &enter_method;
+  Ref capsule(PyCapsule_New(site, nullptr, nullptr));
+  return capsule ? PyCFunction_NewEx(method, capsule.get(), nullptr) : nullptr;
+}
+
+void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
+  auto* table = new CodeSites;  // process-lifetime: the hooks in the code refer to it
+  table->sites = sites;
+  std::unordered_map<std::string, std::uint16_t> slots;
+  for (Site* site : sites) {
+    site->code = table;
+    if (site->declared_global || site->kind == SiteKind::kEnter || site->kind == SiteKind::kStar) continue;
+    bool own = false;
+    site->cell_index = cell_index(code, site->text, &own);
+    if (site->cell_index >= 0) {
+      const std::pair<std::int32_t, bool> cell{site->cell_index, site->from_rule};
+      bool known = !own;
+      for (const auto& other : table->own_cells) known = known || other.first == cell.first;
+      if (!known) table->own_cells.push_back(cell);
+      continue;
+    }
+    const auto [found, fresh] = slots.try_emplace(site->text, static_cast<std::uint16_t>(slots.size()));
+    if (fresh) table->slot_from_rule.push_back(site->from_rule);
+    site->slot = found->second;
+  }
+}
+
+void announce_watch(PyObject* value, std::string_view name) {
+  auto& pending = announcements();
+  if (pending.size() >= 16) pending.erase(pending.begin());  // calls whose value was never bound to a name
+  pending.push_back({value, std::string(name)});
+}
+
+}  // namespace watcher::python

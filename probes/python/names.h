@@ -1,0 +1,63 @@
+// Watched names: one Site for each place in the source that binds one, and what each variable held before.
+//
+// A post-hook `x = e; hook(x)` calls the site's function with the new value; the old one is kept here: for a local by
+// frame (renewed when the function is entered), for a closure variable by cell, for a global by module dictionary.
+//
+// Threads: the GIL is held.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "probes/python/emit.h"
+#include "probes/python/rules.h"
+
+namespace watcher::python {
+
+/// What happens at a site.
+enum class SiteKind : std::uint8_t {
+  kStore,      // the name was bound
+  kWatchBind,  // … perhaps from a watch() call: then the variable is watched from here on
+  kDelete,     // the name was unbound
+  kStar,       // `from m import *`: any of the module's watched names may have been bound
+  kEnter       // a body begins: a function's variables are unbound, a module's may be there already
+};
+
+struct CodeSites;
+struct Variable;
+
+struct Site {
+  SiteKind kind = SiteKind::kStore;
+  bool declared_global = false;    // module level, or `global x`
+  bool from_rule = false;          // named by the configuration: watched from the first binding on
+  std::uint16_t slot = 0;          // local: index into the frame's variables
+  std::int32_t cell_index = -1;    // closure variable: index of its cell in the frame's values
+  std::int32_t binds_handler = 0;  // `except … as x`: the handler that unbinds x at its end, 0 none
+  std::int32_t import_level = 0;   // kStar: leading dots; `text` is the module's name
+  int line = 0;
+  Subject subject;  // interned at the first event
+  CodeSites* code = nullptr;
+  const RuleSet* rules = nullptr;
+  std::vector<std::int32_t> handlers;  // enclosing handlers that bind this name
+  std::string text;                    // the name, UTF-8
+  std::string function;                // qualified
+  std::string file;
+  std::string owner;  // file and owning function: makes the variable's id
+
+  // the variable found last time, and what it was found by (module dictionary or cell)
+  const void* cached_key = nullptr;
+  Variable* cached = nullptr;
+};
+
+/// The callable that stands in the instrumented code for this site (process-lifetime). New reference, null on error.
+PyObject* make_hook(Site* site);
+
+/// Tells the sites of one code object how its variables are stored: fast local, cell, or global.
+void bind_sites(PyObject* code, const std::vector<Site*>& sites);
+
+
+/// What watch() leaves for the binding that follows it: the value, and the name asked for ("" for none).
+void announce_watch(PyObject* value, std::string_view name);
+
+}  // namespace watcher::python

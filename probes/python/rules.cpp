@@ -1,0 +1,53 @@
+#include "probes/python/rules.h"
+
+#include <fnmatch.h>
+
+#include <memory>
+#include <unordered_map>
+
+#include "probes/python/emit.h"
+
+namespace watcher::python {
+namespace {
+
+/// "Worker.run.<locals>.helper" → "Worker.run.helper"
+std::string without_locals(std::string_view scope) {
+  std::string out(scope);
+  static constexpr std::string_view kLocals = ".<locals>";
+  for (std::size_t at; (at = out.find(kLocals)) != std::string::npos;) out.erase(at, kLocals.size());
+  return out;
+}
+
+bool fits(const char* pattern, const std::string& text) { return fnmatch(pattern, text.c_str(), 0) == 0; }
+
+}  // namespace
+
+bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) const {
+  std::string plain, qualified;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const watcher_rule& rule = rules_[i];
+    if (rule.scope == (global ? WATCHER_SCOPE_LOCAL : WATCHER_SCOPE_GLOBAL)) continue;
+    if (std::string_view(rule.name) == name) return true;
+    if (plain.empty()) plain = name;
+    const bool dotted = std::string_view(rule.name).find('.') != std::string_view::npos;
+    if (!dotted && fits(rule.name, plain)) return true;
+    if (dotted && !scope.empty()) {
+      if (qualified.empty()) qualified = without_locals(scope) + "." + plain;
+      if (fits(rule.name, qualified)) return true;
+    }
+  }
+  return false;
+}
+
+const RuleSet* rules_for(std::string_view path) {
+  static auto* known = new std::unordered_map<std::string, std::unique_ptr<RuleSet>>;  // process-lifetime: sites refer to it
+  std::unique_ptr<RuleSet>& set = (*known)[std::string(path)];
+  if (set == nullptr) {
+    const watcher_rule* rules = nullptr;
+    const std::size_t count = runtime->rules(std::string(path).c_str(), &rules);
+    set = std::make_unique<RuleSet>(path, rules, count);
+  }
+  return set.get();
+}
+
+}  // namespace watcher::python

@@ -1,0 +1,31 @@
+// The rules that apply to one source file.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "probes/probe_abi.h"
+
+namespace watcher::python {
+
+/// Lives for ever once made (sites refer to it).
+class RuleSet {
+ public:
+  RuleSet(std::string_view path, const watcher_rule* rules, std::size_t count) : path_(path), rules_(rules), count_(count) {}
+
+  /// Is the name watched there? `scope` is the qualified name of the function or class around it, "" for a module.
+  /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.
+  bool wants(std::string_view name, std::string_view scope, bool global) const;
+  bool empty() const { return count_ == 0; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  const watcher_rule* rules_;
+  std::size_t count_;
+};
+
+/// The rules for a path as the interpreter spells it; never null, the same object for the same path.
+const RuleSet* rules_for(std::string_view path);
+
+}  // namespace watcher::python

@@ -1,0 +1,193 @@
+#include "probes/python/transform.h"
+
+#include "probes/python/transformer.h"
+
+namespace watcher::python {
+namespace {
+
+bool is_docstring(PyObject* statement) {
+  if (kind_of(statement) != Node::kExpr) return false;
+  Ref value = get(statement, "value");
+  if (!value || kind_of(value.get()) != Node::kConstant) return false;
+  Ref text = get(value.get(), "value");
+  return text && text.get()->type == &PyUnicode_Type;
+}
+
+bool is_future_import(PyObject* statement) {
+  return kind_of(statement) == Node::kImportFrom && get_text(statement, "module") == "__future__";
+}
+
+/// One step towards the expression that is evaluated first; empty at the end.
+Ref evaluated_before(PyObject* node) {
+  const Node kind = kind_of(node);
+  if (kind == Node::kConstant || kind == Node::kName) return Ref();
+  Ref decorators = get(node, "decorator_list");
+  if (length(decorators) > 0) return Ref::borrow(item(decorators, 0));
+  if (kind == Node::kWith || kind == Node::kAsyncWith) {
+    Ref items = get(node, "items");
+    return length(items) > 0 ? get(item(items, 0), "context_expr") : Ref();
+  }
+  for (const char* attribute : {"value", "test", "iter", "left", "func"}) {
+    Ref next = get(node, attribute);
+    if (next && is_node(next.get()) && get_int(next.get(), "lineno", 0) > 0) return next;
+  }
+  return Ref();
+}
+
+/// The node whose line is traced first when `statement` runs: an entry hook placed there adds no line event.
+Ref first_evaluated(PyObject* statement) {
+  Ref at = Ref::borrow(statement);
+  for (Ref next = evaluated_before(at.get()); next; next = evaluated_before(at.get())) at = static_cast<Ref&&>(next);
+  return at;
+}
+
+bool append_all(PyObject* out, PyObject* list) {
+  for (ssize_t i = 0; i < size_of(list); ++i)
+    if (PyList_Append(out, list_items(list)[i]) != 0) return false;
+  return true;
+}
+
+}  // namespace
+
+bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, Transformed* out) {
+  return ast_start() && Transformer(source, rules, out).run(tree, source);
+}
+
+Transformer::Transformer(std::string_view source, const RuleSet& rules, Transformed* out)
+    : rules_(rules),
+      out_(out),
+      walk_expressions_(source.find(":=") != source.npos || source.find("lambda") != source.npos) {}
+
+bool Transformer::run(PyObject* tree, std::string_view source) {
+  if (source.find("watcher") != source.npos) calls_.scan(tree);
+  if (rules_.empty() && !calls_.any()) return true;
+  LexicalScope module;
+  module.node = tree;
+  return rewrite_body(tree, module) && !failed_;
+}
+
+bool Transformer::is_global(const std::string& name, const LexicalScope& scope) const {
+  return scope.kind == LexicalScope::kModule || scope.declared.globals.count(name) != 0;
+}
+
+LexicalScope& Transformer::owner_of(const std::string& name, LexicalScope& scope) const {
+  LexicalScope* owner = &scope;
+  while (owner->declared.nonlocals.count(name) != 0 && owner->parent->kind != LexicalScope::kModule) {
+    owner = owner->parent;
+    while (owner->kind == LexicalScope::kClass && owner->parent->kind != LexicalScope::kModule) owner = owner->parent;
+  }
+  return *owner;
+}
+
+bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* from_rule) const {
+  const bool global = is_global(name, scope);
+  const LexicalScope& owner = owner_of(name, scope);
+  *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
+  return *from_rule || (global ? calls_.global(name) : calls_.local(owner.node, name));
+}
+
+Site* Transformer::add_site(SiteKind kind, const std::string& name, LexicalScope& scope, int line, bool from_rule) {
+  auto site = std::make_unique<Site>();
+  site->kind = kind;
+  site->declared_global = is_global(name, scope);
+  site->from_rule = from_rule;
+  site->text = name;
+  site->function = scope.qualified.empty() ? "<module>" : scope.qualified;
+  site->file = rules_.path();
+  site->owner = site->file;
+  site->rules = &rules_;
+  if (!site->declared_global) site->owner += "\n" + owner_of(name, scope).qualified;
+  site->line = line;
+  site->subject.scope = site->declared_global ? Scope::kGlobal : Scope::kLocal;
+  for (const HandlerName& handler : handlers_)
+    if (handler.name == name) site->handlers.push_back(handler.id);
+  if (!site->declared_global) scope.has_sites = true;
+  out_->sites.push_back(std::move(site));
+  return out_->sites.back().get();
+}
+
+Ref Transformer::hook_call(PyObject* at, PyObject* argument) {
+  std::string marker(kMarker);
+  marker += std::to_string(out_->sites.size() - 1);
+  Ref text(PyUnicode_FromStringAndSize(marker.data(), static_cast<ssize_t>(marker.size())));
+  Ref function = text ? make_constant(at, text.get()) : Ref();
+  return function ? make_call(at, function.get(), argument) : Ref();
+}
+
+Ref Transformer::hook(const Binding& binding, LexicalScope& scope, SiteKind kind, PyObject* at, PyObject* argument) {
+  bool from_rule = false;
+  if (!wanted(binding.name, scope, &from_rule)) return Ref();
+  add_site(kind, binding.name, scope, get_int(binding.at, "lineno", get_int(at, "lineno", 0)), from_rule);
+  Ref own = argument != nullptr          ? Ref::borrow(argument)
+            : kind == SiteKind::kDelete ? make_constant(at, &_Py_NoneStruct)
+                                        : make_name(at, binding.name);
+  Ref call = own ? hook_call(at, own.get()) : Ref();
+  if (!call) failed_ = true;
+  return call;
+}
+
+void Transformer::append_hook(PyObject* list, const Binding& binding, LexicalScope& scope, SiteKind kind, PyObject* at) {
+  Ref call = hook(binding, scope, kind, at);
+  if (!call) return;
+  Ref statement = make_statement(at, call.get());
+  if (!statement || PyList_Append(list, statement.get()) != 0) failed_ = true;
+}
+
+void Transformer::append_entry(PyObject* list, LexicalScope& scope, PyObject* at) {
+  add_site(SiteKind::kEnter, "", scope, 0, false);
+  Ref none = make_constant(at, &_Py_NoneStruct);
+  Ref call = none ? hook_call(at, none.get()) : Ref();
+  Ref statement = call ? make_statement(at, call.get()) : Ref();
+  if (!statement || PyList_Append(list, statement.get()) != 0) failed_ = true;
+}
+
+LexicalScope Transformer::nested(LexicalScope& scope, LexicalScope::Kind kind, PyObject* node, std::string_view name) {
+  LexicalScope inner;
+  inner.kind = kind;
+  inner.parent = &scope;
+  inner.node = node;
+  inner.qualified = name;
+  if (scope.kind != LexicalScope::kModule && scope.declared.globals.count(inner.qualified) == 0)
+    inner.qualified = scope.qualified + (scope.kind == LexicalScope::kFunction ? ".<locals>." : ".") + inner.qualified;
+  return inner;
+}
+
+// The new body: docstring and __future__ imports, entry hook, hooks of the `opening` bindings (parameters), the rest.
+bool Transformer::rewrite_body(PyObject* node, LexicalScope& scope, const Bindings& opening) {
+  Ref body = get(node, "body");
+  Ref out(PyList_New(0));
+  Ref parameters(PyList_New(0));
+  Ref rest(PyList_New(0));
+  if (!body || !out || !parameters || !rest) return false;
+  const ssize_t count = length(body);
+  if (count == 0) return true;
+  ssize_t first = 0;
+  while (first < count && ((first == 0 && is_docstring(item(body, 0))) || is_future_import(item(body, first))))
+    PyList_Append(out.get(), item(body, first++));
+  Ref at = first_evaluated(item(body, first < count ? first : count - 1));
+  for (const Binding& binding : opening) append_hook(parameters.get(), binding, scope, SiteKind::kStore, at.get());
+  if (!rewrite_statements(body.get(), first, rest.get(), scope)) return false;
+  if (scope.has_sites || (scope.kind == LexicalScope::kModule && out_->changed())) append_entry(out.get(), scope, at.get());
+  return append_all(out.get(), parameters.get()) && append_all(out.get(), rest.get()) && set(node, "body", out.get());
+}
+
+bool Transformer::rewrite_statements(PyObject* body, ssize_t first, PyObject* out, LexicalScope& scope) {
+  for (ssize_t i = first; i < size_of(body); ++i) {
+    PyObject* statement = list_items(body)[i];
+    if (PyList_Append(out, statement) != 0 || !rewrite_statement(statement, out, scope)) return false;
+  }
+  return !failed_;
+}
+
+bool Transformer::rewrite_block(PyObject* node, const char* attribute, LexicalScope& scope, const Bindings& opening,
+                                PyObject* at) {
+  Ref body = get(node, attribute);
+  if (length(body) == 0) return true;
+  Ref out(PyList_New(0));
+  if (!out) return false;
+  for (const Binding& binding : opening)
+    append_hook(out.get(), binding, scope, SiteKind::kStore, at != nullptr ? at : binding.at);
+  return rewrite_statements(body.get(), 0, out.get(), scope) && set(node, attribute, out.get());
+}
+
+}  // namespace watcher::python

@@ -1,0 +1,93 @@
+// The walk over one module's syntax tree that inserts the hooks; see transform.h. Internal to the transform.
+//
+// Threads: the GIL is held.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "probes/python/ast_nodes.h"
+#include "probes/python/transform.h"
+#include "probes/python/watch_calls.h"
+
+namespace watcher::python {
+
+/// One function, lambda, class body or the module, while it is being rewritten.
+struct LexicalScope {
+  enum Kind : std::uint8_t { kModule, kFunction, kClass };
+  Kind kind = kModule;
+  LexicalScope* parent = nullptr;
+  PyObject* node = nullptr;
+  std::string qualified;  // __qualname__, "" for the module
+  Declarations declared;
+  bool has_sites = false;  // variables of its own are hooked: it needs an entry hook
+};
+
+/// A name and the node whose line its store has (borrowed from the tree).
+struct Binding {
+  std::string name;
+  PyObject* at;
+};
+using Bindings = std::deque<Binding>;
+
+class Transformer {
+ public:
+  Transformer(std::string_view source, const RuleSet& rules, Transformed* out);
+  bool run(PyObject* tree, std::string_view source);
+
+ private:
+  // Names and sites (transform.cpp).
+  bool is_global(const std::string& name, const LexicalScope& scope) const;
+  LexicalScope& owner_of(const std::string& name, LexicalScope& scope) const;  // follows `nonlocal` outwards
+  bool wanted(const std::string& name, LexicalScope& scope, bool* from_rule) const;
+  Site* add_site(SiteKind kind, const std::string& name, LexicalScope& scope, int line, bool from_rule);
+  Ref hook_call(PyObject* at, PyObject* argument);
+  /// The hook of a binding as an expression placed at `at`; empty when the name is not watched.
+  Ref hook(const Binding& binding, LexicalScope& scope, SiteKind kind, PyObject* at, PyObject* argument = nullptr);
+  void append_hook(PyObject* list, const Binding& binding, LexicalScope& scope, SiteKind kind, PyObject* at);
+  void append_entry(PyObject* list, LexicalScope& scope, PyObject* at);
+  LexicalScope nested(LexicalScope& scope, LexicalScope::Kind kind, PyObject* node, std::string_view name);
+
+  // Bodies (transform.cpp).
+  bool rewrite_body(PyObject* node, LexicalScope& scope, const Bindings& opening = {});
+  bool rewrite_statements(PyObject* body, ssize_t first, PyObject* out, LexicalScope& scope);
+  bool rewrite_block(PyObject* node, const char* attribute, LexicalScope& scope, const Bindings& opening = {},
+                     PyObject* at = nullptr);
+
+  // Statements and expressions (transform_statements.cpp).
+  bool rewrite_statement(PyObject* statement, PyObject* out, LexicalScope& scope);
+  bool rewrite_assignment(PyObject* node, PyObject* out, LexicalScope& scope);
+  bool rewrite_function(PyObject* node, PyObject* out, LexicalScope& scope);
+  bool rewrite_class(PyObject* node, PyObject* out, LexicalScope& scope);
+  bool rewrite_for(PyObject* node, LexicalScope& scope);
+  bool rewrite_with(PyObject* node, LexicalScope& scope);
+  bool rewrite_try(PyObject* node, LexicalScope& scope);
+  bool rewrite_match(PyObject* node, LexicalScope& scope);
+  bool rewrite_import(PyObject* node, PyObject* out, LexicalScope& scope);
+  bool rewrite_expressions(PyObject* node, LexicalScope& scope);
+  Ref rewrite_expression(PyObject* node, LexicalScope& scope);
+  bool rewrite_lambda(PyObject* node, LexicalScope& scope);
+
+  struct HandlerName {
+    std::string name;
+    std::int32_t id;
+  };
+  const RuleSet& rules_;
+  Transformed* out_;
+  const bool walk_expressions_;  // a walrus or lambda may occur
+  WatchCalls calls_;
+  std::vector<HandlerName> handlers_;  // `except … as name` around the current statement
+  std::int32_t next_handler_ = 1;
+  bool failed_ = false;
+};
+
+/// Names bound by an assignment target, left to right.
+void names_in_target(PyObject* target, Bindings* out);
+/// Names bound by a `case` pattern.
+void names_in_pattern(PyObject* pattern, Bindings* out);
+/// Parameters of a FunctionDef or Lambda.
+Bindings parameters_of(PyObject* node);
+
+}  // namespace watcher::python

@@ -1,0 +1,63 @@
+// What each watched variable held before: the shadow memory of names.
+//
+// Threads: the GIL is held.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "probes/python/names.h"
+
+namespace watcher::python {
+
+/// One variable alive: a local of one frame, a closure cell, a global of one module.
+struct Variable {
+  Shadow before;
+  bool watched = false;
+  bool ever_bound = false;
+  std::int32_t handler = 0;      // bound by `except … as`: unbound when that handler is left
+  DictionaryRef variable = 0;    // when watch(name=…) renamed it
+  PyObject* tracked = nullptr;   // borrowed identity of the value that is watched in place
+
+  void renew(bool from_rule);
+};
+
+/// The hooked code object: its local variables, by frame.
+struct CodeSites {
+  std::vector<bool> slot_from_rule;
+  std::vector<std::pair<std::int32_t, bool>> own_cells;  // index of a cell this code creates; from a rule?
+  std::vector<Site*> sites;
+
+  /// The variables of the running frame.
+  std::vector<Variable>& locals(const void* frame);
+
+ private:
+  std::unordered_map<const void*, std::vector<Variable>> frames_;
+  const void* last_frame_ = nullptr;
+  std::vector<Variable>* last_ = nullptr;
+};
+
+/// Globals of one module.
+struct Namespace {
+  const RuleSet* rules = nullptr;
+  std::unordered_map<std::string, Variable> variables;
+
+  /// The variable of that name; watched from now on when a rule names it.
+  Variable& variable(const std::string& name);
+  /// The module's body begins (again): what it binds already is what its variables hold.
+  void renew(PyObject* dictionary);
+};
+
+/// By module dictionary; null when that module has no watched names.
+Namespace* find_namespace(const PyObject* dictionary);
+Namespace& namespace_of(const PyObject* dictionary, const RuleSet* rules);
+/// By cell object.
+Variable& cell_variable(const PyObject* cell);
+
+/// The name was bound to `value`: one event (Op::kInit for a first binding, when those are wanted), and the value is
+/// watched in place if it can be. `name` and `owner` are the variable's, as in Tracked.
+void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name, std::string_view owner);
+void record_unbinding(const Subject& subject, Variable& variable);
+
+}  // namespace watcher::python
