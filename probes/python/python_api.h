@@ -15,6 +15,9 @@ struct PyObject {
   ssize_t refcount;  // 3.12+: the low 32 bits count, immortal objects have bit 31 set
   PyObject* type;
 };
+struct PyTypeObject : PyObject {
+  char slots[304];  // compat.h has the offsets; what may lie behind differs from version to version
+};
 struct PyVarObject {
   PyObject object;
   ssize_t size;
@@ -156,6 +159,8 @@ PyObject* PyDict_GetItemWithError(PyObject*, PyObject*);
 int PyDict_SetItemString(PyObject*, const char*, PyObject*);
 int PyDict_Next(PyObject*, ssize_t* position, PyObject** key, PyObject** value);
 ssize_t PyDict_Size(PyObject*);
+PyObject* PySet_New(PyObject* items);
+int PySet_Add(PyObject* set, PyObject* item);
 int PySequence_Contains(PyObject*, PyObject*);
 int PySequence_DelItem(PyObject*, ssize_t);
 
@@ -193,9 +198,10 @@ void PyMem_Free(void*);
 void PyObject_Free(void*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 
-extern PyObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type, PyUnicode_Type,
-    PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PySlice_Type, PyMemoryView_Type, PyDict_Type, PySet_Type, PyFrozenSet_Type, PyFunction_Type,
-    PyCFunction_Type, PyMethodDescr_Type, _Py_NoneStruct;
+extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type, PyUnicode_Type,
+    PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type, PyFrozenSet_Type, PyFunction_Type,
+    PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type;
+extern PyObject _Py_NoneStruct;
 extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError, *PyExc_Warning;
 
 }  // extern "C"
