@@ -11,7 +11,7 @@ namespace watcher::python {
 namespace {
 
 // Type slots of typeslots.h, the same numbers in every version.
-enum { kSlotAlloc = 47, kSlotDealloc = 52, kSlotMethods = 64, kSlotNew = 65, kSlotGetSet = 73 };
+enum { kSlotInPlaceOr = 20, kSlotAlloc = 47, kSlotDealloc = 52, kSlotMethods = 64, kSlotNew = 65, kSlotGetSet = 73 };
 constexpr unsigned kDefaultFlags = 1u << 18 | 1u << 10;  // the version tag, and subclassable as the base is
 constexpr std::size_t kMaxMutators = 16;
 constexpr std::size_t kMaxSlots = 16;
@@ -94,6 +94,11 @@ void copy_documentation(const ContainerKind& kind) {
   if (text) PyObject_SetAttrString(kind.type, "__doc__", text.get());
 }
 
+/// Dicts learnt `|=` in 3.9.
+bool has_in_place_or(const ContainerKind& kind) {
+  return suite_slot(kind.base, kTypeAsNumber, kNumberInPlaceOr) != nullptr;
+}
+
 template <ContainerKind& kind>
 bool make_type() {
   using Parts = TypeParts<kind>;
@@ -103,7 +108,7 @@ bool make_type() {
   *method = {"__reduce_ex__", reinterpret_cast<void*>(reduce<kind>), kMethO, nullptr};
   PyTypeSlot* slot = Parts::slots;
   for (const PyTypeSlot& own : kind.slots)
-    if (own.function != nullptr) *slot++ = own;
+    if (own.slot != kSlotInPlaceOr || has_in_place_or(kind)) *slot++ = own;
   *slot++ = {kSlotMethods, Parts::methods};
   *slot++ = {kSlotGetSet, Parts::properties};
   *slot++ = {kSlotDealloc, reinterpret_cast<void*>(dealloc<kind>)};
