@@ -39,7 +39,7 @@ static int signals(void) {
   char line[256];
   FILE *status = fopen("/proc/self/status", "r");
   while (status != NULL && fgets(line, sizeof line, status) != NULL)
-    if (strncmp(line, "Sig", 3) == 0 || strncmp(line, "Shd", 3) == 0) fputs(line, stdout);
+    if (strncmp(line, "SigQ", 4) != 0 && (strncmp(line, "Sig", 3) == 0 || strncmp(line, "Shd", 3) == 0)) fputs(line, stdout);
   return 0;
 }
 
