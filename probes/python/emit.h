@@ -49,6 +49,8 @@ struct Subject {
 std::uint32_t thread_id();
 /// ContextBlob of the running thread, 0 when threads are not tracked.
 DictionaryRef thread_context();
+/// The same in a fault handler: only what an earlier event of the thread found out.
+DictionaryRef known_thread_context();
 /// After fork the cached ids are those of the parent.
 void forget_threads();
 

@@ -157,7 +157,7 @@ DictionaryRef place_here() {
 }
 
 DictionaryRef place_of_writer(void*, DictionaryRef* context) {
-  *context = thread_context();
+  *context = known_thread_context();
   FramePosition at;
   if (!innermost_frame(PyGILState_GetThisThreadState(), &at)) return 0;
   return intern_position(at);

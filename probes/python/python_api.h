@@ -183,6 +183,7 @@ void PyType_Modified(PyObject*);
 int PyType_IsSubtype(PyObject*, PyObject*);
 
 void* PyGILState_GetThisThreadState(void);
+unsigned long PyThread_get_thread_ident(void);
 void* PyInterpreterState_Head(void);
 WATCHER_WEAK void* PyInterpreterState_Main(void);
 WATCHER_WEAK void* PyInterpreterState_Get(void);                       // 3.9+

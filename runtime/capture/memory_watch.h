@@ -4,6 +4,8 @@
 // the kernel-write calls from any thread and any context.
 #pragma once
 
+#include <signal.h>
+
 #include <cstddef>
 #include <cstdint>
 
