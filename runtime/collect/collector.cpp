@@ -64,8 +64,8 @@ class DirectoryCollector final : public Collector {
     for (FoundRing& ring : found) rings_.emplace_back(std::move(ring), &tools_);
   }
 
-  bool has_dead_rings() {
-    for (RingDrain& ring : rings_)
+  bool has_dead_rings() const {
+    for (const RingDrain& ring : rings_)
       if (!ring.writer_alive()) return true;
     return false;
   }

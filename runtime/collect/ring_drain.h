@@ -36,7 +36,7 @@ class RingDrain {
   /// Writes what is in the ring, up to a bound that lets other rings have their turn. Returns events written.
   std::uint64_t drain();
   State state() const { return state_; }
-  bool writer_alive() { return ring_.reader.writer_alive(); }
+  bool writer_alive() const { return ring_.reader.writer_alive(); }
   /// Adds this ring's process and losses to the summary; again when something changed since.
   void report();
   /// Tells the waiting writer.

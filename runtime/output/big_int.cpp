@@ -57,10 +57,10 @@ std::string decimal(std::vector<std::uint32_t> limbs) {
 }
 
 std::string hexadecimal(const std::vector<std::uint32_t>& limbs) {
-  std::string digits = "0x";
+  std::string digits;
   for (auto limb = limbs.rbegin(); limb != limbs.rend(); ++limb)
     for (int shift = 28; shift >= 0; shift -= 4) digits.push_back("0123456789abcdef"[*limb >> shift & 0xf]);
-  return digits;
+  return "0x" + digits.substr(std::min(digits.find_first_not_of('0'), digits.size()));
 }
 
 }  // namespace

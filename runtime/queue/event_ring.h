@@ -60,9 +60,12 @@ struct RingHeader {
   DictionaryRef engine_reason;  // why that one
   DictionaryRef host;           // e.g. "CPython 3.11.2"
   std::uint32_t start_ticks;    // process_start_ticks() of `pid`: tells a reused pid from the writer; 0 unknown
+  std::uint32_t holds_lock;     // 1: the writer's lock on the file outlives its descriptor, as long as the mapping
+  std::uint32_t reserved;
   std::atomic<RingState> state;  // also a futex word: kClosing → kClosed wakes the exiting writer
   std::atomic<std::uint32_t> collector_pid;  // who drains this ring; 0: nobody yet
   alignas(64) std::atomic<std::uint64_t> head;
+  std::atomic<std::uint64_t> room_until;  // writers' memory of tail + slot_count: spares them the reader's cache line
   alignas(64) std::atomic<std::uint64_t> tail;
   std::atomic<std::uint32_t> room_futex;  // bumped by the reader when it moved `tail` while writers wait
   std::atomic<std::uint32_t> waiting;     // writers asleep in wait_for_room
@@ -99,9 +102,7 @@ class EventRing {
     const std::uint32_t slots = slots_for(payload_bytes);
     std::uint64_t ticket = header_->head.load(std::memory_order_relaxed);
     do {
-      // Signed: with a stale ticket the tail may already be beyond it; then the exchange below fails and we try again.
-      if (static_cast<std::int64_t>(ticket + slots - header_->tail.load(std::memory_order_acquire)) >
-          static_cast<std::int64_t>(mask_ + 1)) {
+      if (ticket + slots > header_->room_until.load(std::memory_order_acquire) && !sees_room(ticket, slots)) {
         if (!wait_for_room(slots)) return {};
         ticket = header_->head.load(std::memory_order_relaxed);
         continue;
@@ -130,6 +131,12 @@ class EventRing {
   static inline constinit ReviveCollector revive_collector = nullptr;
 
  private:
+  /// Looks where the reader is. Signed: with a stale ticket the tail may be beyond it; then the exchange fails.
+  bool sees_room(std::uint64_t ticket, std::uint32_t slots) {
+    const std::uint64_t until = header_->tail.load(std::memory_order_acquire) + mask_ + 1;
+    header_->room_until.store(until, std::memory_order_release);
+    return static_cast<std::int64_t>(ticket + slots - until) <= 0;
+  }
   bool has_room(std::uint32_t slots, std::uint64_t tail) const;
   bool wait_for_room(std::uint32_t slots);
   bool wait_for_reader(std::uint32_t slots);

@@ -167,6 +167,35 @@ int publish(const Path& temporary, std::uint64_t stamp) {
   return static_cast<int>(-result);
 }
 
+/// The file under its temporary name, complete and mapped; closed again when this returns.
+int build_file(const Path& temporary, const RingSettings& settings, const RingLayout& layout, const EventRing* parent,
+               std::byte* address) {
+  const RawFd fd(raw_syscall(SYS_openat, AT_FDCWD, temporary.c_str(),
+                             O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (fd.error() != 0) return fd.error();
+  raw_syscall(SYS_fchmod, fd.get(), 0600);  // a umask may have taken the owner's own bits
+  take_ring_lock(fd.get(), RingLock::kWriter);
+  RingHeader header{};
+  format_header(&header, settings, layout);
+  if (parent != nullptr) {
+    header.engine = parent->header()->engine;
+    header.engine_reason = parent->header()->engine_reason;
+    header.host = parent->header()->host;
+  }
+  int error = preallocate(fd.get(), layout.file_bytes());
+  if (error == 0)
+    error = parent != nullptr ? copy_dictionary(fd.get(), parent->dictionary(), layout)
+                              : write_dictionary_head(fd.get(), 1, layout.heap_bytes);
+  if (error == 0) error = write_at(fd.get(), &header, sizeof header, 0);
+  return error != 0 ? error : map_ring(address, fd.get(), layout);
+}
+
+// Whether our lock is still there now that our descriptor is not: see ring_lock.h.
+bool lock_outlives_descriptor(const Path& temporary) {
+  const RawFd fd(raw_syscall(SYS_openat, AT_FDCWD, temporary.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0));
+  return fd.error() == 0 && ring_lock_held(fd.get(), RingLock::kWriter);
+}
+
 /// Everything but the mapping's address is the same for a first ring and a child's one.
 int make_ring(const RingSettings& settings, const RingLayout& layout, const EventRing* parent, std::byte* address) {
   if (const int error = check_file_limit(layout.file_bytes())) return error;
@@ -175,26 +204,11 @@ int make_ring(const RingSettings& settings, const RingLayout& layout, const Even
   temporary.add(output_directory).add("/.ring.").add_decimal(static_cast<unsigned>(current_pid()));
   temporary.add(".").add_hex(stamp);
   if (temporary.overflowed()) return ENAMETOOLONG;
-  const RawFd fd(raw_syscall(SYS_openat, AT_FDCWD, temporary.c_str(),
-                             O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (fd.error() != 0) return fd.error();
-  raw_syscall(SYS_fchmod, fd.get(), 0600);  // a umask may have taken the owner's own bits
-  take_ring_lock(fd.get(), RingLock::kWriter);
-
-  RingHeader header{};
-  format_header(&header, settings, layout);
-  int error = preallocate(fd.get(), layout.file_bytes());
-  if (error == 0)
-    error = parent != nullptr ? copy_dictionary(fd.get(), parent->dictionary(), layout)
-                              : write_dictionary_head(fd.get(), 1, layout.heap_bytes);
-  if (parent != nullptr) {
-    header.engine = parent->header()->engine;
-    header.engine_reason = parent->header()->engine_reason;
-    header.host = parent->header()->host;
+  int error = build_file(temporary, settings, layout, parent, address);
+  if (error == 0) {
+    reinterpret_cast<RingHeader*>(address)->holds_lock = lock_outlives_descriptor(temporary);
+    error = publish(temporary, stamp);
   }
-  if (error == 0) error = write_at(fd.get(), &header, sizeof header, 0);
-  if (error == 0) error = map_ring(address, fd.get(), layout);
-  if (error == 0) error = publish(temporary, stamp);
   if (error != 0) raw_syscall(SYS_unlink, temporary.c_str());
   return error;
 }

@@ -70,7 +70,7 @@ RingReader::RingReader(UniqueFd file, ScopedMmap mapping, const RingHeader& head
                 .clock = header.clock,
                 .on_full = header.on_full},
       dictionary_(reinterpret_cast<DictionaryHeader*>(mapping_.bytes() + header.dictionary_offset), header.heap_bytes),
-      life_(header.pid, header.start_ticks),
+      life_(header.pid, header.start_ticks, header.holds_lock != 0),
       next_(header_->tail.load(std::memory_order_acquire)) {}
 
 EventHead* RingReader::slot(std::uint64_t ticket) const { return &slots_[ticket & (slot_count_ - 1)]; }

@@ -50,7 +50,7 @@ class RingReader {
 
   /// The file was cut shorter behind our back: touching the mapping would be a SIGBUS.
   bool intact() const;
-  bool writer_alive() { return life_.alive(file_.get()); }
+  bool writer_alive() const { return life_.alive(file_.get()); }
 
   const RingIdentity& identity() const { return identity_; }
   const Dictionary& dictionary() const { return dictionary_; }

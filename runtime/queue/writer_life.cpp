@@ -9,12 +9,8 @@
 
 namespace watcher {
 
-bool WriterLife::alive(int ring_fd) {
-  if (ring_lock_held(ring_fd, RingLock::kWriter)) {
-    lock_works_ = true;
-    return true;
-  }
-  return !lock_works_ && process_alive();
+bool WriterLife::alive(int ring_fd) const {
+  return holds_lock_ ? ring_lock_held(ring_fd, RingLock::kWriter) : process_alive();
 }
 
 bool WriterLife::process_alive() const {

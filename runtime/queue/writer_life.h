@@ -1,5 +1,5 @@
 // Does the writer of a ring still run? By its lock on the file where that works (see ring_lock.h), else by its pid
-// together with the time that process started. Once the lock was seen held, only the lock counts.
+// together with the time that process started.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +9,17 @@ namespace watcher {
 class WriterLife {
  public:
   WriterLife() = default;
-  WriterLife(std::uint32_t pid, std::uint32_t start_ticks) : pid_(pid), start_ticks_(start_ticks) {}
+  WriterLife(std::uint32_t pid, std::uint32_t start_ticks, bool holds_lock)
+      : pid_(pid), start_ticks_(start_ticks), holds_lock_(holds_lock) {}
 
-  bool alive(int ring_fd);
+  bool alive(int ring_fd) const;
 
  private:
   bool process_alive() const;
 
   std::uint32_t pid_ = 0;
   std::uint32_t start_ticks_ = 0;
-  bool lock_works_ = false;
+  bool holds_lock_ = false;
 };
 
 }  // namespace watcher
