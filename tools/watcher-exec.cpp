@@ -30,6 +30,12 @@ void reserve_standard_descriptors() {
     if (fcntl(fd, F_GETFD) == -1) (void)!open("/", O_PATH | O_CLOEXEC);
 }
 
+/// Whoever reads the program's output waits for its end of the pipe, not for ours.
+void release_standard_input_and_output() {
+  close(STDIN_FILENO);
+  close(STDOUT_FILENO);
+}
+
 std::uint64_t realtime_ns() {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
@@ -96,6 +102,7 @@ int run(char** arguments, const Options& options) {
   const SignalState signals = block_signals();
   const Program program = Program::start(arguments, signals);
   if (program.error()) return refuse(126, std::string("cannot start a process: ") + strerror(program.error()));
+  release_standard_input_and_output();
   Supervisor supervisor(program.pid(), *collector.value());
   const int status = supervisor.run();
   supervisor.drain();

@@ -175,8 +175,7 @@ class JobControl(ExecTest):
         self.terminal.send("\x1a")
         self.terminal.expect("Stopped")
         self.terminal.expect("INNER> ")
-        self.terminal.run("kill -9 %1; exit 4")
-        self.terminal.run("exit 4")
+        self.terminal.run("kill -9 %1; while jobs %1 2> /dev/null | grep Stopped; do sleep 0.05; done; exit 4")
         self.terminal.run("echo status=$?")
         self.terminal.expect("status=4")
 

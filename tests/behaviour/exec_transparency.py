@@ -35,6 +35,12 @@ class Transparency(ExecTest):
         result = self.run_exec("cat", input=data)
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, data, b""))
 
+    def test_a_pipe_ends_when_the_program_closes_it(self):
+        process = self.start("sh", "-c", "exec >&-; sleep 60", stdin=subprocess.PIPE)
+        self.addCleanup(process.stdin.close)
+        self.assertEqual(process.stdout.read(), b"")
+        self.assertIsNone(process.poll())
+
     def test_stderr_is_the_programs_alone(self):
         self.assertEqual(self.run_exec("sh", "-c", "echo problem >&2").stderr, b"problem\n")
 
