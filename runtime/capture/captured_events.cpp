@@ -1,0 +1,152 @@
+#include <errno.h>
+
+#include "runtime/capture/guarded.h"
+#include "runtime/capture/memory_state.h"
+#include "runtime/capture/store.h"
+
+namespace watcher {
+namespace {
+
+struct Visible {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+
+/// What of the region is the variable just now. The owner's cells are read here, at the fault, because an owner such as
+/// bytearray moves its first byte and its size without a store to the buffer.
+Visible visible_range(const Region& region) {
+  const MemoryVariable& variable = region.variable;
+  std::uintptr_t begin = region.begin();
+  if (variable.live_start != nullptr && !guarded_copy(&begin, variable.live_start, sizeof begin)) return {0, 0};
+  std::uintptr_t end = region.end();
+  std::int64_t items = 0;
+  if (variable.live_size != nullptr) {
+    if (!guarded_copy(&items, variable.live_size, sizeof items) || items < 0) return {0, 0};
+    end = begin + static_cast<std::uintptr_t>(items * variable.live_item_bytes);
+  }
+  if (end > region.end()) end = region.end();
+  if (begin < region.begin() || begin > end) return {0, 0};
+  return {begin, end};
+}
+
+/// The whole items around [begin, end), within what is visible.
+Visible widened(const MemoryVariable& variable, const Visible& visible, std::uintptr_t begin, std::uintptr_t end) {
+  const std::uintptr_t item = variable.item_bytes;
+  if (item <= 1 || item > kMaxWidening) return {begin, end};
+  const std::uintptr_t first = visible.begin + (begin - visible.begin) / item * item;
+  const std::uintptr_t last = visible.begin + (end - visible.begin + item - 1) / item * item;
+  return {first, last < visible.end ? last : visible.end};
+}
+
+bool capture_region(StoreContext* context, const Region& region, std::uintptr_t begin, std::uintptr_t end) {
+  if (region.end() <= begin || region.begin() >= end) return true;
+  const Visible visible = visible_range(region);
+  const std::uintptr_t first = begin > visible.begin ? begin : visible.begin;
+  const std::uintptr_t last = end < visible.end ? end : visible.end;
+  if (first >= last) return true;
+  if (context->range_count == kMaxEventsOfStore) return false;
+  const Visible captured = widened(region.variable, visible, first, last);
+  context->ranges[context->range_count++] = {&region, captured.begin, captured.end, captured.begin - visible.begin,
+                                             nullptr, 0, 0};
+  return true;
+}
+
+/// A region on several of the locked pages is met on each: only the first one counts.
+bool was_met_before(const StoreContext& context, int page_index, const Region& region) {
+  const std::uintptr_t address = context.pages[page_index].address;
+  return page_index > 0 && region.begin() < address && context.pages[page_index - 1].address + kPageBytes == address;
+}
+
+std::uint32_t payload_of(const CapturedRange& range) {
+  return static_cast<std::uint32_t>(sizeof(MemoryBlob)) +
+         2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
+}
+
+DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context) {
+  if (memory_state.place == nullptr) return 0;
+  const int saved_errno = errno;
+  const Phase phase = context->phase;
+  context->phase = Phase::kPlacing;
+  const DictionaryRef place =
+      watcher_guarded_place(memory_state.place, ucontext, of_context, &context->place_resume);
+  context->phase = phase;
+  errno = saved_errno;
+  return place;
+}
+
+void fill_event(const StoreContext& context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
+                DictionaryRef of_context, std::uint64_t now) {
+  EventHead* head = range->head;
+  const MemoryVariable& variable = range->region->variable;
+  head->tsc = now;
+  head->variable = variable.variable;
+  head->place = place;
+  head->context = of_context;
+  head->thread_id = origin.thread_id != 0 ? origin.thread_id : current_thread_id();
+  head->op = origin.op;
+  head->before_kind = ValueKind::kMemory;
+  head->after_kind = ValueKind::kMemory;
+  head->flags = static_cast<std::uint8_t>(variable.scope) & kScopeMask;
+  if (origin.thread_id != 0) head->flags |= kInexact;
+  head->payload_bytes = payload_of(*range);
+  head->before = range->offset;
+  head->after = origin.ip;
+  head->coalesced = 0;
+  const auto length = static_cast<std::uint32_t>(range->end - range->begin);
+  auto* payload = reinterpret_cast<std::byte*>(head + 1);
+  *reinterpret_cast<MemoryBlob*>(payload) = {length, origin.system_call};
+  copy_before(context, payload + sizeof(MemoryBlob), range->begin, length);
+}
+
+}  // namespace
+
+bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t end) {
+  context->range_count = 0;
+  bool all = true;
+  for (int i = 0; i < context->page_count; ++i)
+    for_each_region(*context->pages[i].page, [&](const Region& region) {
+      if (!was_met_before(*context, i, region)) all = capture_region(context, region, begin, end) && all;
+    });
+  return all;
+}
+
+// One claim for all events of a store: a second one could wait for room that the reader only makes once it has passed
+// the first, which is not committed yet.
+void claim_events(StoreContext* context, const EventOrigin& origin) {
+  if (context->range_count == 0) return;
+  EventRing& ring = *memory_state.ring;
+  std::uint32_t slots = 0;
+  for (int i = 0; i < context->range_count; ++i) {
+    context->ranges[i].slots = slots_for(payload_of(context->ranges[i]));
+    slots += context->ranges[i].slots;
+  }
+  DictionaryRef of_context = 0;
+  const DictionaryRef place =
+      origin.thread_id != 0 ? 0 : place_of_writer(context, origin.ucontext, &of_context);
+  const Claim claim = ring.claim((slots - 1) * static_cast<std::uint32_t>(kSlotBytes));
+  if (!claim) {  // the ring has counted one of them
+    ring.header()->dropped.fetch_add(static_cast<std::uint64_t>(context->range_count - 1), std::memory_order_relaxed);
+    return;
+  }
+  const std::uint64_t now = ring.now();
+  std::uint32_t at = 0;
+  for (int i = 0; i < context->range_count; ++i) {
+    CapturedRange& range = context->ranges[i];
+    range.head = claim.head + at;
+    range.ticket = claim.ticket + at;
+    at += range.slots;
+    fill_event(*context, &range, origin, place, of_context, now);
+  }
+}
+
+void void_events(StoreContext* context) {
+  for (int i = 0; i < context->range_count; ++i) {
+    CapturedRange& range = context->ranges[i];
+    if (range.head == nullptr) continue;
+    range.head->op = Op::kCount;
+    Claim{range.head, range.ticket, range.slots}.commit();
+  }
+  context->range_count = 0;
+}
+
+}  // namespace watcher

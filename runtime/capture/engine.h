@@ -1,0 +1,39 @@
+// How a page is made to trap: the interface that the engines implement, one file each.
+//
+// A function table instead of a class: its objects are constants, and what may run in a signal handler is visible.
+// An engine turns a store to an armed page into a call of store_faulted (store.h) on the storing thread.
+#pragma once
+
+#include <signal.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace watcher {
+
+struct Page;
+
+struct Engine {
+  const char* name;
+
+  /// Gets what the engine needs: 0 or an errno. Also called again in a forked child.
+  int (*start)();
+
+  // Page-aligned ranges whose `protection` is the host's; 0 or an errno. Any context.
+
+  /// Stores trap from now on.
+  int (*arm)(std::uintptr_t address, std::size_t bytes, int protection);
+  int (*disarm)(std::uintptr_t address, std::size_t bytes, int protection);
+};
+
+/// mprotect: the storing thread takes SIGSEGV.
+extern const Engine inline_engine;
+/// userfaultfd write protection: a handler thread is told and signals the storing thread.
+extern const Engine uffd_engine;
+
+/// The real-time signal of the uffd engine, 0 while it is not running.
+int uffd_signal();
+/// Did the handler thread send this signal? Then `address` is where the store trapped.
+bool uffd_message(const siginfo_t* info, std::uintptr_t* address);
+
+}  // namespace watcher

@@ -1,0 +1,47 @@
+// What a store instruction writes, and how to make it write elsewhere: decoded once, then served from a cache.
+//
+// Called by the fault handlers: no allocation; the decoder's large objects are static, under a lock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace watcher {
+
+inline constexpr std::size_t kMaxInstructionBytes = 15;
+
+enum class StoreKind : std::uint8_t {
+  kUnsupported,  // writes in a way that only the processor itself can carry out: single-stepped
+  kOperand,      // through an operand that `code` replaces by [scratch]
+  kString,       // stos, movs: through rdi, which is moved for the time of the store
+  kRegister      // maskmov, clzero: through a fixed register, moved likewise
+};
+
+inline constexpr std::uint8_t kNoRegister = 0xff;
+inline constexpr std::uint8_t kInstructionPointer = 0xfe;  // as a base
+
+/// Registers by their hardware numbers (rax 0, rcx 1, rdx 2, rbx 3, rsp 4, rbp 5, rsi 6, rdi 7, r8 …).
+struct StoreForm {
+  StoreKind kind = StoreKind::kUnsupported;
+  std::uint8_t length = 0;
+  std::uint8_t scratch = kNoRegister;  // carries the address while the store runs out of line
+  std::uint8_t base = kNoRegister;
+  std::uint8_t index = kNoRegister;
+  std::uint8_t scale = 0;
+  std::uint8_t segment = 0;             // 0, or 'f', or 'g'
+  std::uint8_t bit_register = kNoRegister;  // bts & co.: selects a bit anywhere around the operand
+  bool repeated = false;                // kString with a rep prefix
+  bool reads_source = false;            // movs
+  bool address32 = false;
+  std::uint8_t stack_adjustment = 0;    // pop: rsp counts after the pop
+  std::uint32_t bytes = 0;              // written; of kString per element
+  std::uint32_t alignment = 1;          // clzero works on a whole line, wherever in it the register points
+  std::int64_t displacement = 0;
+  std::uint8_t code[16] = {};           // to be executed out of line
+  std::uint8_t code_bytes = 0;
+};
+
+/// Decodes the instruction at `bytes`, of which `available` can be read. Not reentrant: one caller at a time.
+StoreForm decode_store(const std::uint8_t* bytes, std::size_t available);
+
+}  // namespace watcher

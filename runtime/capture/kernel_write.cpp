@@ -1,0 +1,105 @@
+// System calls that write to watched memory. The kernel fills a buffer of ours instead; what arrived is then stored like
+// the host's own stores, under the page locks, so that before and after always chain.
+//
+// The second mapping would save the copy, but the kernel would change bytes at a time nobody knows, under other threads'
+// stores; and while a call blocks, no lock may be held.
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "runtime/capture/fault_signals.h"
+#include "runtime/capture/guarded.h"
+#include "runtime/capture/kernel_buffers.h"
+#include "runtime/capture/memory_state.h"
+#include "runtime/capture/store.h"
+
+namespace watcher {
+namespace {
+
+constexpr std::size_t kChunkBytes = 15 * kPageBytes;  // with what widening adds, no more pages than a context can lock
+constexpr std::size_t kSmallestChunk = kMaxEventsOfStore / 2;
+
+bool touches_armed_page(std::uintptr_t begin, std::uintptr_t end) {
+  if (surely_unwatched(begin, end)) return false;
+  for (std::uintptr_t address = page_of(begin); address < end; address += kPageBytes) {
+    const Page* page = find_page(address);
+    if (page != nullptr && page->armed) return true;
+  }
+  return false;
+}
+
+/// The kernel would have failed on bytes that are not there, and the host must not crash for them instead.
+void copy_outside(StoreContext* context) {
+  const std::uintptr_t end = context->address + context->bytes;
+  for (std::uintptr_t address = context->address; address < end;) {
+    const std::uintptr_t boundary = page_of(address) + kPageBytes;
+    const std::size_t bytes = (end < boundary ? end : boundary) - address;
+    if (locked_page(context, address) == nullptr)
+      guarded_copy(reinterpret_cast<void*>(address), context->image + (address - context->address), bytes);
+    address += bytes;
+  }
+}
+
+/// Stores up to `bytes` and returns how many.
+std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, int call_number) {
+  StoreContext* context = acquire_store_context();
+  context->outside_reachable = false;
+  context->address = to;
+  context->image = from;
+  for (;; bytes /= 2) {
+    context->bytes = static_cast<std::uint32_t>(bytes);
+    lock_pages(context, to - kMaxWidening, to + bytes + kMaxWidening);
+    if (capture_ranges(context, to, to + bytes) || bytes <= kSmallestChunk) break;
+    unlock_pages(context);
+  }
+  copy_outside(context);
+  claim_events(context, {Op::kKernelWrite, 0, static_cast<std::uint32_t>(call_number) + 1, nullptr});
+  commit_events(context);
+  commit_bytes(context);
+  unlock_pages(context);
+  release_store_context(context);
+  return bytes;
+}
+
+void set_armed(const KernelBuffer& buffer, bool armed) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(buffer.host);
+  for (std::uintptr_t address = page_of(begin); address < begin + buffer.bytes; address += kPageBytes) {
+    Page* page = find_page(address);
+    if (page == nullptr || !page->armed) continue;
+    (armed ? page->engine->arm : page->engine->disarm)(address, kPageBytes, page->protection);
+  }
+}
+
+}  // namespace
+
+void* kernel_write_begin(void* host, std::size_t bytes, std::uint64_t* token) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(host);
+  if (!fault_signals_installed() || begin + bytes < begin || !touches_armed_page(begin, begin + bytes)) return host;
+  KernelBuffer* buffer = take_kernel_buffer(bytes);
+  if (buffer == nullptr) return host;
+  buffer->host = host;
+  buffer->bytes = bytes;
+  *token = reinterpret_cast<std::uint64_t>(buffer);
+  memory_state.ring->header()->kernel_redirects.fetch_add(1, std::memory_order_relaxed);
+  if (buffer->content != nullptr) return buffer->content;
+  set_armed(*buffer, false);  // out of memory: the call must succeed all the same
+  return host;
+}
+
+void kernel_write_end(void* host, std::size_t written, std::uint64_t token, int call_number) {
+  auto* buffer = reinterpret_cast<KernelBuffer*>(token);
+  if (buffer == nullptr) return;
+  SignalsHeldOff signals;
+  if (buffer->content == nullptr) {
+    set_armed(*buffer, true);
+    memory_state.ring->header()->dropped.fetch_add(written != 0, std::memory_order_relaxed);
+  } else {
+    const auto to = reinterpret_cast<std::uintptr_t>(host);
+    for (std::size_t done = 0; done < written;) {
+      const std::size_t left = written - done;
+      done += store_chunk(to + done, buffer->content + done, left < kChunkBytes ? left : kChunkBytes, call_number);
+    }
+  }
+  give_kernel_buffer(buffer);
+}
+
+}  // namespace watcher

@@ -1,0 +1,19 @@
+// What memory_start was given and chose; constant afterwards, but for a forked child's fallback to the inline engine.
+//
+// Read in any context.
+#pragma once
+
+#include "runtime/capture/engine.h"
+#include "runtime/capture/memory_watch.h"
+
+namespace watcher {
+
+struct MemoryState {
+  EventRing* ring = nullptr;
+  PlaceOfWriter place = nullptr;
+  const Engine* arena_engine = nullptr;  // for memory of ours; everything else is inline
+};
+
+extern constinit MemoryState memory_state;
+
+}  // namespace watcher

@@ -1,0 +1,159 @@
+#include "runtime/capture/memory_watch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <string_view>
+
+#include "runtime/capture/alias_pages.h"
+#include "runtime/capture/code_slots.h"
+#include "runtime/capture/engine.h"
+#include "runtime/capture/engine_choice.h"
+#include "runtime/capture/fault_signals.h"
+#include "runtime/capture/guarded.h"
+#include "runtime/capture/kernel_buffers.h"
+#include "runtime/capture/memory_state.h"
+#include "runtime/capture/region_set.h"
+#include "runtime/capture/self_memory.h"
+#include "runtime/capture/store_context.h"
+
+namespace watcher {
+
+constinit MemoryState memory_state;
+
+namespace {
+
+/// An event of the region as a whole: it moved or went.
+void publish_end(const Region& region, Op op, std::uint64_t before, std::uint64_t after) {
+  EventRing& ring = *memory_state.ring;
+  DictionaryRef context = 0;
+  const DictionaryRef place = memory_state.place == nullptr ? 0 : memory_state.place(nullptr, &context);
+  const Claim claim = ring.claim(0);
+  if (!claim) return;
+  EventHead& head = *claim.head;
+  head.tsc = ring.now();
+  head.variable = region.variable.variable;
+  head.place = place;
+  head.context = context;
+  head.thread_id = current_thread_id();
+  head.op = op;
+  head.before_kind = head.after_kind = ValueKind::kUnbound;
+  head.flags = static_cast<std::uint8_t>(region.variable.scope) & kScopeMask;
+  head.before = before;
+  head.after = after;
+  head.coalesced = 0;
+  claim.commit();
+}
+
+void end_watch(Region* region, Op op) {
+  displace_region(region);
+  if (op != Op::kCount) publish_end(*region, op, 0, 0);
+  free_region(region);
+}
+
+/// What stores need in signal handlers, all of it reserved before the first one.
+bool reserve_for_stores() {
+  return store_contexts_reserve() && kernel_buffers_reserve() && (code_slots_reserve(), true);
+}
+
+/// The rest of the move of an allocation: its regions follow by `distance`.
+void move_regions(std::uintptr_t from, std::size_t bytes, std::ptrdiff_t distance, std::size_t new_bytes) {
+  while (Region* region = region_within(from, from + bytes)) {
+    const std::uintptr_t old = region->begin();
+    displace_region(region);
+    const std::size_t offset = old - from;
+    MemoryVariable& variable = region->variable;
+    const bool to_the_end = offset + variable.capacity == bytes;
+    if (offset >= new_bytes) {
+      publish_end(*region, Op::kFreed, 0, 0);
+      free_region(region);
+      continue;
+    }
+    variable.base = static_cast<std::byte*>(variable.base) + distance;
+    if (to_the_end || offset + variable.capacity > new_bytes) variable.capacity = new_bytes - offset;
+    publish_end(*region, Op::kMoved, old, region->begin());
+    if (place_region(region) != 0) free_region(region);
+  }
+}
+
+}  // namespace
+
+int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
+  memory_state.ring = ring;
+  memory_state.place = place;
+  if (!reserve_for_stores()) {
+    memory_state.ring = nullptr;
+    return ENOMEM;
+  }
+  open_self_memory();
+  choose_engine(engine);
+  return 0;
+}
+
+void* memory_allocate(std::size_t bytes) {
+  if (memory_state.ring == nullptr) {
+    errno = ENOTSUP;
+    return nullptr;
+  }
+  StoresHeldOff held;
+  return alias_allocate(bytes);
+}
+
+std::size_t memory_allocated(const void* pointer) {
+  return alias_allocated(reinterpret_cast<std::uintptr_t>(pointer));
+}
+
+int memory_free(void* pointer) {
+  const std::size_t bytes = memory_allocated(pointer);
+  if (bytes == 0) return 0;
+  const auto begin = reinterpret_cast<std::uintptr_t>(pointer);
+  StoresHeldOff held;
+  while (Region* region = region_within(begin, begin + bytes)) end_watch(region, Op::kFreed);
+  alias_free(begin);
+  return 1;
+}
+
+RegionId memory_watch(const MemoryVariable& variable) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(variable.base);
+  const bool sane = begin != 0 && variable.capacity != 0 && begin + variable.capacity > begin;
+  int error = memory_state.ring == nullptr ? ENOTSUP : !sane ? EINVAL : check_watchable(begin, begin + variable.capacity);
+  if (error == 0) {
+    fault_signals_install();
+    StoresHeldOff held;
+    Region* region = allocate_region(variable);
+    error = region == nullptr ? ENOMEM : place_region(region);
+    if (error == 0) return region->id();
+    if (region != nullptr) free_region(region);
+  }
+  errno = error;
+  return 0;
+}
+
+void memory_unwatch(RegionId id, Op op) {
+  if (memory_state.ring == nullptr) return;
+  StoresHeldOff held;
+  Region* region = find_region(id);
+  if (region != nullptr) end_watch(region, op);
+}
+
+// The content is copied with stores held off, so that none falls between the old pages and the new ones.
+void* memory_resize(void* pointer, std::size_t bytes) {
+  const std::size_t had = memory_allocated(pointer);
+  if (had == 0 || bytes == 0) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  if (bytes <= had && bytes > had / 2) return pointer;
+  StoresHeldOff held;
+  void* moved = alias_allocate(bytes);
+  if (moved == nullptr) return bytes <= had ? pointer : nullptr;
+  const std::size_t has = memory_allocated(moved);
+  memcpy(moved, pointer, had < has ? had : has);
+  const auto from = reinterpret_cast<std::uintptr_t>(pointer);
+  move_regions(from, had, static_cast<std::byte*>(moved) - static_cast<std::byte*>(pointer), has);
+  alias_free(from);
+  return moved;
+}
+
+}  // namespace watcher

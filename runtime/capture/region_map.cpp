@@ -1,0 +1,176 @@
+#include "runtime/capture/region_map.h"
+
+#include <sys/mman.h>
+
+#include <new>
+
+namespace watcher {
+namespace {
+
+// 47 bits of user address: 12 of page offset, 11 + 12 + 12 of page number.
+constexpr std::uintptr_t kLeafPages = 1u << 11;
+constexpr std::uintptr_t kBranches = 1u << 12;
+
+struct Leaf {
+  Page pages[kLeafPages];
+};
+struct Branch {
+  std::atomic<Leaf*> leaves[kBranches];
+};
+
+// Acquire on the way down pairs with the release that put a node in: its zeroed content is seen.
+constinit std::atomic<Branch*> root[kBranches] = {};
+
+constinit std::atomic<std::uintptr_t> lowest{~std::uintptr_t{0}};
+constinit std::atomic<std::uintptr_t> highest{0};
+
+constexpr std::uint32_t kRegionsPerChunk = 4096;
+constexpr std::uint32_t kMaxRegionChunks = 4096;
+constinit Region* region_chunks[kMaxRegionChunks] = {};
+constinit std::uint32_t region_chunk_count = 0;
+constinit Region* free_regions = nullptr;
+
+constexpr std::size_t kLinksPerChunk = 4096;
+constinit RegionLink* free_links = nullptr;
+
+std::uintptr_t branch_of(std::uintptr_t address) { return address >> 35; }
+std::uintptr_t leaf_of(std::uintptr_t address) { return address >> 23 & (kBranches - 1); }
+std::uintptr_t slot_of(std::uintptr_t address) { return address >> 12 & (kLeafPages - 1); }
+
+/// Zeroed memory that is never given back.
+template <class T>
+T* map_for_ever(std::size_t count = 1) {
+  void* memory = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<T*>(memory);
+}
+
+bool grow_regions() {
+  if (region_chunk_count == kMaxRegionChunks) return false;
+  auto* chunk = map_for_ever<Region>(kRegionsPerChunk);
+  if (chunk == nullptr) return false;
+  const std::uint32_t first = region_chunk_count * kRegionsPerChunk;
+  for (std::uint32_t i = kRegionsPerChunk; i-- > 0;) {
+    new (&chunk[i]) Region;
+    chunk[i].index = first + i;
+    chunk[i].next_free = free_regions;
+    free_regions = &chunk[i];
+  }
+  region_chunks[region_chunk_count++] = chunk;
+  return true;
+}
+
+RegionLink* allocate_link() {
+  if (free_links == nullptr) {
+    auto* chunk = map_for_ever<RegionLink>(kLinksPerChunk);
+    if (chunk == nullptr) return nullptr;
+    for (std::size_t i = 0; i < kLinksPerChunk; ++i) {
+      chunk[i].next = free_links;
+      free_links = &chunk[i];
+    }
+  }
+  RegionLink* link = free_links;
+  free_links = link->next;
+  return link;
+}
+
+}  // namespace
+
+Page* find_page(std::uintptr_t address) {
+  if (branch_of(address) >= kBranches) return nullptr;
+  Branch* branch = root[branch_of(address)].load(std::memory_order_acquire);
+  if (branch == nullptr) return nullptr;
+  Leaf* leaf = branch->leaves[leaf_of(address)].load(std::memory_order_acquire);
+  return leaf == nullptr ? nullptr : &leaf->pages[slot_of(address)];
+}
+
+bool surely_unwatched(std::uintptr_t begin, std::uintptr_t end) {
+  return begin >= highest.load(std::memory_order_relaxed) || end <= lowest.load(std::memory_order_relaxed);
+}
+
+Page* make_page(std::uintptr_t address) {
+  if (branch_of(address) >= kBranches) return nullptr;
+  std::atomic<Branch*>& branch = root[branch_of(address)];
+  if (branch.load(std::memory_order_relaxed) == nullptr) {
+    auto* made = map_for_ever<Branch>();
+    if (made == nullptr) return nullptr;
+    branch.store(made, std::memory_order_release);
+  }
+  std::atomic<Leaf*>& leaf = branch.load(std::memory_order_relaxed)->leaves[leaf_of(address)];
+  if (leaf.load(std::memory_order_relaxed) == nullptr) {
+    auto* made = map_for_ever<Leaf>();
+    if (made == nullptr) return nullptr;
+    leaf.store(made, std::memory_order_release);
+  }
+  return find_page(address);
+}
+
+Region* allocate_region(const MemoryVariable& variable) {
+  if (free_regions == nullptr && !grow_regions()) return nullptr;
+  Region* region = free_regions;
+  free_regions = region->next_free;
+  region->next_free = nullptr;
+  region->variable = variable;
+  return region;
+}
+
+void free_region(Region* region) {
+  ++region->generation;
+  region->variable = {};
+  region->next_free = free_regions;
+  free_regions = region;
+}
+
+Region* find_region(RegionId id) {
+  const auto index = static_cast<std::uint32_t>(id) - 1;
+  if (id == 0 || index / kRegionsPerChunk >= region_chunk_count) return nullptr;
+  Region* region = &region_chunks[index / kRegionsPerChunk][index % kRegionsPerChunk];
+  return region->id() == id && region->variable.base != nullptr ? region : nullptr;
+}
+
+bool add_to_page(Page& page, Region* region) {
+  if (page.first == nullptr) {
+    page.first = region;
+    return true;
+  }
+  RegionLink* link = allocate_link();
+  if (link == nullptr) return false;
+  *link = {region, page.more};
+  page.more = link;
+  return true;
+}
+
+void remove_from_page(Page& page, Region* region) {
+  RegionLink** where = &page.more;
+  while (*where != nullptr && (*where)->region != region) where = &(*where)->next;
+  if (*where == nullptr) {
+    if (page.first != region) return;
+    // The sole region goes, or the first link takes its place.
+    where = &page.more;
+    page.first = *where == nullptr ? nullptr : (*where)->region;
+    if (*where == nullptr) return;
+  }
+  RegionLink* gone = *where;
+  *where = gone->next;
+  gone->next = free_links;
+  free_links = gone;
+}
+
+void include_in_bounds(std::uintptr_t begin, std::uintptr_t end) {
+  if (begin < lowest.load(std::memory_order_relaxed)) lowest.store(begin, std::memory_order_relaxed);
+  if (end > highest.load(std::memory_order_relaxed)) highest.store(end, std::memory_order_relaxed);
+}
+
+void for_each_armed_page(ArmedPageVisitor visit, void* argument) {
+  for (std::uintptr_t i = 0; i < kBranches; ++i) {
+    Branch* branch = root[i].load(std::memory_order_acquire);
+    if (branch == nullptr) continue;
+    for (std::uintptr_t j = 0; j < kBranches; ++j) {
+      Leaf* leaf = branch->leaves[j].load(std::memory_order_acquire);
+      if (leaf == nullptr) continue;
+      for (std::uintptr_t k = 0; k < kLeafPages; ++k)
+        if (leaf->pages[k].armed) visit((i << 35) + (j << 23) + (k << 12), leaf->pages[k], argument);
+    }
+  }
+}
+
+}  // namespace watcher

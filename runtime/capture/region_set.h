@@ -1,0 +1,20 @@
+// Puts regions onto pages and takes them off again, pages armed and disarmed along the way.
+//
+// Stores held off by the caller.
+#pragma once
+
+#include "runtime/capture/region_map.h"
+
+namespace watcher {
+
+/// 0 or an errno; on failure nothing has changed.
+int place_region(Region* region);
+void displace_region(Region* region);
+/// The first region on any page of [begin, end), null when there is none.
+Region* region_within(std::uintptr_t begin, std::uintptr_t end);
+
+/// EINVAL when a page of [begin, end) must not be protected: not writable, or in use by the kernel or by our own handlers
+/// while a store is under way (stack, thread control block, signal stack). 0 otherwise. Normal context.
+int check_watchable(std::uintptr_t begin, std::uintptr_t end);
+
+}  // namespace watcher

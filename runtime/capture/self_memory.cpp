@@ -1,0 +1,152 @@
+#include "runtime/capture/self_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "runtime/base/raw_syscall.h"
+#include "runtime/queue/event_ring.h"
+
+namespace watcher {
+namespace {
+
+constexpr int kLowestDescriptor = 900;  // hosts count on the low ones
+
+/// Lies on a page that the kernel zeroes in every forked child, by whatever call it was forked: the inherited descriptor
+/// would write to the parent.
+struct OpenFile {
+  std::atomic<int> descriptor;  // 0: not open. Release/acquire: the identity below is set first
+  std::uint64_t device;
+  std::uint64_t inode;
+};
+constinit std::atomic<OpenFile*> self{nullptr};
+
+OpenFile* self_file() {
+  OpenFile* file = self.load(std::memory_order_acquire);
+  if (file != nullptr) return file;
+  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return nullptr;
+  if (madvise(page, kPageBytes, MADV_WIPEONFORK) != 0) {
+    munmap(page, kPageBytes);
+    return nullptr;
+  }
+  file = static_cast<OpenFile*>(page);
+  self.store(file, std::memory_order_release);
+  return file;
+}
+
+int open_high(const char* path, int flags) {
+  const long low = raw_syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+  if (low < 0) return -1;
+  const long high = raw_syscall(SYS_fcntl, low, F_DUPFD_CLOEXEC, kLowestDescriptor);
+  raw_syscall(SYS_close, low);
+  return static_cast<int>(high < 0 ? -1 : high);
+}
+
+bool identify(int descriptor, std::uint64_t* device, std::uint64_t* inode) {
+  struct stat status;
+  if (raw_syscall(SYS_fstat, descriptor, &status) != 0) return false;
+  *device = status.st_dev;
+  *inode = status.st_ino;
+  return true;
+}
+
+int reopen(OpenFile* file) {
+  const int descriptor = open_high("/proc/self/mem", O_RDWR);
+  if (descriptor < 0) return -1;
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  if (!identify(descriptor, &device, &inode)) return -1;
+  file->device = device;
+  file->inode = inode;
+  file->descriptor.store(descriptor, std::memory_order_release);
+  return descriptor;
+}
+
+/// A host that closes all descriptors may since have opened a file of its own under our number: writing there would
+/// destroy it. Hence the look at the file's identity before every write.
+int descriptor_of(OpenFile* file) {
+  const int descriptor = file->descriptor.load(std::memory_order_acquire);
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  if (descriptor > 0 && identify(descriptor, &device, &inode) && device == file->device && inode == file->inode)
+    return descriptor;
+  return reopen(file);
+}
+
+std::uintptr_t parse_hex(const char** cursor) {
+  std::uintptr_t value = 0;
+  for (;; ++*cursor) {
+    const char c = **cursor;
+    if (c >= '0' && c <= '9')
+      value = value * 16 + static_cast<std::uintptr_t>(c - '0');
+    else if (c >= 'a' && c <= 'f')
+      value = value * 16 + static_cast<std::uintptr_t>(c - 'a' + 10);
+    else
+      return value;
+  }
+}
+
+Mapping parse_line(const char* line, const char* end) {
+  Mapping mapping;
+  const char* cursor = line;
+  mapping.begin = parse_hex(&cursor);
+  ++cursor;
+  mapping.end = parse_hex(&cursor);
+  ++cursor;
+  mapping.protection = (cursor[0] == 'r' ? PROT_READ : 0) | (cursor[1] == 'w' ? PROT_WRITE : 0) |
+                       (cursor[2] == 'x' ? PROT_EXEC : 0);
+  mapping.shared = cursor[3] == 's';
+  mapping.stack = end - line > 7 && __builtin_memcmp(end - 7, "[stack]", 7) == 0;
+  return mapping;
+}
+
+}  // namespace
+
+bool describe_mapping(std::uintptr_t address, Mapping* mapping) {
+  const int descriptor = open_high("/proc/self/maps", O_RDONLY);
+  if (descriptor < 0) return false;
+  // Lines longer than the buffer have a path that long; only their beginning matters.
+  char buffer[8192];
+  std::size_t held = 0;
+  bool found = false;
+  while (!found) {
+    const long got = raw_syscall(SYS_read, descriptor, buffer + held, sizeof buffer - 1 - held);
+    if (got <= 0) break;
+    held += static_cast<std::size_t>(got);
+    buffer[held] = '\0';
+    char* line = buffer;
+    for (char* end; (end = static_cast<char*>(__builtin_memchr(line, '\n', held - static_cast<std::size_t>(line - buffer)))) !=
+                    nullptr;
+         line = end + 1) {
+      *mapping = parse_line(line, end);
+      found = address >= mapping->begin && address < mapping->end;
+      if (found || mapping->begin > address) break;
+    }
+    if (!found && mapping->begin > address) break;
+    held -= static_cast<std::size_t>(line - buffer);
+    __builtin_memmove(buffer, line, held);
+    if (held == sizeof buffer - 1) held = 0;
+  }
+  raw_syscall(SYS_close, descriptor);
+  return found;
+}
+
+void open_self_memory() {
+  OpenFile* file = self_file();
+  if (file != nullptr) descriptor_of(file);
+}
+
+bool write_protected_memory(std::uintptr_t address, const std::byte* from, std::size_t bytes) {
+  OpenFile* file = self.load(std::memory_order_acquire);
+  if (file == nullptr) return false;
+  const int descriptor = descriptor_of(file);
+  if (descriptor < 0) return false;
+  return raw_syscall(SYS_pwrite64, descriptor, from, bytes, address) == static_cast<long>(bytes);
+}
+
+}  // namespace watcher

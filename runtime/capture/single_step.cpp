@@ -1,0 +1,93 @@
+// Instructions that only the processor can carry out in place: their page opens for the one instruction, and the difference
+// tells what they wrote. Every step is counted, because other threads' stores to the open page go unseen.
+#include "runtime/capture/memory_state.h"
+#include "runtime/capture/store.h"
+
+namespace watcher {
+namespace {
+
+constexpr greg_t kTrapFlag = 0x100;
+
+void open_page(StoreContext* context, const LockedPage& locked) {
+  copy_bytes(context->scratch + static_cast<std::size_t>(context->opened_count) * kPageBytes,
+             reinterpret_cast<const void*>(locked.address), kPageBytes);
+  context->opened[context->opened_count++] = locked.address;
+  locked.page->engine->disarm(locked.address, kPageBytes, locked.page->protection);
+}
+
+bool is_opened(const StoreContext& context, std::uintptr_t address) {
+  for (int i = 0; i < context.opened_count; ++i)
+    if (context.opened[i] == page_of(address)) return true;
+  return false;
+}
+
+void close_pages(StoreContext* context) {
+  for (int i = 0; i < context->opened_count; ++i) {
+    const LockedPage& locked = *locked_page(context, context->opened[i]);
+    locked.page->engine->arm(locked.address, kPageBytes, locked.page->protection);
+  }
+}
+
+/// Narrows the store down to the bytes that differ on one opened page. False when none does.
+bool find_difference(StoreContext* context, int index) {
+  const std::byte* before = context->scratch + static_cast<std::size_t>(index) * kPageBytes;
+  const auto* now = reinterpret_cast<const std::byte*>(context->opened[index]);
+  std::size_t first = 0;
+  std::size_t last = kPageBytes;
+  while (first < last && before[first] == now[first]) ++first;
+  while (last > first && before[last - 1] == now[last - 1]) --last;
+  context->address = context->opened[index] + first;
+  context->bytes = static_cast<std::uint32_t>(last - first);
+  context->image = reinterpret_cast<std::byte*>(context->address);
+  return last > first;
+}
+
+void publish_differences(StoreContext* context, ucontext_t* ucontext) {
+  for (int i = 0; i < context->opened_count; ++i) {
+    if (!find_difference(context, i)) continue;
+    capture_ranges(context, context->address, context->address + context->bytes);
+    claim_events(context, {Op::kWrite, static_cast<std::uint64_t>(context->registers[REG_RIP]), 0, ucontext});
+    commit_events(context);
+  }
+}
+
+}  // namespace
+
+FaultOutcome step_begin(StoreContext* context, ucontext_t* ucontext, std::uintptr_t address) {
+  // The neighbours are locked as well: a store that straddles must not have to lock against the order later.
+  lock_pages(context, page_of(address) - kPageBytes, page_of(address) + 2 * kPageBytes);
+  const LockedPage* locked = locked_page(context, address);
+  if (locked == nullptr) {
+    unlock_pages(context);
+    release_store_context(context);
+    return FaultOutcome::kRetry;
+  }
+  memory_state.ring->header()->single_steps.fetch_add(1, std::memory_order_relaxed);
+  context->opened_count = 0;
+  open_page(context, *locked);
+  __builtin_memcpy(&context->host_mask, &ucontext->uc_sigmask, sizeof context->host_mask);
+  const SignalMask mask = (context->host_mask | kAsynchronousSignals) & ~signal_bit(SIGTRAP);
+  __builtin_memcpy(&ucontext->uc_sigmask, &mask, sizeof mask);
+  ucontext->uc_mcontext.gregs[REG_EFL] |= kTrapFlag;
+  context->phase = Phase::kStepping;
+  return FaultOutcome::kTaken;
+}
+
+bool step_extend(StoreContext* context, std::uintptr_t address) {
+  const LockedPage* locked = locked_page(context, address);
+  if (locked == nullptr || is_opened(*context, address) || context->opened_count == kMaxOpenedPages) return false;
+  open_page(context, *locked);
+  return true;
+}
+
+void step_finish(StoreContext* context, ucontext_t* ucontext) {
+  ucontext->uc_mcontext.gregs[REG_EFL] &= ~kTrapFlag;
+  ucontext->uc_mcontext.gregs[REG_EFL] |= context->registers[REG_EFL] & kTrapFlag;
+  close_pages(context);
+  publish_differences(context, ucontext);
+  __builtin_memcpy(&ucontext->uc_sigmask, &context->host_mask, sizeof context->host_mask);
+  unlock_pages(context);
+  release_store_context(context);
+}
+
+}  // namespace watcher

@@ -1,0 +1,119 @@
+#include "runtime/capture/store_context.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "runtime/base/raw_syscall.h"
+
+namespace watcher {
+
+__thread ThreadState thread_state;
+
+namespace {
+
+constexpr std::size_t kScratchBytes = 4 * kPageBytes;  // guard, two pages, guard
+
+constinit StoreContext contexts[kStoreContexts];
+constinit std::byte* scratch_area = nullptr;
+constinit std::atomic<int> used_contexts{0};  // how many were ever in use at once: bounds the wait in stores_hold_off
+constinit std::atomic<bool> held_off{false};
+constinit SpinLock holder;
+
+/// The pages are opened when a context is used for the first time: most programs need one or two.
+bool open_scratch(StoreContext* context, int index) {
+  if (context->scratch != nullptr) return true;
+  std::byte* pages = scratch_area + static_cast<std::size_t>(index) * kScratchBytes + kPageBytes;
+  if (raw_syscall(SYS_mprotect, pages, 2 * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
+  context->scratch = pages;
+  return true;
+}
+
+StoreContext* try_acquire() {
+  for (int i = 0; i < kStoreContexts; ++i) {
+    StoreContext* context = &contexts[i];
+    if (context->busy.load(std::memory_order_relaxed) != 0) continue;
+    // Sequentially consistent, like the store to `held_off`: either the holder sees us busy, or we see it hold.
+    if (context->busy.exchange(1, std::memory_order_seq_cst) != 0) continue;
+    int used = used_contexts.load(std::memory_order_relaxed);
+    while (used <= i && !used_contexts.compare_exchange_weak(used, i + 1, std::memory_order_seq_cst)) {
+    }
+    if (open_scratch(context, i)) return context;
+    context->busy.store(0, std::memory_order_release);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::uint32_t current_thread_id() {
+  if (thread_state.thread_id == 0) thread_state.thread_id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+  return thread_state.thread_id;
+}
+
+int context_index(const StoreContext& context) { return static_cast<int>(&context - contexts); }
+
+bool store_contexts_reserve() {
+  if (scratch_area != nullptr) return true;
+  void* area = mmap(nullptr, kStoreContexts * kScratchBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (area == MAP_FAILED) return false;
+  scratch_area = static_cast<std::byte*>(area);
+  return true;
+}
+
+StoreContext* try_acquire_store_context() {
+  if (held_off.load(std::memory_order_seq_cst) && !thread_state.holds_stores_off) return nullptr;
+  StoreContext* context = try_acquire();
+  if (context == nullptr) return nullptr;
+  if (held_off.load(std::memory_order_seq_cst) && !thread_state.holds_stores_off) {
+    context->busy.store(0, std::memory_order_release);
+    return nullptr;
+  }
+  context->phase = Phase::kPreparing;
+  context->page_count = 0;
+  context->range_count = 0;
+  thread_state.current = context;
+  return context;
+}
+
+StoreContext* acquire_store_context() {
+  for (;;) {
+    StoreContext* context = try_acquire_store_context();
+    if (context != nullptr) return context;
+    yield_cpu();
+  }
+}
+
+void lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end) {
+  for (std::uintptr_t address = page_of(begin); address < end && context->page_count < kMaxLockedPages;
+       address += kPageBytes) {
+    Page* page = find_page(address);
+    if (page == nullptr || !page->armed) continue;
+    page->lock.lock();
+    context->pages[context->page_count++] = {page, address};
+  }
+}
+
+void stores_hold_off() {
+  holder.lock();
+  thread_state.holds_stores_off = true;
+  held_off.store(true, std::memory_order_seq_cst);
+  const int used = used_contexts.load(std::memory_order_seq_cst);
+  for (int i = 0; i < used; ++i) {
+    if (&contexts[i] == thread_state.current) continue;
+    while (contexts[i].busy.load(std::memory_order_seq_cst) != 0) yield_cpu();
+  }
+}
+
+void stores_resume() {
+  held_off.store(false, std::memory_order_seq_cst);
+  thread_state.holds_stores_off = false;
+  holder.unlock();
+}
+
+void stores_resume_in_child() {
+  thread_state.thread_id = 0;
+  for (StoreContext& context : contexts) context.busy.store(0, std::memory_order_relaxed);
+  stores_resume();
+}
+
+}  // namespace watcher

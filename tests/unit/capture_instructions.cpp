@@ -1,0 +1,189 @@
+// Every form of store, run bare on one buffer and watched on another: registers, flags, vector registers and memory must not
+// differ, and the events must replay to the same memory.
+#include <cpuid.h>
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <string>
+
+#include "tests/unit/capture_ring.h"
+
+namespace {
+
+using namespace watcher;
+using namespace watcher::test;
+
+struct alignas(64) Registers {
+  std::uint64_t general[16];
+  std::uint64_t flags;
+  std::uint64_t padding[7];
+  unsigned char vector[2][64];
+};
+
+}  // namespace
+
+// Loads all registers, runs the form, stores all registers. The 512-bit versions need a processor that has them.
+#define WRAPPED(name, text, load, store)                                                                           \
+  extern "C" void form_##name(Registers*);                                                                        \
+  __asm__(".text\nform_" #name ":\n"                                                                              \
+          "push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n push %rdi\n"                   \
+          load "(192)(%rdi)" ", " "%" VECTOR_0 "\n"                                                               \
+          load "(256)(%rdi)" ", " "%" VECTOR_1 "\n"                                                               \
+          "push 128(%rdi)\n popfq\n"                                                                              \
+          "mov 0(%rdi), %rax\n mov 8(%rdi), %rcx\n mov 16(%rdi), %rdx\n mov 24(%rdi), %rbx\n"                     \
+          "mov 40(%rdi), %rbp\n mov 48(%rdi), %rsi\n mov 64(%rdi), %r8\n mov 72(%rdi), %r9\n"                     \
+          "mov 80(%rdi), %r10\n mov 88(%rdi), %r11\n mov 96(%rdi), %r12\n mov 104(%rdi), %r13\n"                  \
+          "mov 112(%rdi), %r14\n mov 120(%rdi), %r15\n mov 56(%rdi), %rdi\n" text "\n"                            \
+          "pushfq\n push %rdi\n mov 16(%rsp), %rdi\n"                                                             \
+          "mov %rax, 0(%rdi)\n mov %rcx, 8(%rdi)\n mov %rdx, 16(%rdi)\n mov %rbx, 24(%rdi)\n"                     \
+          "mov %rbp, 40(%rdi)\n mov %rsi, 48(%rdi)\n mov %r8, 64(%rdi)\n mov %r9, 72(%rdi)\n"                     \
+          "mov %r10, 80(%rdi)\n mov %r11, 88(%rdi)\n mov %r12, 96(%rdi)\n mov %r13, 104(%rdi)\n"                  \
+          "mov %r14, 112(%rdi)\n mov %r15, 120(%rdi)\n pop 56(%rdi)\n pop 128(%rdi)\n cld\n"                      \
+          store "%" VECTOR_0 ", (192)(%rdi)\n"                                                                    \
+          store "%" VECTOR_1 ", (256)(%rdi)\n"                                                                    \
+          "vzeroupper\n pop %rdi\n pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n ret\n");
+
+#define VECTOR_0 "ymm0"
+#define VECTOR_1 "ymm1"
+#define FORM(name, text, alignment, wide) FORM_##wide(name, text)
+#define FORM_0(name, text) WRAPPED(name, text, "vmovdqu ", "vmovdqu ")
+#define FORM_1(name, text)
+#include "tests/unit/capture_forms.inc"
+#undef VECTOR_0
+#undef VECTOR_1
+#undef FORM_0
+#undef FORM_1
+#define VECTOR_0 "zmm0"
+#define VECTOR_1 "zmm1"
+#define FORM_0(name, text)
+#define FORM_1(name, text) WRAPPED(name, text, "vmovdqu64 ", "vmovdqu64 ")
+#include "tests/unit/capture_forms.inc"
+#undef FORM
+
+namespace {
+
+struct Form {
+  const char* name;
+  void (*run)(Registers*);
+  int alignment;
+  bool wide;
+};
+constexpr Form kForms[] = {
+#define FORM(name, text, alignment, wide) {#name, form_##name, alignment, wide},
+#include "tests/unit/capture_forms.inc"
+#undef FORM
+};
+
+constexpr std::size_t kPages = 10;
+constexpr std::size_t kBytes = kPages * kPageBytes;
+constexpr std::size_t kWatchedPages = 2;
+
+bool has_avx512() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 16 & 1) != 0 && (b >> 30 & 1) != 0 && (c >> 1 & 1) != 0;
+}
+bool has_clzero() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(0x80000008, &a, &b, &c, &d) != 0 && (b & 1) != 0;
+}
+
+unsigned char* map_buffer() {
+  return static_cast<unsigned char*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
+void prepare(unsigned char* buffer, const unsigned char* source, std::size_t shift, Registers* registers) {
+  for (std::size_t i = 0; i < kBytes; ++i) buffer[i] = static_cast<unsigned char>(i * 13 + 1);
+  memset(registers, 0, sizeof *registers);
+  for (std::uint64_t i = 0; i < 16; ++i) registers->general[i] = 0x1122334455667788u * (i + 1) ^ (0xabcdull << (i * 3));
+  registers->general[1] = 3;
+  registers->general[7] = reinterpret_cast<std::uint64_t>(buffer + 2 * kPageBytes + shift);
+  registers->general[9] = 2;
+  registers->general[14] = reinterpret_cast<std::uint64_t>(source);
+  registers->flags = 0x203;
+  for (int i = 0; i < 64; ++i) {
+    registers->vector[0][i] = static_cast<unsigned char>(i * 9 + 1);
+    registers->vector[1][i] = static_cast<unsigned char>(0x80 | i);
+  }
+}
+
+class Differential {
+ public:
+  /// `own_pages`: the watched buffer comes from memory_allocate, else it is watched in its place.
+  Differential(const char* engine, bool own_pages) {
+    ring_.header().on_full = OnFull::kDropNewest;
+    REQUIRE(memory_start(ring_.get(), engine, nullptr) == 0);
+    bare_ = map_buffer();
+    watched_ = own_pages ? static_cast<unsigned char*>(memory_allocate(kBytes)) : map_buffer();
+    source_ = map_buffer();
+    for (std::size_t i = 0; i < kBytes; ++i) source_[i] = static_cast<unsigned char>(i * 7 + 3);
+    REQUIRE(watched_ != nullptr);
+  }
+
+  void compare(const Form& form, std::size_t shift) {
+    CAPTURE(std::string(form.name));
+    CAPTURE(shift);
+    alignas(64) Registers expected, got;
+    prepare(bare_, source_, shift, &expected);
+    prepare(watched_, source_, shift, &got);
+    unsigned char* area = watched_ + 2 * kPageBytes;
+    const std::size_t area_bytes = kWatchedPages * kPageBytes;
+    std::vector<unsigned char> replayed(area, area + area_bytes);
+    form.run(&expected);
+    const RegionId region = memory_watch(variable_of(area, area_bytes));
+    REQUIRE(region != 0);
+    form.run(&got);
+    const std::vector<MemoryEvent> events = ring_.drain();
+    memory_unwatch(region, Op::kCount);
+    const bool changed = memcmp(replayed.data(), area, area_bytes) != 0;
+    CHECK((!changed || !events.empty()));
+    CHECK(chains(events, &replayed));
+    CHECK(memcmp(replayed.data(), area, area_bytes) == 0);
+    CHECK(memcmp(bare_, watched_, kBytes) == 0);
+    if (memcmp(bare_, watched_, kBytes) != 0) {
+      std::size_t at = 0;
+      while (bare_[at] == watched_[at]) ++at;
+      MESSAGE("first difference at ", at);
+    }
+    CHECK(memcmp(expected.vector, got.vector, sizeof got.vector) == 0);
+    CHECK(((expected.flags ^ got.flags) & 0xcc5) == 0);
+    for (int i = 0; i < 16; ++i) {
+      CAPTURE(i);
+      CHECK(relative(expected, i, bare_) == relative(got, i, watched_));
+    }
+  }
+
+  CaptureRing& ring() { return ring_; }
+
+ private:
+  static std::uint64_t relative(const Registers& registers, int index, const unsigned char* buffer) {
+    const std::uint64_t value = registers.general[index];
+    const auto base = reinterpret_cast<std::uint64_t>(buffer);
+    return value - base < kBytes ? value - base : value;
+  }
+
+  CaptureRing ring_;
+  unsigned char* bare_;
+  unsigned char* watched_;
+  unsigned char* source_;
+};
+
+void compare_all(const char* engine, bool own_pages) {
+  Differential differential(engine, own_pages);
+  for (const Form& form : kForms) {
+    if (form.wide && !has_avx512()) continue;
+    if (std::string(form.name) == "clzero" && !has_clzero()) continue;
+    differential.compare(form, 64);
+    if (form.alignment != 0) continue;
+    differential.compare(form, 61);
+    differential.compare(form, kPageBytes - 12);      // from one watched page to the next
+    differential.compare(form, 2 * kPageBytes - 12);  // out of the watched pages
+  }
+  MESSAGE(std::string(engine), std::string(own_pages ? " own pages: " : " in place: "), std::size(kForms), " forms, ",
+          differential.ring().header().single_steps.load(), " single steps");
+}
+
+}  // namespace
+
+TEST_CASE("stores to pages of our own do what they do unwatched") { compare_all("inline", true); }
+TEST_CASE("stores to memory in its place do what they do unwatched") { compare_all("inline", false); }
