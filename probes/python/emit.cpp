@@ -97,6 +97,26 @@ std::uint32_t thread_id() {
 
 void forget_threads() { ++fork_epoch; }
 
+void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before, ValueKind after_kind,
+                 std::uint64_t after) {
+  const Claim claim = ring.claim(0);
+  if (!claim) return;
+  EventHead& head = *claim.head;
+  head.tsc = ring.now();
+  head.variable = renamed != 0 ? renamed : subject.variable;
+  head.place = subject.place;
+  head.context = thread_context();
+  head.thread_id = thread_id();
+  head.op = Op::kStore;
+  head.before_kind = before_kind;
+  head.after_kind = after_kind;
+  head.flags = static_cast<std::uint8_t>(subject.scope);
+  head.before = before;
+  head.after = after;
+  head.coalesced = 0;
+  claim.commit();
+}
+
 void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after) {
   std::uint32_t payload = payload_of(before) + payload_of(after);
   if (path != nullptr) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + path_bytes(*path));

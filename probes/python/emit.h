@@ -54,6 +54,11 @@ DictionaryRef known_thread_context();
 /// After fork the cached ids are those of the parent.
 void forget_threads();
 
+/// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's variable
+/// unless it is 0.
+void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before, ValueKind after_kind,
+                 std::uint64_t after);
+
 /// Writes one event. `path` may be null. Blocks or drops as configured when the ring is full.
 void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after);
 

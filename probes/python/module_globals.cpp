@@ -60,7 +60,7 @@ std::string absolute_module(const Site& site, PyObject* globals) {
   return site.text.empty() ? base : base + "." + site.text;
 }
 
-PyObject* on_star_import(PyObject* self, PyObject*) {
+PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
   Site& site = *field<Site*>(self, 16);
   incref(&_Py_NoneStruct);
   auto* globals = field<PyObject*>(current_frame(), compat.frame_globals);
@@ -90,7 +90,7 @@ PyObject* on_star_import(PyObject* self, PyObject*) {
   return &_Py_NoneStruct;
 }
 
-PyMethodDef star_method{"__watcher__", reinterpret_cast<void*>(on_star_import), kMethO, nullptr};
+PyMethodDef star_method{"__watcher__", reinterpret_cast<void*>(on_star_import), kMethFastcall, nullptr};
 
 }  // namespace
 

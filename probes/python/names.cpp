@@ -77,26 +77,34 @@ void record_delete(Site& site, Variable& variable) {
 
 // ---- finding the variable
 
-Variable& variable_of(Site& site) {
-  void* frame = current_frame();
+using Arguments = PyObject* const*;
+
+void* frame_of_call(Site& site, Arguments args) {
+  const char* at = reinterpret_cast<const char*>(args);
+  if (site.frame_offset == 0) [[unlikely]] site.frame_offset = at - static_cast<const char*>(current_frame());
+  return const_cast<char*>(at - site.frame_offset);
+}
+
+/// A local is found by its frame, a closure variable by its cell, a global by its module's dictionary.
+Variable& variable_of(Site& site, Arguments args) {
+  const void* key = args;
   if (site.declared_global) {
-    const auto* globals = field<const PyObject*>(frame, compat.frame_globals);
-    if (globals != site.cached_key) [[unlikely]] {
-      site.cached = &namespace_of(globals, site.rules).variable(site.text);
-      site.cached_key = globals;
-    }
-    return *site.cached;
+    key = field(frame_of_call(site, args), compat.frame_globals);
+  } else if (site.cell_index >= 0) {
+    key = field(frame_of_call(site, args), compat.frame_values + site.cell_index * 8);
   }
-  if (site.cell_index < 0) [[likely]] return site.code->locals(frame)[site.slot];
-  const auto* cell = field<const PyObject*>(frame, compat.frame_values + site.cell_index * 8);
-  if (cell != site.cached_key) {
-    site.cached = &cell_variable(cell);
-    site.cached_key = cell;
-  }
+  if (key == site.cached_key) [[likely]] return *site.cached;
+  if (site.declared_global)
+    site.cached = &namespace_of(static_cast<const PyObject*>(key), site.rules).variable(site.text);
+  else if (site.cell_index >= 0)
+    site.cached = &cell_variable(static_cast<const PyObject*>(key));
+  else
+    site.cached = &site.code->locals(frame_of_call(site, args))[site.slot];
+  site.cached_key = key;
   return *site.cached;
 }
 
-// ---- the hooks: METH_O functions whose self is a capsule of the site
+// ---- the hooks: METH_FASTCALL functions whose self is a capsule of the site
 
 Site& site_of(PyObject* self) { return *field<Site*>(self, 16); }  // PyCapsule.pointer
 
@@ -110,25 +118,35 @@ PyObject* same(PyObject* value) {
   return value;
 }
 
-PyObject* on_store(PyObject* self, PyObject* value) {
+PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
-  Variable& variable = variable_of(site);
-  if (variable.watched && ensure_session()) record_store(site, variable, value, false, {});
+  PyObject* value = args[0];
+  Variable& variable = variable_of(site, args);
+  if (!variable.watched) return same(value);
+  std::uint64_t word = 0;
+  const ValueKind kind = encode_inline(value, &word);
+  if (kind != ValueKind::kCount && variable.plain() && site.handlers.empty() && site.subject.place != 0) [[likely]] {
+    const Value& before = variable.before.value();
+    emit_inline(site.subject, variable.variable, before.kind, before.word, kind, word);
+    variable.before.assign_inline(kind, word);
+  } else if (ensure_session()) {
+    record_store(site, variable, value, false, {});
+  }
   return same(value);
 }
 
-PyObject* on_watch_bind(PyObject* self, PyObject* value) {
+PyObject* on_watch_bind(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
-  Variable& variable = variable_of(site);
+  Variable& variable = variable_of(site, args);
   std::string name;
-  const bool from_watch = take_announcement(value, &name);
-  if ((from_watch || variable.watched) && ensure_session()) record_store(site, variable, value, from_watch, name);
-  return same(value);
+  const bool from_watch = take_announcement(args[0], &name);
+  if ((from_watch || variable.watched) && ensure_session()) record_store(site, variable, args[0], from_watch, name);
+  return same(args[0]);
 }
 
-PyObject* on_delete(PyObject* self, PyObject*) {
+PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
-  if (ensure_session()) record_delete(site, variable_of(site));
+  if (ensure_session()) record_delete(site, variable_of(site, args));
   return none();
 }
 
@@ -139,7 +157,7 @@ void enter_module(Site& site, PyObject* globals) {
   space.renew(globals);
 }
 
-PyObject* on_enter(PyObject* self, PyObject*) {
+PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
   Site& site = site_of(self);
   void* frame = current_frame();
   if (site.declared_global) {
@@ -156,10 +174,10 @@ PyObject* on_enter(PyObject* self, PyObject*) {
   return none();
 }
 
-PyMethodDef store_method{"__watcher__", reinterpret_cast<void*>(on_store), kMethO, nullptr};
-PyMethodDef watch_bind_method{"__watcher__", reinterpret_cast<void*>(on_watch_bind), kMethO, nullptr};
-PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethO, nullptr};
-PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethO, nullptr};
+PyMethodDef store_method{"__watcher__", reinterpret_cast<void*>(on_store), kMethFastcall, nullptr};
+PyMethodDef watch_bind_method{"__watcher__", reinterpret_cast<void*>(on_watch_bind), kMethFastcall, nullptr};
+PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethFastcall, nullptr};
+PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethFastcall, nullptr};
 
 // ---- how a code object stores a name
 

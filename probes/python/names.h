@@ -45,8 +45,9 @@ struct Site {
   std::string file;
   std::string owner;  // file and owning function: makes the variable's id
 
-  // the variable found last time, and what it was found by (module dictionary or cell)
-  const void* cached_key = nullptr;
+  // Where the arguments of a call lie tells the frame: they are on its value stack, and a site's depth there is fixed.
+  std::ptrdiff_t frame_offset = 0;  // from the frame to the arguments, learnt at the first call
+  const void* cached_key = nullptr;  // what `cached` was found by: arguments, cell or module dictionary
   Variable* cached = nullptr;
 };
 

@@ -175,6 +175,23 @@ std::size_t write_utf8(PyObject* object, char* out, std::size_t room, std::uint6
   return used;
 }
 
+ValueKind encode_inline(PyObject* object, std::uint64_t* word) {
+  const PyObject* type = object->type;
+  if (type == &PyLong_Type) [[likely]] {
+    const Digits digits = digits_of(object);
+    if (digits.count > 1) return ValueKind::kCount;
+    const std::int64_t magnitude = digits.count == 0 ? 0 : digits.digit[0];
+    *word = static_cast<std::uint64_t>(digits.negative ? -magnitude : magnitude);
+    return ValueKind::kInt;
+  }
+  if (type == &PyFloat_Type) {
+    *word = field<std::uint64_t>(object, 16);
+    return ValueKind::kFloat;
+  }
+  *word = 0;
+  return object == &_Py_NoneStruct ? ValueKind::kNone : ValueKind::kCount;
+}
+
 Value encode(PyObject* object, Scratch& scratch) {
   if (object == nullptr) return {};
   PyObject* type = object->type;

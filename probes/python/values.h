@@ -33,6 +33,9 @@ extern constinit Scratch scratch_after;
 /// Encodes any object; null is kUnbound. Never fails: what cannot be described is described by its type and address.
 Value encode(PyObject* object, Scratch& scratch);
 
+/// The quick half of encode: what fits into a word. kCount for everything else.
+ValueKind encode_inline(PyObject* object, std::uint64_t* word);
+
 /// Encodes a whole container (list, dict, set, …) as its bounded repr.
 Value encode_repr(PyObject* object, Scratch& scratch);
 
@@ -60,6 +63,11 @@ class Shadow {
       return;
     }
     assign_bytes(value);
+  }
+  /// Only when the value held is inline too.
+  void assign_inline(ValueKind kind, std::uint64_t word) {
+    value_.kind = kind;
+    value_.word = word;
   }
   void clear() { assign(Value{}); }
 

@@ -6,11 +6,6 @@
 namespace watcher::python {
 namespace {
 
-// Frames are told apart by address. An address is used again only by a frame that is entered anew, and every hooked body
-// starts with an entry hook, so an entry can be stale but never wrong. The bound keeps millions of dead generators from
-// holding memory; to pass it, that many activations of one function must be alive at once.
-constexpr std::size_t kMaxFrames = 1u << 20;
-
 bool records_init() {
   static const bool wanted = [] {
     const char* value = runtime->option("record_init");
@@ -30,20 +25,15 @@ void Variable::renew(bool from_rule) {
   tracked = nullptr;
 }
 
+// Frames are told apart by address. An address is used again only by a frame that is entered anew, and every hooked body
+// starts with an entry hook, so an entry can be stale but never wrong. There are as many entries as frames of that function
+// were ever alive at once, about: the interpreter uses their memory again.
 std::vector<Variable>& CodeSites::locals(const void* frame) {
-  if (frame == last_frame_) [[likely]] return *last_;
-  if (frames_.size() > kMaxFrames) {
-    runtime->log(WATCHER_WARNING, "more than %zu frames of one function with watched names: what they held before is forgotten",
-                 kMaxFrames);
-    frames_.clear();
-  }
   std::vector<Variable>& variables = frames_[frame];
   if (variables.size() != slot_from_rule.size()) {
     variables.resize(slot_from_rule.size());
     for (std::size_t i = 0; i < variables.size(); ++i) variables[i].renew(slot_from_rule[i]);
   }
-  last_frame_ = frame;
-  last_ = &variables;
   return variables;
 }
 

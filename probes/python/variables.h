@@ -21,6 +21,8 @@ struct Variable {
   PyObject* tracked = nullptr;   // borrowed identity of the value that is watched in place
 
   void renew(bool from_rule);
+  /// Nothing to think about when it is bound again to a number.
+  bool plain() const { return ever_bound && handler == 0 && tracked == nullptr && is_inline(before.value().kind); }
 };
 
 /// The hooked code object: its local variables, by frame.
@@ -29,13 +31,11 @@ struct CodeSites {
   std::vector<std::pair<std::int32_t, bool>> own_cells;  // index of a cell this code creates; from a rule?
   std::vector<Site*> sites;
 
-  /// The variables of the running frame.
+  /// The variables of a frame. The reference stays good: an entry is made once for each address a frame ever had.
   std::vector<Variable>& locals(const void* frame);
 
  private:
   std::unordered_map<const void*, std::vector<Variable>> frames_;
-  const void* last_frame_ = nullptr;
-  std::vector<Variable>* last_ = nullptr;
 };
 
 /// Globals of one module.
