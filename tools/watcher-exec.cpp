@@ -84,13 +84,12 @@ int end_as(int status) {
   return WEXITSTATUS(status);
 }
 
-int finish(Collector& collector, int status) {
+void conclude(Collector& collector, int status) {
   if (WIFSIGNALED(status))
     collector.set_outcome(128 + WTERMSIG(status), WTERMSIG(status));
   else
     collector.set_outcome(WEXITSTATUS(status), 0);
   if (auto finished = collector.finish(); !finished) complain(finished.error().message);
-  return end_as(status);
 }
 
 int run(char** arguments, const Options& options) {
@@ -107,7 +106,9 @@ int run(char** arguments, const Options& options) {
   const int status = supervisor.run();
   supervisor.drain();
   if (program.exec_error()) complain(start_fault(arguments[0], program.exec_error()).sentence);
-  return finish(*collector.value(), status);
+  conclude(*collector.value(), status);
+  collector.value().reset();  // lets go of the rings of those who live on; a signal would not
+  return end_as(status);
 }
 
 int main_function(int argc, char** argv) {
