@@ -22,8 +22,9 @@ namespace watcher {
 namespace {
 
 constexpr int kFaults = 64;
-constexpr std::int64_t kPatienceNs = 5'000'000;  // for the signal to be answered
-constexpr std::int64_t kOpenNs = 1'000'000;      // a page stays open for a store of the kernel
+constexpr std::int64_t kPatienceNs = 5'000'000;          // for the signal to be answered, before looking why it is not
+constexpr std::int64_t kLongestStallNs = 200'000'000;    // and in any case
+constexpr std::int64_t kOpenNs = 1'000'000;  // a page stays open for a store of the kernel
 constexpr int kTickMs = 1;
 constexpr int kRepeatsOfKernel = 64;
 constexpr std::size_t kStackBytes = 256 * 1024;
@@ -64,21 +65,43 @@ void write_protect(std::uintptr_t page, std::uint64_t mode) {
   }
 }
 
-/// Is the faulting thread in a system call? The message does not say. A thread that is in none shows -1.
-bool faulted_in_kernel(std::uint32_t thread_id) {
-  char path[48] = "/proc/self/task/";
+/// Reads a file of the thread's directory under /proc. Returns how much there was.
+std::size_t read_thread_file(std::uint32_t thread_id, const char* name, char* to, std::size_t room) {
+  char path[64] = "/proc/self/task/";
   char digits[12];
   int count = 0;
   for (std::uint32_t rest = thread_id; rest != 0; rest /= 10) digits[count++] = static_cast<char>('0' + rest % 10);
-  char* to = path + 16;
-  while (count > 0) *to++ = digits[--count];
-  __builtin_memcpy(to, "/syscall", 9);
+  char* end = path + 16;
+  while (count > 0) *end++ = digits[--count];
+  for (; *name != '\0'; ++name) *end++ = *name;
+  *end = '\0';
   const long file = raw_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-  if (file < 0) return false;
-  char first = '-';
-  raw_syscall(SYS_read, file, &first, 1);
+  if (file < 0) return 0;
+  const long got = raw_syscall(SYS_read, file, to, room);
   raw_syscall(SYS_close, file);
-  return first >= '0' && first <= '9';
+  return got > 0 ? static_cast<std::size_t>(got) : 0;
+}
+
+/// Is the faulting thread in a system call? The message does not say. A thread that is in none shows -1.
+bool faulted_in_kernel(std::uint32_t thread_id) {
+  char first = '-';
+  return read_thread_file(thread_id, "/syscall", &first, 1) == 1 && first >= '0' && first <= '9';
+}
+
+/// Does the thread block our signal? Then it sleeps until the page opens.
+bool blocks_signal(std::uint32_t thread_id) {
+  char status[4096];
+  const std::size_t bytes = read_thread_file(thread_id, "/status", status, sizeof status);
+  for (std::size_t at = 0; at + 24 < bytes; ++at) {
+    if (__builtin_memcmp(status + at, "SigBlk:\t", 8) != 0) continue;
+    SignalMask mask = 0;
+    for (std::size_t i = at + 8; i < at + 24; ++i) {
+      const char digit = status[i];
+      mask = mask * 16 + static_cast<SignalMask>(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+    }
+    return (mask & signal_bit(signal_to_send)) != 0;
+  }
+  return bytes == 0;
 }
 
 const std::byte* alias_of(std::uintptr_t page) { return reinterpret_cast<const std::byte*>(page) + alias_distance(); }
@@ -127,14 +150,19 @@ bool close_page(const PendingFault& fault) {
   return locked;
 }
 
+/// A thread that only waits for its turn on a processor is not stuck: its store would be told less exactly.
+bool is_stuck(const PendingFault& fault, std::int64_t age_ns) {
+  return age_ns > kLongestStallNs || (age_ns > kPatienceNs && blocks_signal(fault.thread_id));
+}
+
 void serve_pending() {
   const std::int64_t now = now_ns();
   for (PendingFault& fault : faults) {
     if (fault.state == FaultState::kSignalled) {
       if (fault.answered.load(std::memory_order_acquire))
         fault.state = FaultState::kFree;
-      else if (now - fault.since_ns > kPatienceNs)
-        open_page(&fault);  // the host blocks the signal, or the thread spins in the kernel with it pending
+      else if (is_stuck(fault, now - fault.since_ns))
+        open_page(&fault);
     } else if (fault.state == FaultState::kOpened && now - fault.since_ns > kOpenNs && close_page(fault)) {
       fault.state = FaultState::kFree;
     }
