@@ -85,11 +85,14 @@ constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
 }  // namespace
 }  // namespace watcher::python
 
+namespace watcher::python {
+
 extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_probe_attach(const watcher_runtime* table) {
-  using namespace watcher::python;
   if (table->abi != WATCHER_PROBE_ABI || !Compat::load(&compat) || Py_IsInitialized() != 0) return nullptr;
   runtime = table;
   const std::string version(Py_GetVersion());
   strncpy(host_name, ("CPython " + version.substr(0, version.find(' '))).c_str(), sizeof host_name - 1);
   return add_audit_hook() ? &probe : nullptr;
 }
+
+}  // namespace watcher::python

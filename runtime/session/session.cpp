@@ -98,8 +98,8 @@ bool Session::load_probe(watcher_host host) {
     const std::string path = directory_ + place;
     if (access(path.c_str(), R_OK) != 0) continue;
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-      log(WATCHER_ERROR, "nothing is watched: %s", dlerror());
+    if (library == nullptr) {  // an interpreter older than all we know: only of interest to whoever asked for it
+      log(asked_ ? WATCHER_ERROR : WATCHER_DEBUG, "nothing is watched: %s", dlerror());
       return false;
     }
     const auto attach_probe = reinterpret_cast<watcher_probe_attach_fn>(dlsym(library, "watcher_probe_attach"));
