@@ -11,7 +11,7 @@ namespace watcher::python {
 namespace {
 
 // Type slots of typeslots.h, the same numbers in every version.
-enum { kSlotInPlaceOr = 20, kSlotAlloc = 47, kSlotDealloc = 52, kSlotMethods = 64, kSlotNew = 65, kSlotGetSet = 73 };
+enum { kSlotInPlaceOr = 19, kSlotAlloc = 47, kSlotDealloc = 52, kSlotMethods = 64, kSlotNew = 65, kSlotGetSet = 73 };
 constexpr unsigned kDefaultFlags = 1u << 18 | 1u << 10;  // the version tag, and subclassable as the base is
 constexpr std::size_t kMaxMutators = 16;
 constexpr std::size_t kMaxSlots = 16;

@@ -228,7 +228,7 @@ PyObject* reduce(PyObject* self) {
   return PyTuple_Pack(5, &PyDict_Type, nothing.get(), &_Py_NoneStruct, &_Py_NoneStruct, items.get());
 }
 
-enum { kSlotMappingSetItem = 3, kSlotInPlaceOr = 20, kSlotInit = 60 };
+enum { kSlotMappingSetItem = 3, kSlotInPlaceOr = 19, kSlotInit = 60 };
 const PyTypeSlot slots[] = {{kSlotMappingSetItem, reinterpret_cast<void*>(set_subscript)},
                             {kSlotInPlaceOr, reinterpret_cast<void*>(in_place_or)},
                             {kSlotInit, reinterpret_cast<void*>(init)}};

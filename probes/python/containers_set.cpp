@@ -221,7 +221,7 @@ constinit Mutator mutators[9] = {
     {.name = "symmetric_difference_update", .fast = combine_method<kSetSymmetricDifference, Op::kSymmetricDifferenceUpdate>},
 };
 
-enum { kSlotInPlaceAnd = 16, kSlotInPlaceOr = 20, kSlotInPlaceSubtract = 24, kSlotInPlaceXor = 26, kSlotInit = 60 };
+enum { kSlotInPlaceAnd = 15, kSlotInPlaceOr = 19, kSlotInPlaceSubtract = 23, kSlotInPlaceXor = 25, kSlotInit = 60 };
 const PyTypeSlot slots[] = {
     {kSlotInPlaceAnd, reinterpret_cast<void*>(in_place<kNumberInPlaceAnd, Op::kIntersectionUpdate>)},
     {kSlotInPlaceOr, reinterpret_cast<void*>(in_place<kNumberInPlaceOr, Op::kUpdate>)},
