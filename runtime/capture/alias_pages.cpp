@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kReservations[] = {std::size_t{64} << 30, std::size_t{8} << 30, std::size_t{1} << 30,
                                          std::size_t{128} << 20};
 constexpr std::uint32_t kCommitPages = 1024;
-constexpr int kSizeClasses = 32;
+constexpr std::size_t kSizeClasses = 32;
 constexpr int kProbesInClass = 16;
 constexpr std::uint32_t kNone = 0;  // page 0 is never handed out
 
@@ -54,7 +54,7 @@ std::byte* page_address(std::uint32_t page) { return arena.base + std::size_t{pa
 std::uint32_t page_index(std::uintptr_t address) {
   return static_cast<std::uint32_t>((address - reinterpret_cast<std::uintptr_t>(arena.base)) / kPageBytes);
 }
-int size_class(std::uint32_t pages) { return std::bit_width(pages) - 1; }
+std::size_t size_class(std::uint32_t pages) { return static_cast<std::size_t>(std::bit_width(pages | 1) - 1); }
 
 int create_file(std::size_t bytes) {
   rlimit limit{};
@@ -130,7 +130,7 @@ void take_free(std::uint32_t first) {
 }
 
 std::uint32_t find_free(std::uint32_t pages) {
-  for (int size = size_class(pages); size < kSizeClasses; ++size) {
+  for (std::size_t size = size_class(pages); size < kSizeClasses; ++size) {
     std::uint32_t candidate = arena.free[size];
     for (int probe = 0; candidate != kNone && probe < kProbesInClass; ++probe) {
       if (arena.extents[candidate].pages >= pages) return candidate;

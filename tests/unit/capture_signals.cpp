@@ -155,7 +155,8 @@ void faults_of_watched_stores() {
 
 DictionaryRef faulting_place(void*, DictionaryRef* context) {
   *context = 5;
-  *reinterpret_cast<volatile int*>(std::uintptr_t{16}) = 1;
+  volatile std::uintptr_t nowhere = 16;
+  *reinterpret_cast<volatile int*>(nowhere) = 1;
   return 9;
 }
 DictionaryRef good_place(void* context, DictionaryRef*) {
