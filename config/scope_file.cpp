@@ -42,8 +42,9 @@ Result<WatchName> parse_name(const Location& location, std::string_view item) {
     const std::string_view scope = trimmed(item.substr(0, colon));
     const auto known = parse_scope(scope);
     if (!known)
-      return fault_at(location, item.data(),
-                      "a scope is local, global, both or unknown, not " + in_quotes(scope) + did_you_mean(scope, kScopes));
+      return fault_at(
+          location, item.data(),
+          "a scope is local, global, both or unknown, not " + in_quotes(scope) + did_you_mean(scope, kScopes));
     parsed.scope = *known;
     name = trimmed(item.substr(colon + 1));
   }

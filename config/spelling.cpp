@@ -93,4 +93,15 @@ std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+std::string location_of(std::string_view text, std::size_t offset) {
+  std::size_t line = 1, column = 1;
+  for (char c : text.substr(0, offset)) {
+    if (c == '\n')
+      ++line, column = 1;
+    else
+      column += (c & 0xc0) != 0x80;
+  }
+  return std::to_string(line) + ":" + std::to_string(column);
+}
+
 }  // namespace watcher

@@ -1,6 +1,7 @@
 // Help for those who mistyped: the nearest right word. Any thread; ordinary zone.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,5 +19,8 @@ std::string in_quotes(std::string_view text);
 
 /// Byte offset of the first byte that is not part of valid UTF-8, or npos.
 std::size_t find_invalid_utf8(std::string_view text);
+
+/// "line:column" of a byte offset, both from 1; columns count characters, as editors do.
+std::string location_of(std::string_view text, std::size_t offset);
 
 }  // namespace watcher

@@ -190,6 +190,29 @@ TEST_CASE("hostile nesting and length end in an error, not in a crash") {
   CHECK(scope_error(std::string("a.py:(\0)", 8)) != "");
 }
 
+TEST_CASE("damaged texts end in an error or a model, whatever was damaged") {
+  const std::string toml =
+      "stack = 3 # n\n[[watch]]\nfile = \"a.py\"\nlocal = [\"x\", 'y']\n[[watch]]\nfile='b'\nboth='z'\n";
+  const std::string scope = "# c\na.py:(local:x,y)\nb:(both:z) # d\n";
+  constexpr std::string_view kBytes("[]{}=\"'#.,:()!\0\n\\ a1\xff\xc3\xa9", 25);
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; ++i) {
+    std::string text = i % 4 ? toml : scope;
+    for (unsigned n = 1 + random() % 4; n > 0; --n) text[random() % text.size()] = kBytes[random() % kBytes.size()];
+    Options options;
+    if (!(i % 4 ? parse_toml(options, text, "t") : parse_scope_text(options, text, "s"))) continue;
+    CAPTURE(text);
+    CHECK(parsed(parse_toml, to_toml(options)).rules() == options.rules());
+  }
+}
+
+TEST_CASE("mistyped table headers are errors") {
+  for (const char* text :
+       {"[[!x]]", "[!", "[[", "[[]]", "[[ #", "[[.a]]", "[[watch]", "a = [!", "a = {!", "!", "a.!=1"})
+    CHECK(toml_error(text).find("watcher.toml:1:") == 0);
+  CHECK(toml_error("a = \"\xff\"") == "watcher.toml:1:6: this is not UTF-8");
+}
+
 /// Random models of everything that both formats can say.
 class ModelMaker {
  public:
