@@ -62,18 +62,6 @@ std::uint32_t payload_of(const CapturedRange& range) {
          2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
 }
 
-DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context) {
-  if (memory_state.place == nullptr) return 0;
-  const int saved_errno = errno;
-  const Phase phase = context->phase;
-  context->phase = Phase::kPlacing;
-  const DictionaryRef place =
-      watcher_guarded_place(memory_state.place, ucontext, of_context, &context->place_resume);
-  context->phase = phase;
-  errno = saved_errno;
-  return place;
-}
-
 void fill_event(const StoreContext& context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
                 DictionaryRef of_context, std::uint64_t now) {
   EventHead* head = range->head;
@@ -99,6 +87,18 @@ void fill_event(const StoreContext& context, CapturedRange* range, const EventOr
 }
 
 }  // namespace
+
+DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context) {
+  if (memory_state.place == nullptr) return 0;
+  const int saved_errno = errno;
+  const Phase phase = context->phase;
+  context->phase = Phase::kPlacing;
+  const DictionaryRef place =
+      watcher_guarded_place(memory_state.place, ucontext, of_context, &context->place_resume);
+  context->phase = phase;
+  errno = saved_errno;
+  return place;
+}
 
 bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t end) {
   context->range_count = 0;

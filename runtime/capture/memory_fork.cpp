@@ -16,15 +16,32 @@ namespace {
 
 constinit SignalMask mask_before_fork = 0;
 
-/// The child's arena pages are new mappings. Memory in its place kept its protection across the fork.
-void arm_again(std::uintptr_t address, Page& page, void*) {
-  if (!alias_pages_contain(address)) return;
-  page.engine = memory_state.arena_engine;
-  page.alias = alias_distance();
-  page.engine->arm(address, kPageBytes, page.protection);
+/// Neighbouring pages are armed by one call.
+struct ArmedRun {
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+  int protection = 0;
+};
+
+void arm_run(ArmedRun* run) {
+  if (run->begin != run->end) memory_state.arena_engine->arm(run->begin, run->end - run->begin, run->protection);
+  *run = {};
 }
 
-/// What was a shared mapping's own duplicate is inherited like the mapping itself: nothing to do for it.
+/// The child's arena pages are new mappings. Memory in its place kept its protection across the fork, and a shared
+/// mapping's duplicate is inherited like the mapping itself.
+void arm_again(std::uintptr_t address, Page& page, void* argument) {
+  if (!alias_pages_contain(address)) return;
+  auto* run = static_cast<ArmedRun*>(argument);
+  page.engine = memory_state.arena_engine;
+  page.alias = alias_distance();
+  if (run->end != address || run->protection != page.protection) {
+    arm_run(run);
+    *run = {address, address, page.protection};
+  }
+  run->end += kPageBytes;
+}
+
 void finish(void (*resume)()) {
   resume();
   set_signal_mask(mask_before_fork);
@@ -52,7 +69,9 @@ void memory_after_fork_child() {
   code_slots_after_fork_child();
   kernel_buffers_after_fork_child();
   renew_engine_after_fork();
-  for_each_armed_page(arm_again, nullptr);
+  ArmedRun run;
+  for_each_armed_page(arm_again, &run);
+  arm_run(&run);
   finish(stores_resume_in_child);
 }
 

@@ -11,12 +11,11 @@
 #include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/fault_signals.h"
-#include "runtime/capture/guarded.h"
 #include "runtime/capture/kernel_buffers.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/region_set.h"
 #include "runtime/capture/self_memory.h"
-#include "runtime/capture/store_context.h"
+#include "runtime/capture/store.h"
 
 namespace watcher {
 
@@ -27,15 +26,17 @@ namespace {
 /// An event of the region as a whole: it moved or went.
 void publish_end(const Region& region, Op op, std::uint64_t before, std::uint64_t after) {
   EventRing& ring = *memory_state.ring;
-  DictionaryRef context = 0;
-  const DictionaryRef place = memory_state.place == nullptr ? 0 : memory_state.place(nullptr, &context);
+  DictionaryRef of_context = 0;
+  StoreContext* context = acquire_store_context();
+  const DictionaryRef place = place_of_writer(context, nullptr, &of_context);
+  release_store_context(context);
   const Claim claim = ring.claim(0);
   if (!claim) return;
   EventHead& head = *claim.head;
   head.tsc = ring.now();
   head.variable = region.variable.variable;
   head.place = place;
-  head.context = context;
+  head.context = of_context;
   head.thread_id = current_thread_id();
   head.op = op;
   head.before_kind = head.after_kind = ValueKind::kUnbound;

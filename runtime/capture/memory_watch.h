@@ -13,7 +13,7 @@
 
 namespace watcher {
 
-/// What a probe knows about a buffer. The memory is borrowed: nothing keeps it alive (see region_gone).
+/// What a probe knows about a buffer. The memory is borrowed: nothing keeps it alive; say memory_unwatch before it goes.
 struct MemoryVariable {
   void* base = nullptr;
   std::size_t capacity = 0;               // bytes that may become part of the variable
@@ -28,7 +28,8 @@ struct MemoryVariable {
 using RegionId = std::uint64_t;  // 0: none
 
 /// Called on the writing thread, in signal context, before the store of a watched byte is executed: who is it?
-/// Returns a PlaceBlob reference; `context` receives a ContextBlob reference or 0.
+/// Returns a PlaceBlob reference; `context` receives a ContextBlob reference or 0. With a null `ucontext` it is called in
+/// normal context: after a system call that wrote, and when a watch moves or ends. A fault inside costs the place only.
 using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 
 /// Prepares the engines. `engine` is "auto", "inline" or "uffd". Returns 0 or an errno; afterwards
@@ -54,7 +55,8 @@ void* memory_resize(void* pointer, std::size_t bytes);
 void* kernel_write_begin(void* buffer, std::size_t bytes, std::uint64_t* token);
 void kernel_write_end(void* buffer, std::size_t written, std::uint64_t token, int call_number);
 
-/// Fork: `prepare` holds all stores off, `child` makes the memory private again and re-arms it.
+/// Fork: `before` holds all stores off but the calling thread's, `child` makes the memory private again and re-arms it (after
+/// the ring has been renewed, which it tells its engine). Asynchronous signals are blocked in between.
 void memory_before_fork();
 void memory_after_fork_parent();
 void memory_after_fork_child();

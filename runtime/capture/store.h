@@ -55,6 +55,8 @@ struct EventOrigin {
 };
 /// Claims ring slots for all captured ranges at once, and fills them but for the bytes after.
 void claim_events(StoreContext* context, const EventOrigin& origin);
+/// Asks the probe; 0 when it knows nothing, or faults. The context belongs to the calling thread.
+DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context);
 /// Gives claimed slots back as events that readers skip.
 void void_events(StoreContext* context);
 
