@@ -22,7 +22,9 @@ bool overlap(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t other_begi
   return page_of(begin) < other_end && other_begin < page_of(end + kPageMask);
 }
 
+/// The main thread's stack shows by its name in the list of mappings; asking libc for it would read that whole list.
 bool touches_own_stack(std::uintptr_t begin, std::uintptr_t end) {
+  if (raw_syscall(SYS_gettid) == raw_syscall(SYS_getpid)) return false;
   pthread_attr_t attributes;
   if (pthread_getattr_np(pthread_self(), &attributes) != 0) return false;
   void* low = nullptr;

@@ -1,6 +1,8 @@
 #include "runtime/capture/self_memory.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -105,33 +107,68 @@ Mapping parse_line(const char* line, const char* end) {
   return mapping;
 }
 
+/// The kernel's PROCMAP_QUERY (Linux 6.11), whose header is younger than the systems we are built on.
+struct MappingQuery {
+  std::uint64_t size, flags, address;
+  std::uint64_t begin, end, mapping_flags, page_bytes, offset, inode;
+  std::uint32_t device_major, device_minor, name_bytes, build_id_bytes;
+  std::uint64_t name, build_id;
+};
+constexpr unsigned kQueryRequest = _IOWR('f', 17, MappingQuery);
+constexpr std::uint64_t kReadable = 1, kWritable = 2, kExecutable = 4, kShared = 8;
+
+enum class Answer { kFound, kNothingThere, kNotSupported };
+
+/// One question instead of reading the whole list, which grows with every page we protect.
+Answer query_mapping(int descriptor, std::uintptr_t address, char* name, std::size_t room, Mapping* mapping) {
+  MappingQuery query{};
+  query.size = sizeof query;
+  query.address = address;
+  query.name = reinterpret_cast<std::uint64_t>(name);
+  query.name_bytes = static_cast<std::uint32_t>(room);
+  name[0] = '\0';
+  const long result = raw_syscall(SYS_ioctl, descriptor, kQueryRequest, &query);
+  if (result == -ENOENT) return Answer::kNothingThere;
+  if (result != 0) return Answer::kNotSupported;
+  mapping->begin = query.begin;
+  mapping->end = query.end;
+  mapping->protection = ((query.mapping_flags & kReadable) != 0 ? PROT_READ : 0) |
+                        ((query.mapping_flags & kWritable) != 0 ? PROT_WRITE : 0) |
+                        ((query.mapping_flags & kExecutable) != 0 ? PROT_EXEC : 0);
+  mapping->shared = (query.mapping_flags & kShared) != 0;
+  mapping->stack = __builtin_strcmp(name, "[stack]") == 0;
+  return Answer::kFound;
+}
+
+/// Lines are at most a path long, so a line always fits the buffer.
+bool search_list(int descriptor, std::uintptr_t address, char* buffer, std::size_t room, Mapping* mapping) {
+  std::size_t held = 0;
+  for (;;) {
+    const long got = raw_syscall(SYS_read, descriptor, buffer + held, room - held);
+    if (got <= 0) return false;
+    held += static_cast<std::size_t>(got);
+    char* line = buffer;
+    while (auto* end = static_cast<char*>(
+               __builtin_memchr(line, '\n', held - static_cast<std::size_t>(line - buffer)))) {
+      *mapping = parse_line(line, end);
+      if (address < mapping->end) return address >= mapping->begin;
+      line = end + 1;
+    }
+    held -= static_cast<std::size_t>(line - buffer);
+    __builtin_memmove(buffer, line, held);
+  }
+}
+
 }  // namespace
 
 bool describe_mapping(std::uintptr_t address, Mapping* mapping) {
+  char buffer[8192];
   const int descriptor = open_high("/proc/self/maps", O_RDONLY);
   if (descriptor < 0) return false;
-  // Lines longer than the buffer have a path that long; only their beginning matters.
-  char buffer[8192];
-  std::size_t held = 0;
-  bool found = false;
-  while (!found) {
-    const long got = raw_syscall(SYS_read, descriptor, buffer + held, sizeof buffer - 1 - held);
-    if (got <= 0) break;
-    held += static_cast<std::size_t>(got);
-    buffer[held] = '\0';
-    char* line = buffer;
-    for (char* end; (end = static_cast<char*>(__builtin_memchr(line, '\n', held - static_cast<std::size_t>(line - buffer)))) !=
-                    nullptr;
-         line = end + 1) {
-      *mapping = parse_line(line, end);
-      found = address >= mapping->begin && address < mapping->end;
-      if (found || mapping->begin > address) break;
-    }
-    if (!found && mapping->begin > address) break;
-    held -= static_cast<std::size_t>(line - buffer);
-    __builtin_memmove(buffer, line, held);
-    if (held == sizeof buffer - 1) held = 0;
-  }
+  const Answer answer = query_mapping(descriptor, address, buffer, sizeof buffer / 2, mapping);
+  const bool found = answer == Answer::kNotSupported
+                         ? search_list(descriptor, address, buffer, sizeof buffer, mapping)
+                         : answer == Answer::kFound;
   raw_syscall(SYS_close, descriptor);
   return found;
 }
