@@ -42,7 +42,7 @@ enum class Op : std::uint8_t {
   kMoved,        // the watched memory has a new address
   kFreed,        // the watched memory is gone
   kResumed,      // what changed while capture was paused
-  kCount
+  kCount         // also: a claim given up, because the store it was for faulted; readers skip it
 };
 
 /// Where the name lives. `kBoth` and `kUnknown` occur in rules; an event says which one it was.
