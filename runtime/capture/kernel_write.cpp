@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "runtime/capture/alias_pages.h"
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/kernel_buffers.h"
@@ -18,7 +19,9 @@ namespace {
 constexpr std::size_t kChunkBytes = 15 * kPageBytes;  // with what widening adds, no more pages than a context can lock
 constexpr std::size_t kSmallestChunk = kMaxEventsOfStore / 2;
 
-bool touches_armed_page(std::uintptr_t begin, std::uintptr_t end) {
+/// Memory of ours always counts: while the process forks, all of it is protected.
+bool must_redirect(std::uintptr_t begin, std::uintptr_t end) {
+  if (alias_pages_contain(begin)) return true;
   if (surely_unwatched(begin, end)) return false;
   for (std::uintptr_t address = page_of(begin); address < end; address += kPageBytes) {
     const Page* page = find_page(address);
@@ -73,7 +76,7 @@ void set_armed(const KernelBuffer& buffer, bool armed) {
 
 void* kernel_write_begin(void* host, std::size_t bytes, std::uint64_t* token) {
   const auto begin = reinterpret_cast<std::uintptr_t>(host);
-  if (!fault_signals_installed() || begin + bytes < begin || !touches_armed_page(begin, begin + bytes)) return host;
+  if (!fault_signals_installed() || begin + bytes < begin || !must_redirect(begin, begin + bytes)) return host;
   KernelBuffer* buffer = take_kernel_buffer(bytes);
   if (buffer == nullptr) return host;
   buffer->host = host;

@@ -55,6 +55,11 @@ std::ptrdiff_t duplicate_shared(std::uintptr_t begin, std::size_t bytes) {
   return static_cast<std::ptrdiff_t>(copy) - static_cast<std::ptrdiff_t>(begin);
 }
 
+void drop_duplicate(std::uintptr_t begin, std::size_t bytes, std::ptrdiff_t alias) {
+  if (alias != 0 && !alias_pages_contain(begin))
+    raw_syscall(SYS_munmap, begin + static_cast<std::uintptr_t>(alias), bytes);
+}
+
 /// Pages [begin, end) of one mapping that are not armed yet.
 int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool shared, bool ours) {
   const Engine* engine = ours ? memory_state.arena_engine : &inline_engine;
@@ -70,6 +75,7 @@ int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool share
   const int error = engine->arm(begin, end - begin, protection);
   if (error == 0) return 0;
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) find_page(address)->armed = false;
+  drop_duplicate(begin, end - begin, alias);
   return error;
 }
 
@@ -97,8 +103,7 @@ int arm_pages(std::uintptr_t begin, std::uintptr_t end) {
 void disarm_run(std::uintptr_t begin, std::uintptr_t end) {
   const Page& first = *find_page(begin);
   first.engine->disarm(begin, end - begin, first.protection);
-  if (first.alias != 0 && !alias_pages_contain(begin))
-    raw_syscall(SYS_munmap, begin + static_cast<std::uintptr_t>(first.alias), end - begin);
+  drop_duplicate(begin, end - begin, first.alias);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     find_page(address)->armed = false;
     find_page(address)->alias = 0;

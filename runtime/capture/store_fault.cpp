@@ -30,9 +30,9 @@ std::uintptr_t segment_base(std::uint8_t segment) {
 std::int64_t bit_string_offset(const StoreForm& form, gregset_t& registers) {
   if (form.bit_register == kNoRegister) return 0;
   const auto raw = static_cast<std::int64_t>(value_of(registers, form.bit_register));
-  const std::int64_t bits = form.bytes == 8 ? raw : form.bytes == 4 ? static_cast<std::int32_t>(raw) : static_cast<std::int16_t>(raw);
-  const int shift = form.bytes == 8 ? 6 : form.bytes == 4 ? 5 : 4;
-  return (bits >> shift) * form.bytes;
+  if (form.bytes == 8) return (raw >> 6) * 8;
+  if (form.bytes == 4) return (static_cast<std::int32_t>(raw) >> 5) * 4;
+  return (static_cast<std::int16_t>(raw) >> 4) * 2;
 }
 
 std::uintptr_t operand_address(const StoreForm& form, gregset_t& registers, std::uintptr_t ip) {
