@@ -4,14 +4,18 @@
 // Threads: the GIL is held.
 #pragma once
 
+#include <string_view>
+
 #include "probes/python/compat.h"
 
 namespace watcher::python {
 
 enum MoreTypeOffsets {
   kTypeRepr = 88,
+  kTypeAsBuffer = 160,
   kTypeHash = 120,
   kTypeRichCompare = 200,
+  kTypeWeakrefOffset = 208,
   kTypeAlloc = 304,
   kTypeNew = 312,
 };
@@ -33,6 +37,13 @@ enum ObjectOffset {
   kByteArrayBytes = 32,  // start of the allocation
   kByteArrayStart = 40,  // first byte in use
   kByteArrayExports = 48,
+  kArrayItems = 24,  // array.array
+  kArrayCapacity = 32,
+  kArrayExports = 56,
+  kNumpyData = 16,  // numpy.ndarray
+  kNumpyBase = 48,
+  kNumpyFlags = 64,
+  kNumpyHandler = 88,
   kMethodDefinition = 40,  // of a method descriptor
   kMethodVectorcall = 48,
   kExceptionArgs = 24,
@@ -53,6 +64,13 @@ template <class Function = void*>
 inline Function suite_slot(const PyObject* type, int suite, int slot) {
   const void* table = field(type, suite);
   return table != nullptr ? field<Function>(table, slot) : nullptr;
+}
+
+/// The built-in or extension type of that name (as error messages print it) from which a type inherits; null: none.
+inline PyObject* base_named(PyObject* type, std::string_view name) {
+  for (; type != nullptr; type = field<PyObject*>(type, kTypeBase))
+    if (name == type_name(type)) return type;
+  return nullptr;
 }
 
 inline const char* bytes_data(const PyObject* bytes) { return reinterpret_cast<const char*>(bytes) + 32; }

@@ -175,6 +175,7 @@ PyObject* Py_CompileString(const char* source, const char* filename, int start);
 
 PyObject* PyCFunction_NewEx(PyMethodDef*, PyObject* self, PyObject* module);
 PyObject* PyWeakref_NewRef(PyObject*, PyObject* callback);
+int PyCapsule_IsValid(PyObject*, const char* name);
 void* PyCapsule_GetPointer(PyObject*, const char* name);
 PyObject* PyCapsule_New(void* pointer, const char* name, void* destructor);
 PyObject* PyDescr_NewMethod(PyObject* type, PyMethodDef*);
