@@ -37,11 +37,13 @@ bool forget(PyObject* object, Op op) {
   return true;
 }
 
-void end_of_buffer(PyObject* object) { forget(object, Op::kFreed); }
+void end_of_buffer(PyObject* object) {
+  forget(object, Op::kFreed);
+}
 
 bool refuse(PyObject* object, std::string_view name, const char* why) {
-  runtime->log(WATCHER_WARNING, "%.*s: the memory of this %s cannot be watched: %s", static_cast<int>(name.size()), name.data(),
-               type_name(object->type), why);
+  runtime->log(WATCHER_WARNING, "%.*s: the memory of this %s cannot be watched: %s", static_cast<int>(name.size()),
+               name.data(), type_name(object->type), why);
   return false;
 }
 
@@ -62,7 +64,8 @@ bool track_buffer(PyObject* value, const Tracked& tracked) {
   KeepException keep;
   BufferMemory memory;
   if (!read_buffer(value, kind, &memory)) return false;
-  const DictionaryRef variable = intern_variable(tracked.name, tracked.owner, tracked.scope, memory.format, memory.item_bytes);
+  const DictionaryRef variable =
+      intern_variable(tracked.name, tracked.owner, tracked.scope, memory.format, memory.item_bytes);
   if (is_watched(value, memory, variable, tracked.scope)) return true;
   forget(value, Op::kCount);
   move_to_own_pages(value, kind, tracked.references, &memory);
@@ -82,10 +85,13 @@ bool track_buffer(PyObject* value, const Tracked& tracked) {
     if (life.weak_reference != nullptr) Py_DecRef(life.weak_reference);
     return refuse(value, tracked.name, "no engine takes it");
   }
-  watched_buffers()[value] = {region, variable, tracked.scope, memory.base, memory.bytes, memory.own_pages, life.weak_reference};
+  watched_buffers()[value] = {region,       variable,         tracked.scope,      memory.base,
+                              memory.bytes, memory.own_pages, life.weak_reference};
   return true;
 }
 
-bool untrack_buffer(PyObject* value) { return forget(value, Op::kCount); }
+bool untrack_buffer(PyObject* value) {
+  return forget(value, Op::kCount);
+}
 
 }  // namespace watcher::python

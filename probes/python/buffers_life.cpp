@@ -48,7 +48,8 @@ struct Death {
       base = field<Dealloc>(type, kTypeDealloc);
       field_ref<Dealloc>(type, kTypeDealloc) = dealloc;
     }
-    return object->type == type || has_flag(object->type, kHeapType) || field<Dealloc>(object->type, kTypeDealloc) == dealloc;
+    return object->type == type || has_flag(object->type, kHeapType) ||
+           field<Dealloc>(object->type, kTypeDealloc) == dealloc;
   }
 };
 

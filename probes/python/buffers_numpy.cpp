@@ -1,5 +1,5 @@
-// Pages of their own for numpy arrays. The array's memory handler is replaced together with its data, or the pages could
-// end in numpy's cache of small blocks.
+// Pages of their own for numpy arrays. The array's memory handler is replaced together with its data, or the pages
+// could end in numpy's cache of small blocks.
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +23,18 @@ struct MemoryHandler {
 };
 
 // libc's functions: the shim's interposers recognise our pages.
-void* allocate(void*, std::size_t bytes) { return malloc(bytes); }
-void* allocate_zeroed(void*, std::size_t count, std::size_t bytes) { return calloc(count, bytes); }
-void* reallocate(void*, void* pointer, std::size_t bytes) { return realloc(pointer, bytes); }
-void release(void*, void* pointer, std::size_t) { free(pointer); }
+void* allocate(void*, std::size_t bytes) {
+  return malloc(bytes);
+}
+void* allocate_zeroed(void*, std::size_t count, std::size_t bytes) {
+  return calloc(count, bytes);
+}
+void* reallocate(void*, void* pointer, std::size_t bytes) {
+  return realloc(pointer, bytes);
+}
+void release(void*, void* pointer, std::size_t) {
+  free(pointer);
+}
 
 constinit MemoryHandler handler{"watcher", 1, nullptr, allocate, allocate_zeroed, reallocate, release};
 
@@ -53,9 +61,10 @@ bool alone(PyObject* object, int references, const BufferMemory& memory) {
   const PyObject* base = base_named(object->type, "numpy.ndarray");
   if (base == nullptr || field<ssize_t>(base, kTypeBasicSize) < kNumpyHandler + 8) return false;
   const int flags = field<int>(object, kNumpyFlags);
-  const bool plain = (flags & (kContiguous | kOwnsData | kWriteable | kWritesBack)) == (kContiguous | kOwnsData | kWriteable);
-  return plain && field(object, kNumpyBase) == nullptr && field(object, kNumpyData) == memory.base && memory.bytes != 0 &&
-         references > 0 && reference_count(object) <= references;
+  const bool plain =
+      (flags & (kContiguous | kOwnsData | kWriteable | kWritesBack)) == (kContiguous | kOwnsData | kWriteable);
+  return plain && field(object, kNumpyBase) == nullptr && field(object, kNumpyData) == memory.base &&
+         memory.bytes != 0 && references > 0 && reference_count(object) <= references;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Pages of their own for bytearray and array.array: the object's pointer is led to them, sizes stay as they were. What the
-// interpreter then frees or reallocates is no block of its allocator, so it goes to libc's functions, and there to us.
+// Pages of their own for bytearray and array.array: the object's pointer is led to them, sizes stay as they were. What
+// the interpreter then frees or reallocates is no block of its allocator, so it goes to libc's functions, and there to
+// us.
 #include <string.h>
 
 #include "probes/python/buffers.h"

@@ -33,7 +33,8 @@ bool span_of(const PyBuffer& view, BufferMemory* memory) {
 /// Cells in which the object itself keeps where its memory is and how much of it there is.
 void point_at_cells(PyObject* object, BufferKind kind, BufferMemory* memory) {
   auto cell = [&](int offset) { return &field_ref<void*>(object, offset); };
-  if (kind == BufferKind::kByteArray && field(object, kByteArrayStart) == memory->base) memory->live_start = cell(kByteArrayStart);
+  if (kind == BufferKind::kByteArray && field(object, kByteArrayStart) == memory->base)
+    memory->live_start = cell(kByteArrayStart);
   if (kind == BufferKind::kArray && field(object, kArrayItems) == memory->base) memory->live_start = cell(kArrayItems);
   if (kind == BufferKind::kNumpy && field(object, kNumpyData) == memory->base) memory->live_start = cell(kNumpyData);
   if (kind != BufferKind::kByteArray && kind != BufferKind::kArray) return;
@@ -51,8 +52,8 @@ BufferKind buffer_kind(const PyObject* object) {
     const char* name;
     BufferKind kind;
   };
-  constexpr Known known[] = {{"bytearray", BufferKind::kByteArray},    {"array.array", BufferKind::kArray},
-                             {"numpy.ndarray", BufferKind::kNumpy},    {"mmap.mmap", BufferKind::kMemoryMap},
+  constexpr Known known[] = {{"bytearray", BufferKind::kByteArray},   {"array.array", BufferKind::kArray},
+                             {"numpy.ndarray", BufferKind::kNumpy},   {"mmap.mmap", BufferKind::kMemoryMap},
                              {"memoryview", BufferKind::kMemoryView}, {"_ctypes._CData", BufferKind::kOther}};
   for (const Known& candidate : known) {
     const PyObject* base = base_named(type, candidate.name);

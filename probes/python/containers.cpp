@@ -55,8 +55,9 @@ PyObject* class_of(PyObject* self, void*) {
 }
 
 int refuse_class(PyObject*, PyObject*, void*) {
-  PyErr_SetString(PyExc_TypeError, compat.minor >= 10 ? "__class__ assignment only supported for mutable types or ModuleType subclasses"
-                                                      : "__class__ assignment only supported for heap types or ModuleType subclasses");
+  PyErr_SetString(PyExc_TypeError,
+                  compat.minor >= 10 ? "__class__ assignment only supported for mutable types or ModuleType subclasses"
+                                     : "__class__ assignment only supported for heap types or ModuleType subclasses");
   return -1;
 }
 
@@ -69,7 +70,8 @@ PyObject* reduce(PyObject* self, PyObject*) {
 template <ContainerKind& kind>
 struct TypeParts {
   static inline constinit PyMethodDef methods[kMaxMutators + 3]{};
-  static inline constinit PyGetSetDef properties[] = {{"__class__", class_of<kind>, refuse_class, nullptr, nullptr}, {}};
+  static inline constinit PyGetSetDef properties[] = {{"__class__", class_of<kind>, refuse_class, nullptr, nullptr},
+                                                      {}};
   static inline constinit PyTypeSlot slots[kMaxSlots]{};
 };
 
@@ -80,7 +82,8 @@ bool learn_mutators(ContainerKind& kind, PyMethodDef* methods) {
     if (mutator.base == nullptr || mutator.base->type != &PyMethodDescr_Type) return false;
     const auto* definition = field<const PyMethodDef*>(mutator.base, kMethodDefinition);
     if (mutator.fast != nullptr) {
-      *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.fast), kMethFastcall | kMethKeywords, definition->doc};
+      *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.fast), kMethFastcall | kMethKeywords,
+                    definition->doc};
     } else {
       if (definition->flags != kMethO) return false;
       *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.one_argument), kMethO, definition->doc};
@@ -121,6 +124,8 @@ bool make_type() {
   if (kind.type == nullptr) return false;
   copy_documentation(kind);
   field_ref<const char*>(kind.type, kTypeName) = kind.name;  // without the module, as error messages print it
+  // in the slot only: `type(x).__repr__` stays the base's, by which pprint chooses its way
+  if (kind.repr != nullptr) field_ref<void*>(kind.type, kTypeRepr) = reinterpret_cast<void*>(kind.repr);
   if (compat.minor >= 10) field_ref<unsigned long>(kind.type, kTypeFlags) |= kImmutableType;
   return true;
 }
@@ -184,7 +189,8 @@ void Mutation::record(Op op, const PathStep* path, const Value& before, const Va
   WatchedContainer* watched = watched_containers.find(self_);
   if (watched == nullptr) return;  // its watch ended inside the call
   ++watched->changes;
-  emit(op, {.variable = watched->variable, .place = place_here(), .scope = watched->scope, .exact = exact}, path, before, after);
+  emit(op, {.variable = watched->variable, .place = place_here(), .scope = watched->scope, .exact = exact}, path,
+       before, after);
 }
 
 }  // namespace watcher::python

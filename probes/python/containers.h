@@ -34,7 +34,8 @@ struct ContainerKind {
   PyObject* base;
   std::span<Mutator> mutators;
   std::span<const PyTypeSlot> slots;
-  PyObject* (*reduce)(PyObject* self);  // what copy and pickle rebuild: the plain type
+  PyObject* (*reduce)(PyObject* self);          // what copy and pickle rebuild: the plain type
+  PyObject* (*repr)(PyObject* self) = nullptr;  // where the base's shows that the type is not its own
   PyObject* type = nullptr;
 };
 extern constinit ContainerKind list_kind;
@@ -101,7 +102,9 @@ class HeldItems {
 /// Items as the bounded repr of a container of that type.
 Value encode_items(const ContainerKind& kind, PyObject* const* items, std::size_t count, Scratch& scratch);
 
-inline PathStep index_step(ssize_t index) { return {.kind = PathKind::kIndex, .index = index}; }
+inline PathStep index_step(ssize_t index) {
+  return {.kind = PathKind::kIndex, .index = index};
+}
 /// A dictionary key or set element; valid until the next call.
 PathStep key_step(PyObject* key);
 PathStep element_step(PyObject* element);

@@ -15,10 +15,16 @@ using Init = int (*)(PyObject* self, PyObject* args, PyObject* kwargs);
 
 constexpr int kMaxSearched = 4096;  // entries looked at for a key whose comparison is the host's own code
 
-bool succeeded(const PyObject* result) { return result != nullptr; }
-bool succeeded(int status) { return status == 0; }
+bool succeeded(const PyObject* result) {
+  return result != nullptr;
+}
+bool succeeded(int status) {
+  return status == 0;
+}
 
-bool is_exact_dict(const PyObject* value) { return value->type == &PyDict_Type || value->type == dict_kind.type; }
+bool is_exact_dict(const PyObject* value) {
+  return value->type == &PyDict_Type || value->type == dict_kind.type;
+}
 
 PyObject* value_of(PyObject* dict, PyObject* plain_key) {
   PyObject* value = PyDict_GetItemWithError(dict, plain_key);
@@ -34,7 +40,9 @@ PyObject* value_by_identity(PyObject* dict, const PyObject* wanted) {
   return nullptr;
 }
 
-PyObject* call_pop(PyObject* self, PyObject* key) { return call_base(mutators[kDictPop], self, &key, 1, nullptr); }
+PyObject* call_pop(PyObject* self, PyObject* key) {
+  return call_base(mutators[kDictPop], self, &key, 1, nullptr);
+}
 
 // pop() looks the key up once and hands over what was there.
 int delete_unplain(const Mutation& change, PyObject* self, PyObject* key) {
@@ -63,14 +71,16 @@ PyObject* pop(PyObject* self, PyObject* const* args, ssize_t count, PyObject* na
   const Mutation change(self);
   const ssize_t size = PyDict_Size(self);
   PyObject* result = call_base(mutators[kDictPop], self, args, count, names);
-  if (result != nullptr && change && PyDict_Size(self) < size) change.record_item(Op::kPop, key_step(args[0]), result, nullptr);
+  if (result != nullptr && change && PyDict_Size(self) < size)
+    change.record_item(Op::kPop, key_step(args[0]), result, nullptr);
   return result;
 }
 
 PyObject* popitem(PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {
   const Mutation change(self);
   PyObject* result = call_base(mutators[kDictPopItem], self, args, count, names);
-  if (result != nullptr && change) change.record_item(Op::kPopItem, key_step(tuple_items(result)[0]), tuple_items(result)[1], nullptr);
+  if (result != nullptr && change)
+    change.record_item(Op::kPopItem, key_step(tuple_items(result)[0]), tuple_items(result)[1], nullptr);
   return result;
 }
 
@@ -78,7 +88,8 @@ PyObject* setdefault(PyObject* self, PyObject* const* args, ssize_t count, PyObj
   const Mutation change(self);
   const ssize_t size = PyDict_Size(self);
   PyObject* result = call_base(mutators[kDictSetDefault], self, args, count, names);
-  if (result != nullptr && change && PyDict_Size(self) > size) change.record_item(Op::kSetDefault, key_step(args[0]), nullptr, result);
+  if (result != nullptr && change && PyDict_Size(self) > size)
+    change.record_item(Op::kSetDefault, key_step(args[0]), nullptr, result);
   return result;
 }
 
@@ -118,7 +129,8 @@ class NamedKeys {
     return true;
   }
   void add_name(PyObject* name) {
-    if (first_ == nullptr || value_of(first_, name) == nullptr) entries_.push_back({Ref::borrow(name), Ref::borrow(value_of(dict_, name))});
+    if (first_ == nullptr || value_of(first_, name) == nullptr)
+      entries_.push_back({Ref::borrow(name), Ref::borrow(value_of(dict_, name))});
   }
 
   /// One event a key. Without `all` only for those that changed: the update did not get to its end.
@@ -175,7 +187,8 @@ auto update_by_copy(const Mutation& change, PyObject* self, Op op, Call call) {
   if (!before) return result;
   KeepException keep;
   if (!succeeded(result) && same_entries(before.get(), self)) return result;
-  if (change.nested() || !record_difference(change, op, before.get(), self)) record_whole(change, op, before.get(), self);
+  if (change.nested() || !record_difference(change, op, before.get(), self))
+    record_whole(change, op, before.get(), self);
   return result;
 }
 

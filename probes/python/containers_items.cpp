@@ -74,8 +74,8 @@ PathStep element_step(PyObject* element) {
 
 bool is_plain_key(const PyObject* key, int depth) {
   const PyObject* type = key->type;
-  if (type == &PyUnicode_Type || type == &PyLong_Type || type == &PyBytes_Type || type == &PyFloat_Type || type == &PyBool_Type ||
-      key == &_Py_NoneStruct)
+  if (type == &PyUnicode_Type || type == &PyLong_Type || type == &PyBytes_Type || type == &PyFloat_Type ||
+      type == &PyBool_Type || key == &_Py_NoneStruct)
     return true;
   if (type == &PyTuple_Type) {
     const ssize_t count = size_of(key);

@@ -18,15 +18,23 @@ Slot base_sequence(int slot) {
   return suite_slot<Slot>(&PyList_Type, kTypeAsSequence, slot);
 }
 
-bool succeeded(const PyObject* result) { return result != nullptr; }
-bool succeeded(int status) { return status == 0; }
+bool succeeded(const PyObject* result) {
+  return result != nullptr;
+}
+bool succeeded(int status) {
+  return status == 0;
+}
 
-std::size_t length(const PyObject* list) { return static_cast<std::size_t>(size_of(list)); }
+std::size_t length(const PyObject* list) {
+  return static_cast<std::size_t>(size_of(list));
+}
 bool is_exact_sequence(const PyObject* value) {
   return value->type == &PyList_Type || value->type == &PyTuple_Type || value->type == list_kind.type;
 }
 /// Runs no code when used as an index.
-bool is_plain_index(const PyObject* value) { return value->type == &PyLong_Type || value == &_Py_NoneStruct; }
+bool is_plain_index(const PyObject* value) {
+  return value->type == &PyLong_Type || value == &_Py_NoneStruct;
+}
 
 bool same_items(const HeldItems& before, const PyObject* list) {
   if (before.size() != length(list)) return false;
@@ -36,7 +44,8 @@ bool same_items(const HeldItems& before, const PyObject* list) {
 }
 
 void record_whole(const Mutation& change, Op op, const HeldItems& before, PyObject* list) {
-  change.record(op, nullptr, encode_items(list_kind, before.data(), before.size(), scratch_before), encode_repr(list, scratch_after));
+  change.record(op, nullptr, encode_items(list_kind, before.data(), before.size(), scratch_before),
+                encode_repr(list, scratch_after));
 }
 
 /// Runs a mutator that may change anything, or change something and then raise.
@@ -50,8 +59,8 @@ auto whole(PyObject* self, Op op, Call call) {
   return result;
 }
 
-/// Where one item came or went: the first place from which the longer sequence runs one ahead. Among equal neighbours the
-/// first one is meant, as list.remove finds it.
+/// Where one item came or went: the first place from which the longer sequence runs one ahead. Among equal neighbours
+/// the first one is meant, as list.remove finds it.
 std::size_t moved_index(PyObject* const* shorter, std::size_t size, PyObject* const* longer) {
   std::size_t at = 0;
   while (at < size && shorter[at] == longer[at]) ++at;
@@ -65,7 +74,8 @@ int set_index(PyObject* self, ssize_t index, PyObject* value) {
   if (!change || index < 0 || index >= size_of(self)) return base(self, index, value);
   const Ref old = Ref::borrow(list_items(self)[index]);
   const int status = base(self, index, value);
-  if (status == 0) change.record_item(value != nullptr ? Op::kSetItem : Op::kDelItem, index_step(index), old.get(), value);
+  if (status == 0)
+    change.record_item(value != nullptr ? Op::kSetItem : Op::kDelItem, index_step(index), old.get(), value);
   return status;
 }
 
@@ -91,7 +101,8 @@ int set_slice(PyObject* self, PyObject* slice, PyObject* value) {
   const auto base = suite_slot<SetItem>(&PyList_Type, kTypeAsMapping, kMappingSetItem);
   const Mutation change(self);
   const Op op = value != nullptr ? Op::kSetItem : Op::kDelItem;
-  const bool plain = is_plain_index(field<PyObject*>(slice, kSliceStart)) && is_plain_index(field<PyObject*>(slice, kSliceStop)) &&
+  const bool plain = is_plain_index(field<PyObject*>(slice, kSliceStart)) &&
+                     is_plain_index(field<PyObject*>(slice, kSliceStop)) &&
                      is_plain_index(field<PyObject*>(slice, kSliceStep));
   if (!plain) return whole(self, op, [&] { return base(self, slice, value); });
   const HeldItems before(list_items(self), length(self));
@@ -104,12 +115,14 @@ int set_slice(PyObject* self, PyObject* slice, PyObject* value) {
   }
   const ssize_t growth = size_of(self) - static_cast<ssize_t>(before.size());
   const PathStep path{.kind = PathKind::kRange, .index = extent.first, .end = extent.end};
-  const Value old = encode_items(list_kind, before.data() + extent.first, static_cast<std::size_t>(extent.end - extent.first), scratch_before);
+  const Value old = encode_items(list_kind, before.data() + extent.first,
+                                 static_cast<std::size_t>(extent.end - extent.first), scratch_before);
   const bool nothing_left = value == nullptr && !extent.with_gaps;
   change.record(op, &path, old,
-                nothing_left ? Value{}
-                             : encode_items(list_kind, list_items(self) + extent.first,
-                                            static_cast<std::size_t>(extent.end + growth - extent.first), scratch_after));
+                nothing_left
+                    ? Value{}
+                    : encode_items(list_kind, list_items(self) + extent.first,
+                                   static_cast<std::size_t>(extent.end + growth - extent.first), scratch_after));
   return status;
 }
 
@@ -136,7 +149,8 @@ auto extend(PyObject* self, const PyObject* items, Call call) {
     if (succeeded(result) || !same_items(before, self)) record_whole(change, Op::kExtend, before, self);
   } else if (succeeded(result) || length(self) > old_size) {
     const PathStep path{.kind = PathKind::kRange, .index = static_cast<std::int64_t>(old_size), .end = size_of(self)};
-    change.record(Op::kExtend, &path, {}, encode_items(list_kind, list_items(self) + old_size, length(self) - old_size, scratch_after));
+    change.record(Op::kExtend, &path, {},
+                  encode_items(list_kind, list_items(self) + old_size, length(self) - old_size, scratch_after));
   }
   return result;
 }
@@ -172,7 +186,9 @@ PyObject* insert(PyObject* self, PyObject* const* args, ssize_t count, PyObject*
     const HeldItems before(list_items(self), length(self));
     PyObject* result = call();
     if (result != nullptr && !change.nested())
-      change.record_item(Op::kInsert, index_step(static_cast<ssize_t>(moved_index(before.data(), before.size(), list_items(self)))), nullptr, args[1]);
+      change.record_item(Op::kInsert,
+                         index_step(static_cast<ssize_t>(moved_index(before.data(), before.size(), list_items(self)))),
+                         nullptr, args[1]);
     else if (result != nullptr)
       record_whole(change, Op::kInsert, before, self);
     return result;
@@ -238,8 +254,10 @@ constinit Mutator mutators[8] = {
 
 enum { kSlotMappingSetItem = 3, kSlotSetItem = 39, kSlotInPlaceConcat = 42, kSlotInPlaceRepeat = 43, kSlotInit = 60 };
 const PyTypeSlot slots[] = {
-    {kSlotMappingSetItem, reinterpret_cast<void*>(set_subscript)},   {kSlotSetItem, reinterpret_cast<void*>(set_index)},
-    {kSlotInPlaceConcat, reinterpret_cast<void*>(in_place_concat)}, {kSlotInPlaceRepeat, reinterpret_cast<void*>(in_place_repeat)},
+    {kSlotMappingSetItem, reinterpret_cast<void*>(set_subscript)},
+    {kSlotSetItem, reinterpret_cast<void*>(set_index)},
+    {kSlotInPlaceConcat, reinterpret_cast<void*>(in_place_concat)},
+    {kSlotInPlaceRepeat, reinterpret_cast<void*>(in_place_repeat)},
     {kSlotInit, reinterpret_cast<void*>(init)},
 };
 

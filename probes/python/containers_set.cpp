@@ -23,8 +23,12 @@ extern constinit Mutator mutators[9];
 using Combine = PyObject* (*)(PyObject* self, PyObject* other);
 using Init = int (*)(PyObject* self, PyObject* args, PyObject* kwargs);
 
-bool succeeded(const PyObject* result) { return result != nullptr; }
-bool succeeded(int status) { return status == 0; }
+bool succeeded(const PyObject* result) {
+  return result != nullptr;
+}
+bool succeeded(int status) {
+  return status == 0;
+}
 
 bool contains(PyObject* set, PyObject* plain_element) {
   const int found = PySequence_Contains(set, plain_element);
@@ -51,14 +55,16 @@ std::vector<PyObject*> missing_from(const Elements& wanted, const Elements& othe
 }
 
 void record_whole(const Mutation& change, Op op, const Elements& before, PyObject* self) {
-  change.record(op, nullptr, encode_items(set_kind, before.data(), before.size(), scratch_before), encode_repr(self, scratch_after));
+  change.record(op, nullptr, encode_items(set_kind, before.data(), before.size(), scratch_before),
+                encode_repr(self, scratch_after));
 }
 
 void record_element(const Mutation& change, Op op, PyObject* element, bool was_in, bool is_in) {
   change.record_item(op, element_step(element), was_in ? element : nullptr, is_in ? element : nullptr);
 }
 
-/// One event an element that came or went. An element replaced by an equal one (intersections take either) did not change.
+/// One event an element that came or went. An element replaced by an equal one (intersections take either) did not
+/// change.
 bool record_difference(const Mutation& change, Op op, const Elements& before, const Elements& after) {
   const std::vector<PyObject*> came = missing_from(after, before);
   const std::vector<PyObject*> went = missing_from(before, after);
@@ -81,7 +87,8 @@ auto by_outcome(const Mutation& change, PyObject* self, Op op, Call call) {
   return result;
 }
 
-/// The distinct elements that other sets, lists, tuples or dicts name, so far as looking them up runs no code of the host's.
+/// The distinct elements that other sets, lists, tuples or dicts name, so far as looking them up runs no code of the
+/// host's.
 class NamedElements {
  public:
   NamedElements() : set_(PySet_New(nullptr)) {}
@@ -136,7 +143,8 @@ auto by_elements(const Mutation& change, PyObject* self, Op op, const Elements& 
     record_element(change, op, named[i], was_in[i], is_in);
     any = true;
   }
-  if (!any && succeeded(result)) change.record(op, nullptr, encode_repr(self, scratch_before), encode_repr(self, scratch_after));
+  if (!any && succeeded(result))
+    change.record(op, nullptr, encode_repr(self, scratch_before), encode_repr(self, scratch_after));
   return result;
 }
 
@@ -218,7 +226,8 @@ constinit Mutator mutators[9] = {
     {.name = "update", .fast = combine_method<kSetUpdate, Op::kUpdate>},
     {.name = "intersection_update", .fast = combine_method<kSetIntersection, Op::kIntersectionUpdate>},
     {.name = "difference_update", .fast = combine_method<kSetDifference, Op::kDifferenceUpdate>},
-    {.name = "symmetric_difference_update", .fast = combine_method<kSetSymmetricDifference, Op::kSymmetricDifferenceUpdate>},
+    {.name = "symmetric_difference_update",
+     .fast = combine_method<kSetSymmetricDifference, Op::kSymmetricDifferenceUpdate>},
 };
 
 enum { kSlotInPlaceAnd = 15, kSlotInPlaceOr = 19, kSlotInPlaceSubtract = 23, kSlotInPlaceXor = 25, kSlotInit = 60 };
@@ -240,8 +249,21 @@ PyObject* reduce(PyObject* self) {
   return arguments ? PyTuple_Pack(3, &PySet_Type, arguments.get(), &_Py_NoneStruct) : nullptr;
 }
 
+// What set.__repr__ gives for an exact set.
+PyObject* repr(PyObject* self) {
+  if (size_of_set(self) == 0) return PyUnicode_FromString("set()");
+  const int entered = Py_ReprEnter(self);
+  if (entered != 0) return entered < 0 ? nullptr : PyUnicode_FromString("set(...)");
+  const Ref elements(PySequence_List(self));
+  const Ref text(elements ? PyObject_Repr(elements.get()) : nullptr);
+  const Ref inner(text ? PyUnicode_Substring(text.get(), 1, size_of(text.get()) - 1) : nullptr);
+  PyObject* result = inner ? PyUnicode_FromFormat("{%U}", inner.get()) : nullptr;
+  Py_ReprLeave(self);
+  return result;
+}
+
 }  // namespace
 
-constinit ContainerKind set_kind{"set", "builtins.set", &PySet_Type, mutators, slots, reduce};
+constinit ContainerKind set_kind{"set", "builtins.set", &PySet_Type, mutators, slots, reduce, repr};
 
 }  // namespace watcher::python

@@ -57,7 +57,9 @@ inline constexpr unsigned long kIntSubclass = 1ul << 24, kListSubclass = 1ul << 
                                kBytesSubclass = 1ul << 27, kTextSubclass = 1ul << 28, kDictSubclass = 1ul << 29,
                                kExceptionSubclass = 1ul << 30, kTypeSubclass = 1ul << 31;
 
-inline bool has_flag(const PyObject* type, unsigned long flag) { return (field<unsigned long>(type, kTypeFlags) & flag) != 0; }
+inline bool has_flag(const PyObject* type, unsigned long flag) {
+  return (field<unsigned long>(type, kTypeFlags) & flag) != 0;
+}
 
 /// A slot of one of a type's method suites, null when the type lacks the suite or the slot.
 template <class Function = void*>
@@ -73,10 +75,14 @@ inline PyObject* base_named(PyObject* type, std::string_view name) {
   return nullptr;
 }
 
-inline const char* bytes_data(const PyObject* bytes) { return reinterpret_cast<const char*>(bytes) + 32; }
+inline const char* bytes_data(const PyObject* bytes) {
+  return reinterpret_cast<const char*>(bytes) + 32;
+}
 
 /// A set: entries {object, hash} in a table; free and deleted ones have no object or hash -1.
-inline ssize_t size_of_set(const PyObject* set) { return field<ssize_t>(set, 24); }
+inline ssize_t size_of_set(const PyObject* set) {
+  return field<ssize_t>(set, 24);
+}
 inline PyObject* next_of_set(const PyObject* set, std::size_t* position) {
   struct Entry {
     PyObject* item;

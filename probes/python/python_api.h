@@ -110,6 +110,8 @@ PyObject* PyObject_CallFunctionObjArgs(PyObject*, ...);
 PyObject* PyObject_CallFunction(PyObject*, const char*, ...);
 PyObject* PyObject_CallMethod(PyObject*, const char*, const char*, ...);
 PyObject* PyObject_Repr(PyObject*);
+int Py_ReprEnter(PyObject*);
+void Py_ReprLeave(PyObject*);
 int PyObject_RichCompareBool(PyObject*, PyObject*, int op);
 PyObject* PyObject_GenericGetAttr(PyObject*, PyObject*);
 int PyObject_GetBuffer(PyObject*, PyBuffer*, int flags);
@@ -131,6 +133,7 @@ PyObject* PyBool_FromLong(long);
 
 PyObject* PyUnicode_Substring(PyObject*, ssize_t first, ssize_t end);
 PyObject* PyUnicode_FromStringAndSize(const char*, ssize_t);
+PyObject* PyUnicode_FromFormat(const char* format, ...);
 PyObject* PyUnicode_FromString(const char*);
 PyObject* PyUnicode_InternFromString(const char*);
 const char* PyUnicode_AsUTF8AndSize(PyObject*, ssize_t*);
@@ -161,6 +164,7 @@ int PyDict_Next(PyObject*, ssize_t* position, PyObject** key, PyObject** value);
 ssize_t PyDict_Size(PyObject*);
 PyObject* PySet_New(PyObject* items);
 int PySet_Add(PyObject* set, PyObject* item);
+PyObject* PySequence_List(PyObject*);
 int PySequence_Contains(PyObject*, PyObject*);
 int PySequence_DelItem(PyObject*, ssize_t);
 

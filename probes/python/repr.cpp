@@ -10,9 +10,12 @@ namespace {
 // Digits of ints up to this many bits are below every limit that sys.set_int_max_str_digits accepts (640 digits).
 constexpr std::size_t kMaxDecimalBits = 2048;
 
-void* repr_slot(const PyObject* type) { return field(type, kTypeRepr); }
+void* repr_slot(const PyObject* type) {
+  return field(type, kTypeRepr);
+}
 bool has_length(const PyObject* type) {
-  return suite_slot(type, kTypeAsSequence, kSequenceLength) != nullptr || suite_slot(type, kTypeAsMapping, kMappingLength) != nullptr;
+  return suite_slot(type, kTypeAsSequence, kSequenceLength) != nullptr ||
+         suite_slot(type, kTypeAsMapping, kMappingLength) != nullptr;
 }
 
 /// The slot that calls a `__repr__` written in Python; null when it could not be learnt.
@@ -202,21 +205,23 @@ bool has_foreign_time_zone(PyObject* object, std::string_view name) {
 
 bool has_native_repr(PyObject* object) {
   PyObject* type = object->type;
-  if (type == &PyFloat_Type || type == &PyBool_Type || object == &_Py_NoneStruct || type == &PyFunction_Type || type == &PyCFunction_Type)
+  if (type == &PyFloat_Type || type == &PyBool_Type || object == &_Py_NoneStruct || type == &PyFunction_Type ||
+      type == &PyCFunction_Type)
     return true;
   if (repr_slot(type) == repr_slot(&PyBaseObject_Type)) return true;
   if (has_flag(type, kTypeSubclass)) return repr_slot(type) == repr_slot(&PyType_Type);
   const std::string_view name = type_name(type);
   if (name.find('.') == name.npos) return !has_flag(type, kHeapType) && !has_flag(type, kHaveGc);
-  if (python_repr_slot() == nullptr || repr_slot(type) == python_repr_slot() || has_foreign_time_zone(object, name)) return false;
+  if (python_repr_slot() == nullptr || repr_slot(type) == python_repr_slot() || has_foreign_time_zone(object, name))
+    return false;
   if (name.starts_with("numpy.")) return !has_flag(type, kHaveGc) && !has_length(type);
   return name.starts_with("datetime.") || name.starts_with("decimal.") || name.starts_with("re.");
 }
 
 }  // namespace
 
-void describe_items(PyObject* const* items, std::size_t count, BoundedText& text, std::string_view open, std::string_view close,
-                    int depth) {
+void describe_items(PyObject* const* items, std::size_t count, BoundedText& text, std::string_view open,
+                    std::string_view close, int depth) {
   text.put(open);
   if (depth >= kMaxReprDepth && count != 0) {
     text.put("...");
@@ -238,7 +243,8 @@ void describe(PyObject* object, BoundedText& text, int depth) {
   if (object == nullptr) return text.put("<null>");  // an item of a container that is being built
   if (describe_builtin(object, text, depth)) return;
   PyObject* type = object->type;
-  if (repr_slot(type) == repr_slot(&PySet_Type)) return put_set(object, text, depth);
+  if (PyType_IsSubtype(type, &PySet_Type) != 0 || PyType_IsSubtype(type, &PyFrozenSet_Type) != 0)
+    return put_set(object, text, depth);
   if (type == &PyModule_Type) return put_module(object, text);
   if (type == &PyByteArray_Type) {
     text.put("bytearray(");

@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::string_view kCut = "...";
 
-bool continues_sequence(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
+bool continues_sequence(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xc0) == 0x80;
+}
 
 /// Longest prefix of at most `limit` bytes that ends between two characters.
 std::size_t whole_characters(const char* text, std::size_t size, std::size_t limit) {

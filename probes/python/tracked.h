@@ -17,9 +17,9 @@ struct Tracked {
   int references = 0;  // references to the value that the caller knows of; 0: unknown
 };
 
-/// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer: bytearray,
-/// array.array, numpy.ndarray, mmap, ctypes, memoryview (buffers.cpp). Watching the same object again only renames
-/// it. False: nothing to watch in place. Never raises, never runs the host's Python code.
+/// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:
+/// bytearray, array.array, numpy.ndarray, mmap, ctypes, memoryview (buffers.cpp). Watching the same object again only
+/// renames it. False: nothing to watch in place. Never raises, never runs the host's Python code.
 bool track_value(PyObject* value, const Tracked& variable);
 bool track_container(PyObject* value, const Tracked& variable);
 bool track_buffer(PyObject* value, const Tracked& variable);
