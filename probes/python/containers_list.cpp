@@ -105,24 +105,24 @@ int set_slice(PyObject* self, PyObject* slice, PyObject* value) {
                      is_plain_index(field<PyObject*>(slice, kSliceStop)) &&
                      is_plain_index(field<PyObject*>(slice, kSliceStep));
   if (!plain) return whole(self, op, [&] { return base(self, slice, value); });
-  const HeldItems before(list_items(self), length(self));
+  const std::size_t size = length(self);
   const Extent extent(slice, size_of(self));
+  const auto replaced = static_cast<std::size_t>(extent.end - extent.first);
+  // Reading a foreign iterable may run code that changes the list; then all of it has to be known.
+  const bool quiet = value == nullptr || is_exact_sequence(value);
+  const HeldItems before(list_items(self) + (quiet ? extent.first : 0), quiet ? replaced : size);
   const int status = base(self, slice, value);
   if (status != 0) return status;  // a slice store changes all or nothing
-  if (change.nested()) {
+  if (!quiet && change.nested()) {
     record_whole(change, op, before, self);
     return status;
   }
-  const ssize_t growth = size_of(self) - static_cast<ssize_t>(before.size());
+  const std::size_t now = replaced + length(self) - size;
   const PathStep path{.kind = PathKind::kRange, .index = extent.first, .end = extent.end};
-  const Value old = encode_items(list_kind, before.data() + extent.first,
-                                 static_cast<std::size_t>(extent.end - extent.first), scratch_before);
+  const Value old = encode_items(list_kind, before.data() + (quiet ? 0 : extent.first), replaced, scratch_before);
   const bool nothing_left = value == nullptr && !extent.with_gaps;
   change.record(op, &path, old,
-                nothing_left
-                    ? Value{}
-                    : encode_items(list_kind, list_items(self) + extent.first,
-                                   static_cast<std::size_t>(extent.end + growth - extent.first), scratch_after));
+                nothing_left ? Value{} : encode_items(list_kind, list_items(self) + extent.first, now, scratch_after));
   return status;
 }
 
