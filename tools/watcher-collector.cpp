@@ -49,9 +49,10 @@ void let_go_of_signals() {
   for (const int signal : {SIGINT, SIGHUP, SIGPIPE, SIGTERM, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ, SIGUSR1,
                            SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF})
     ::signal(signal, SIG_IGN);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  sigset_t bell;  // see sleep_us
+  sigemptyset(&bell);
+  sigaddset(&bell, SIGCHLD);
+  sigprocmask(SIG_SETMASK, &bell, nullptr);
 }
 
 bool parse_run_id(const char* text, std::uint64_t* run_id) {
@@ -60,9 +61,13 @@ bool parse_run_id(const char* text, std::uint64_t* run_id) {
   return !digits.empty() && fault == std::errc() && end == digits.data() + digits.size();
 }
 
+/// Ends early when a closing writer sends SIGCHLD, which is blocked here.
 void sleep_us(long microseconds) {
   const timespec time{microseconds / 1'000'000, microseconds % 1'000'000 * 1000};
-  nanosleep(&time, nullptr);
+  sigset_t bell;
+  sigemptyset(&bell);
+  sigaddset(&bell, SIGCHLD);
+  sigtimedwait(&bell, nullptr, &time);
 }
 
 void collect(Collector& collector) {

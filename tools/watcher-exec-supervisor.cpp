@@ -35,6 +35,7 @@ bool reaches_program_anyway(int signal) {
 }
 
 bool should_forward(int signal, const siginfo_t& info, pid_t program) {
+  if (signal == SIGCHLD) return false;  // our children's, or a closing writer's word that it waits for us
   if (from_kernel(info)) return !reaches_program_anyway(signal);
   // the program signalled its group, or what it takes for its parent; as process 1 we are what it takes for itself
   return info.si_pid != program || getpid() == 1;

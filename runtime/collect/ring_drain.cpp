@@ -46,6 +46,7 @@ bool RingDrain::take_and_render(bool writer_is_dead) {
 }
 
 void RingDrain::render(const RingEvent& event) {
+  if (event.head->op == Op::kCount) return;  // a claim given up: the store it was made for did not happen
   const RingIdentity& identity = ring_.reader.identity();
   if (!decode(event, ring_.reader.dictionary(), &event_)) {
     ++unwritten_;

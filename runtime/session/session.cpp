@@ -209,6 +209,9 @@ bool Session::wait_until_closed() {
   RingHeader* header = ring_.header();
   std::uint64_t seen_tail = 0;
   bool spawned = false;
+  // the collector may sleep between two looks: the signal wakes it, and means nothing to anyone else
+  const auto collector = static_cast<pid_t>(header->collector_pid.load(std::memory_order_acquire));
+  if (collector > 0) raw_syscall(SYS_kill, collector, SIGCHLD);
   for (int idle = 0; idle < kPatienceSlices; ++idle) {
     if (header->state.load(std::memory_order_acquire) == RingState::kClosed) return true;
     raw_syscall(SYS_futex, &header->state, FUTEX_WAIT, static_cast<int>(RingState::kClosing), &kSlice, nullptr, 0);
