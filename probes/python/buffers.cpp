@@ -2,6 +2,7 @@
 #include "probes/python/buffers.h"
 
 #include <unordered_map>
+#include <vector>
 
 #include "probes/python/tracked.h"
 
@@ -9,9 +10,12 @@ namespace watcher::python {
 namespace {
 
 struct WatchedBuffer {
-  std::uint64_t region = 0;
-  DictionaryRef variable = 0;
-  Scope scope = Scope::kUnknown;
+  struct Region {
+    std::uint64_t id;
+    DictionaryRef variable;
+    Scope scope;
+  };
+  std::vector<Region> regions;  // one for each variable that holds it
   std::byte* base = nullptr;
   std::size_t bytes = 0;
   bool own_pages = false;  // a bytearray's death is only told to the runtime: such an entry may be a dead object's
@@ -30,9 +34,9 @@ bool forget(PyObject* object, Op op) {
   WatchedBuffers& buffers = watched_buffers();
   const auto found = buffers.find(object);
   if (found == buffers.end()) return false;
-  const WatchedBuffer ended = found->second;
+  const WatchedBuffer ended = std::move(found->second);
   buffers.erase(found);
-  runtime->memory_unwatch(ended.region, static_cast<int>(op));
+  for (const WatchedBuffer::Region& region : ended.regions) runtime->memory_unwatch(region.id, static_cast<int>(op));
   if (ended.weak_reference != nullptr) Py_DecRef(ended.weak_reference);
   return true;
 }
@@ -41,37 +45,25 @@ void end_of_buffer(PyObject* object) {
   forget(object, Op::kFreed);
 }
 
-bool refuse(PyObject* object, std::string_view name, const char* why) {
+DictionaryRef refuse(PyObject* object, std::string_view name, const char* why) {
   runtime->log(WATCHER_WARNING, "%.*s: the memory of this %s cannot be watched: %s", static_cast<int>(name.size()),
                name.data(), type_name(object->type), why);
-  return false;
+  return 0;
 }
 
-/// Already watched under that name, at that place: nothing to do.
-bool is_watched(PyObject* object, const BufferMemory& memory, DictionaryRef variable, Scope scope) {
+/// What is known of the object, when its memory is still where it was; an entry of a dead object is dropped.
+WatchedBuffer* known_buffer(PyObject* object, const BufferMemory& memory) {
   const auto found = watched_buffers().find(object);
-  if (found == watched_buffers().end()) return false;
-  const WatchedBuffer& known = found->second;
-  return known.variable == variable && known.scope == scope && known.base == memory.base &&
-         (known.own_pages ? runtime->memory_allocated(known.base) != 0 : known.bytes == memory.bytes);
+  if (found == watched_buffers().end()) return nullptr;
+  WatchedBuffer& known = found->second;
+  const bool same = known.base == memory.base && (known.own_pages ? runtime->memory_allocated(known.base) != 0
+                                                                  : known.bytes == memory.bytes);
+  if (same) return &known;
+  forget(object, Op::kCount);
+  return nullptr;
 }
 
-}  // namespace
-
-bool track_buffer(PyObject* value, const Tracked& tracked) {
-  const BufferKind kind = buffer_kind(value);
-  if (kind == BufferKind::kNone || !ensure_session()) return false;
-  KeepException keep;
-  BufferMemory memory;
-  if (!read_buffer(value, kind, &memory)) return false;
-  const DictionaryRef variable =
-      intern_variable(tracked.name, tracked.owner, tracked.scope, memory.format, memory.item_bytes);
-  if (is_watched(value, memory, variable, tracked.scope)) return true;
-  forget(value, Op::kCount);
-  move_to_own_pages(value, kind, tracked.references, &memory);
-  LifeLine life{.tied = true};
-  if (!memory.own_pages) life = tie_life_line(value, kind, end_of_buffer);
-  if (!life.tied) return refuse(value, tracked.name, "its end could not be noticed");
+std::uint64_t watch_region(const BufferMemory& memory, DictionaryRef variable, Scope scope) {
   const watcher_buffer buffer{.base = memory.base,
                               .capacity = memory.capacity,
                               .live_size = memory.live_size,
@@ -79,19 +71,73 @@ bool track_buffer(PyObject* value, const Tracked& tracked) {
                               .live_item_bytes = memory.live_item_bytes,
                               .variable = variable,
                               .item_bytes = memory.item_bytes,
-                              .scope = static_cast<std::uint8_t>(tracked.scope)};
-  const std::uint64_t region = memory.capacity != 0 ? runtime->memory_watch(&buffer) : 0;
-  if (region == 0) {
-    if (life.weak_reference != nullptr) Py_DecRef(life.weak_reference);
-    return refuse(value, tracked.name, "no engine takes it");
-  }
-  watched_buffers()[value] = {region,       variable,         tracked.scope,      memory.base,
-                              memory.bytes, memory.own_pages, life.weak_reference};
+                              .scope = static_cast<std::uint8_t>(scope)};
+  return memory.capacity != 0 ? runtime->memory_watch(&buffer) : 0;
+}
+
+/// The first variable of a buffer: finds its memory a place and learns how its end becomes known.
+bool adopt(PyObject* value, BufferKind kind, const Tracked& tracked, BufferMemory* memory) {
+  move_to_own_pages(value, kind, tracked.references, memory);
+  LifeLine life{.tied = true};
+  if (!memory->own_pages) life = tie_life_line(value, kind, end_of_buffer);
+  if (!life.tied) return false;
+  watched_buffers()[value] = {{}, memory->base, memory->bytes, memory->own_pages, life.weak_reference};
   return true;
 }
 
-bool untrack_buffer(PyObject* value) {
-  return forget(value, Op::kCount);
+}  // namespace
+
+DictionaryRef track_buffer(PyObject* value, const Tracked& tracked) {
+  const BufferKind kind = buffer_kind(value);
+  if (kind == BufferKind::kNone || !ensure_session()) return 0;
+  KeepException keep;
+  BufferMemory memory;
+  if (!read_buffer(value, kind, &memory)) return 0;
+  const DictionaryRef variable =
+      intern_variable(tracked.name, tracked.owner, tracked.scope, memory.format, memory.item_bytes);
+  if (known_buffer(value, memory) == nullptr && !adopt(value, kind, tracked, &memory))
+    return refuse(value, tracked.name, "its end could not be noticed");
+  WatchedBuffer& watched = watched_buffers()[value];
+  for (const WatchedBuffer::Region& region : watched.regions)
+    if (region.variable == variable && region.scope == tracked.scope) return variable;
+  const std::uint64_t region = watch_region(memory, variable, tracked.scope);
+  if (region == 0) {
+    if (watched.regions.empty()) forget(value, Op::kCount);
+    return refuse(value, tracked.name, "no engine takes it");
+  }
+  watched.regions.push_back({region, variable, tracked.scope});
+  return variable;
+}
+
+// The object itself is not touched: a bytearray may have died without our knowing.
+bool buffer_state(PyObject* value, DictionaryRef variable, Value* out) {
+  const auto found = watched_buffers().find(value);
+  if (found == watched_buffers().end()) return false;
+  const WatchedBuffer& watched = found->second;
+  if (watched.own_pages && runtime->memory_allocated(watched.base) == 0) return false;
+  for (const WatchedBuffer::Region& region : watched.regions) {
+    if (region.variable != variable) continue;
+    if (out->kind != ValueKind::kBytes) return true;  // an array is shown by its address
+    out->stored = static_cast<std::uint32_t>(watched.bytes < kMaxValueBytes ? watched.bytes : kMaxValueBytes);
+    out->total = watched.bytes;
+    out->data = reinterpret_cast<const char*>(watched.base);
+    return true;
+  }
+  return false;
+}
+
+bool untrack_buffer(PyObject* value, DictionaryRef variable) {
+  const auto found = watched_buffers().find(value);
+  if (found == watched_buffers().end()) return false;
+  std::vector<WatchedBuffer::Region>& regions = found->second.regions;
+  for (auto region = regions.begin(); region != regions.end(); ++region) {
+    if (region->variable != variable) continue;
+    runtime->memory_unwatch(region->id, static_cast<int>(Op::kCount));
+    regions.erase(region);
+    if (regions.empty()) forget(value, Op::kCount);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace watcher::python

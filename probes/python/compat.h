@@ -36,6 +36,7 @@ struct Compat {
   int code_local_names;     // co_varnames up to 3.10, co_localsplusnames from 3.11
   int code_cell_names;      // up to 3.10: co_cellvars; -1 from 3.11
   int code_free_names;      // up to 3.10: co_freevars; -1 from 3.11
+  int code_flags;
   int code_consts;
   int code_names;
 

@@ -22,13 +22,35 @@ using Dealloc = void (*)(PyObject* self);
 
 constinit bool started = false;
 
+// What the containers that died last held, for those who still name them: `x = []` ends the life of the old list before
+// the hook behind it runs.
+struct LastState {
+  const PyObject* object = nullptr;
+  Shadow value;
+};
+constexpr std::size_t kLastStates = 8;  // a container takes those inside along
+LastState* last_states() {
+  static auto* states = new LastState[kLastStates];  // process-lifetime
+  return states;
+}
+constinit std::size_t next_last_state = 0;
+
+void keep_last_state(PyObject* object) {
+  LastState& state = last_states()[next_last_state++ % kLastStates];
+  state.object = object;
+  state.value.assign(encode_repr(object, scratch_before));
+}
+
 // The base type's own dealloc is run on an object that has its own type back: free lists and all work as ever.
 template <ContainerKind& kind>
 void dealloc(PyObject* self) {
   PyObject* type = self->type;
   if (type == kind.type) {
-    watched_containers.remove(self);
     self->type = kind.base;
+    if (const WatchedContainer* watched = watched_containers.find(self)) {
+      if (watched->count > 0) keep_last_state(self);
+      watched_containers.remove(self);
+    }
   }
   field<Dealloc>(kind.base, kTypeDealloc)(self);
   Py_DecRef(type);
@@ -148,27 +170,54 @@ bool containers_start() {
   return started;
 }
 
-bool track_container(PyObject* value, const Tracked& variable) {
+DictionaryRef track_container(PyObject* value, const Tracked& variable) {
   const ContainerKind* kind = kind_of(value->type);
-  if (kind == nullptr || !ensure_session() || !containers_start()) return false;
+  if (kind == nullptr || !ensure_session() || !containers_start()) return 0;
   WatchedContainer* watched = watched_containers.add(value);
-  if (watched == nullptr) return false;
-  watched->variable = intern_variable(variable.name, variable.owner, variable.scope);
-  watched->scope = variable.scope;
+  if (watched == nullptr) return 0;
+  const Holder holder{.variable = intern_variable(variable.name, variable.owner, variable.scope),
+                      .scope = variable.scope,
+                      .frame = variable.frame,
+                      .code = variable.frame != nullptr ? code_of(const_cast<void*>(variable.frame)) : nullptr,
+                      .thread = thread_state()};
+  if (!watched->add(holder)) {
+    if (watched->count == 0 && value->type == kind->base) watched_containers.remove(value);
+    return 0;
+  }
   if (value->type == kind->base) {
     Py_IncRef(kind->type);
     value->type = kind->type;
   }
-  return true;
+  return holder.variable;
 }
 
-bool untrack_container(PyObject* value) {
-  if (watched_containers.find(value) == nullptr) return false;
+bool untrack_container(PyObject* value, DictionaryRef variable, const void* frame) {
+  WatchedContainer* watched = watched_containers.find(value);
+  if (watched == nullptr || !watched->remove(variable, frame)) return false;
+  if (watched->count > 0) return true;
   const ContainerKind* kind = kind_of(value->type);
   watched_containers.remove(value);
   value->type = kind->base;
   Py_DecRef(kind->type);
   return true;
+}
+
+bool container_state(PyObject* value, DictionaryRef variable, const void* frame, Value* out) {
+  if (const WatchedContainer* watched = watched_containers.find(value)) {
+    for (std::uint32_t i = 0; i < watched->count; ++i) {
+      if (watched->holders[i].variable != variable || watched->holders[i].frame != frame) continue;
+      *out = encode_repr(value, scratch_before);
+      return true;
+    }
+  }
+  for (std::size_t i = 0; i < kLastStates; ++i) {
+    LastState& state = last_states()[i];
+    if (state.object != value) continue;
+    state.object = nullptr;
+    *out = state.value.value();
+    return true;
+  }
+  return false;
 }
 
 PyObject* call_base(const Mutator& mutator, PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {
@@ -189,8 +238,15 @@ void Mutation::record(Op op, const PathStep* path, const Value& before, const Va
   WatchedContainer* watched = watched_containers.find(self_);
   if (watched == nullptr) return;  // its watch ended inside the call
   ++watched->changes;
-  emit(op, {.variable = watched->variable, .place = place_here(), .scope = watched->scope, .exact = exact}, path,
-       before, after);
+  const DictionaryRef place = place_here();
+  for (std::uint32_t i = 0; i < watched->count; ++i) {
+    const Holder& holder = watched->holders[i];
+    bool told = false;  // the frames of a recursion hold it by one name
+    for (std::uint32_t k = 0; k < i; ++k)
+      told = told || (watched->holders[k].variable == holder.variable && watched->holders[k].alive());
+    if (told || !holder.alive()) continue;
+    emit(op, {.variable = holder.variable, .place = place, .scope = holder.scope, .exact = exact}, path, before, after);
+  }
 }
 
 }  // namespace watcher::python

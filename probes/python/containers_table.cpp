@@ -2,9 +2,55 @@
 
 #include <stdlib.h>
 
+#include "probes/python/compat.h"
+
 namespace watcher::python {
 
 constinit ContainerTable watched_containers;
+
+namespace {
+
+constexpr std::uint32_t kHoldersAtFirst = 2;  // and after that whenever the count is a power of two
+constexpr int kMaxDepth = 4000;
+
+bool is_power_of_two(std::uint32_t count) {
+  return (count & (count - 1)) == 0;
+}
+
+}  // namespace
+
+// Another thread's frames, or a suspended one's, cannot be judged from here: then the variable counts as alive.
+bool Holder::alive() const {
+  void* state = thread_state();
+  if (frame == nullptr || thread != state) return true;
+  void* running = frame_of(state);
+  for (int depth = 0; running != nullptr && depth < kMaxDepth; ++depth, running = field(running, compat.frame_back))
+    if (running == frame) return code_of(running) == code;
+  return false;
+}
+
+bool WatchedContainer::add(const Holder& holder) {
+  remove(holder.variable, holder.frame);
+  for (std::uint32_t i = count; i > 0 && count >= kHoldersAtFirst; --i)
+    if (!holders[i - 1].alive()) holders[i - 1] = holders[--count];
+  if (count == 0 || (count >= kHoldersAtFirst && is_power_of_two(count))) {
+    const std::uint32_t room = count == 0 ? kHoldersAtFirst : count * 2;
+    auto* larger = static_cast<Holder*>(realloc(holders, room * sizeof(Holder)));
+    if (larger == nullptr) return false;
+    holders = larger;
+  }
+  holders[count++] = holder;
+  return true;
+}
+
+bool WatchedContainer::remove(DictionaryRef variable, const void* frame) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (holders[i].variable != variable || holders[i].frame != frame) continue;
+    for (--count; i < count; ++i) holders[i] = holders[i + 1];
+    return true;
+  }
+  return false;
+}
 
 WatchedContainer* ContainerTable::add(PyObject* object) {
   if (WatchedContainer* known = find(object)) return known;
@@ -20,6 +66,7 @@ WatchedContainer* ContainerTable::add(PyObject* object) {
 void ContainerTable::remove(const PyObject* object) {
   const WatchedContainer* found = find(object);
   if (found == nullptr) return;
+  free(found->holders);
   auto hole = static_cast<std::size_t>(found - slots_);
   for (std::size_t at = (hole + 1) & mask_; slots_[at].object != nullptr; at = (at + 1) & mask_) {
     const std::size_t distance_from_home = (at - home(slots_[at].object)) & mask_;

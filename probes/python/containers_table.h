@@ -1,4 +1,4 @@
-// Which containers are watched, and for whom: a small open-addressing table from an object's address to its variable.
+// Which containers are watched, and for whom: a small open-addressing table from an object's address to its variables.
 //
 // Threads: the GIL is held.
 #pragma once
@@ -11,11 +11,28 @@
 
 namespace watcher::python {
 
-struct WatchedContainer {
-  PyObject* object = nullptr;
+/// A variable that holds a container.
+struct Holder {
   DictionaryRef variable = 0;
   Scope scope = Scope::kUnknown;
+  const void* frame = nullptr;    // a local holds it while this frame runs; null: for ever
+  const PyObject* code = nullptr;  // of that frame: its address may be used again
+  const void* thread = nullptr;    // state of the thread that runs it
+
+  /// Does the variable still exist? Looks through the running thread's frames.
+  bool alive() const;
+};
+
+struct WatchedContainer {
+  PyObject* object = nullptr;
+  Holder* holders = nullptr;  // owned
+  std::uint32_t count = 0;
   std::uint32_t changes = 0;  // events so far: tells a mutator whether code that it called changed the container too
+
+  /// False: no memory.
+  bool add(const Holder& holder);
+  /// Returns false when there was no such holder.
+  bool remove(DictionaryRef variable, const void* frame);
 };
 
 class ContainerTable {

@@ -2,6 +2,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/module_globals.h"
+#include "probes/python/tracked.h"
 #include "probes/python/variables.h"
 
 namespace watcher::python {
@@ -14,6 +15,7 @@ constexpr std::uint8_t kCellKinds = 0x40 | 0x80;  // CO_FAST_CELL | CO_FAST_FREE
 struct Announcement {
   PyObject* value;  // identity only
   std::string name;
+  DictionaryRef provisional;
 };
 
 std::vector<Announcement>& announcements() {
@@ -26,6 +28,7 @@ bool take_announcement(PyObject* value, std::string* name) {
   for (auto it = pending.begin(); it != pending.end(); ++it) {
     if (it->value != value) continue;
     *name = it->name;
+    untrack_value(value, it->provisional, nullptr);  // the binding's own tracking follows
     pending.erase(it);
     return true;
   }
@@ -59,7 +62,8 @@ void record_store(Site& site, Variable& variable, PyObject* value, bool from_wat
   if (from_watch) {
     variable.watched = true;
     variable.ever_bound = false;
-    variable.variable = watch_name.empty() ? 0 : intern_variable(watch_name, site.owner, site.subject.scope);
+    variable.variable =
+        watch_name.empty() ? site.subject.variable : intern_variable(watch_name, site.owner, site.subject.scope);
   }
   if (!site.handlers.empty() || variable.handler != 0) [[unlikely]] leave_handler(site, variable);
   Subject subject = site.subject;
@@ -233,7 +237,9 @@ PyObject* make_hook(Site* site) {
 }
 
 void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
+  constexpr int kSuspends = 0x20 | 0x80 | 0x200;  // CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
   auto* table = new CodeSites;  // process-lifetime: the hooks in the code refer to it
+  table->suspends = (field<int>(code, compat.code_flags) & kSuspends) != 0;
   table->sites = sites;
   std::unordered_map<std::string, std::uint16_t> slots;
   for (Site* site : sites) {
@@ -254,10 +260,10 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
   }
 }
 
-void announce_watch(PyObject* value, std::string_view name) {
+void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional) {
   auto& pending = announcements();
   if (pending.size() >= 16) pending.erase(pending.begin());  // calls whose value was never bound to a name
-  pending.push_back({value, std::string(name)});
+  pending.push_back({value, std::string(name), provisional});
 }
 
 }  // namespace watcher::python

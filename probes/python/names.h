@@ -58,7 +58,8 @@ PyObject* make_hook(Site* site);
 void bind_sites(PyObject* code, const std::vector<Site*>& sites);
 
 
-/// What watch() leaves for the binding that follows it: the value, and the name asked for ("" for none).
-void announce_watch(PyObject* value, std::string_view name);
+/// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable that
+/// it was tracked for meanwhile (0: none).
+void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional);
 
 }  // namespace watcher::python

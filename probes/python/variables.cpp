@@ -22,6 +22,30 @@ void Variable::renew(bool from_rule) {
   ever_bound = false;
   handler = 0;
   variable = 0;
+  untrack();
+}
+
+void Variable::track(PyObject* value, std::string_view name, std::string_view owner, Scope scope) {
+  if (tracked != value) untrack();
+  // what watch() was called with stays watched when the function is left
+  tracked_frame = variable != 0 ? nullptr : frame;
+  const Tracked request{.name = name, .owner = owner, .scope = scope, .references = 2, .frame = tracked_frame};
+  tracked_variable = track_value(value, request);
+  tracked = tracked_variable != 0 ? value : nullptr;
+}
+
+// Only contents that an event shows: a container's repr, a bytearray's bytes.
+bool Variable::refresh() {
+  Value now = before.value();
+  if (tracked == nullptr) return true;
+  if (!tracked_state(tracked, tracked_variable, tracked_frame, &now)) return now.kind == ValueKind::kObject;
+  const bool shown = now.kind == before.value().kind && (now.kind == ValueKind::kBytes || now.type_name == before.value().type_name);
+  if (shown && now.data != before.value().data) before.assign(now);
+  return true;
+}
+
+void Variable::untrack() {
+  if (tracked != nullptr) untrack_value(tracked, tracked_variable, tracked_frame);
   tracked = nullptr;
 }
 
@@ -32,7 +56,10 @@ std::vector<Variable>& CodeSites::locals(const void* frame) {
   std::vector<Variable>& variables = frames_[frame];
   if (variables.size() != slot_from_rule.size()) {
     variables.resize(slot_from_rule.size());
-    for (std::size_t i = 0; i < variables.size(); ++i) variables[i].renew(slot_from_rule[i]);
+    for (std::size_t i = 0; i < variables.size(); ++i) {
+      variables[i].renew(slot_from_rule[i]);
+      variables[i].frame = suspends ? nullptr : frame;
+    }
   }
   return variables;
 }
@@ -77,22 +104,23 @@ void Namespace::renew(PyObject* dictionary) {
 }
 
 void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name, std::string_view owner) {
+  Subject exactly = subject;
+  if (variable.tracked != nullptr) exactly.exact = variable.refresh();
   const Value after = encode(value, scratch_after);
   const Op op = variable.ever_bound ? Op::kStore : Op::kInit;
-  if (op == Op::kStore || records_init()) emit(op, subject, nullptr, variable.before.value(), after);
+  if (op == Op::kStore || records_init()) emit(op, exactly, nullptr, variable.before.value(), after);
   variable.before.assign(after);
   variable.ever_bound = true;
   if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]] return;
-  if (variable.tracked != nullptr && variable.tracked != value) untrack_value(variable.tracked);
-  const Tracked tracked{.name = name, .owner = owner, .scope = subject.scope, .references = 2};
-  variable.tracked = track_value(value, tracked) ? value : nullptr;
+  variable.track(value, name, owner, subject.scope);
 }
 
 void record_unbinding(const Subject& subject, Variable& variable) {
-  emit(Op::kDelete, subject, nullptr, variable.before.value(), Value{});
+  Subject exactly = subject;
+  exactly.exact = variable.refresh();
+  emit(Op::kDelete, exactly, nullptr, variable.before.value(), Value{});
   variable.before.clear();
-  if (variable.tracked != nullptr) untrack_value(variable.tracked);
-  variable.tracked = nullptr;
+  variable.untrack();
 }
 
 }  // namespace watcher::python

@@ -18,9 +18,17 @@ struct Variable {
   bool ever_bound = false;
   std::int32_t handler = 0;      // bound by `except … as`: unbound when that handler is left
   DictionaryRef variable = 0;    // when watch(name=…) renamed it
-  PyObject* tracked = nullptr;   // borrowed identity of the value that is watched in place
+  const void* frame = nullptr;   // of a local of a plain function; null: globals, closures, generators
+  PyObject* tracked = nullptr;   // value that is watched in place: an address, perhaps of a dead object
+  DictionaryRef tracked_variable = 0;
+  const void* tracked_frame = nullptr;
 
   void renew(bool from_rule);
+  /// Watches the new value in place, and the old one no more for this variable.
+  void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
+  void untrack();
+  /// Brings `before` up to date with what happened inside the value. False: that is not known any more.
+  bool refresh();
   /// Nothing to think about when it is bound again to a number.
   bool plain() const { return ever_bound && handler == 0 && tracked == nullptr && is_inline(before.value().kind); }
 };
@@ -30,6 +38,7 @@ struct CodeSites {
   std::vector<bool> slot_from_rule;
   std::vector<std::pair<std::int32_t, bool>> own_cells;  // index of a cell this code creates; from a rule?
   std::vector<Site*> sites;
+  bool suspends = false;  // a generator or coroutine: its frames live on while they do not run
 
   /// The variables of a frame. The reference stays good: an entry is made once for each address a frame ever had.
   std::vector<Variable>& locals(const void* frame);

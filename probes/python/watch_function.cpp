@@ -71,7 +71,6 @@ PyObject* watch(PyObject*, PyObject* const* args, ssize_t count, PyObject* keywo
       if (text == nullptr) return nullptr;
       name.assign(text, static_cast<std::size_t>(size));
     }
-    announce_watch(value, name);
     // a value that is never bound to a name is known by where it was watched, until a binding names it
     const Position here = position_here();
     const std::string fallback = here.file + ":" + std::to_string(here.line);
@@ -79,7 +78,7 @@ PyObject* watch(PyObject*, PyObject* const* args, ssize_t count, PyObject* keywo
                           .owner = here.file + "\n" + here.function,
                           .scope = here.function == "<module>" ? Scope::kGlobal : Scope::kLocal,
                           .references = 1};
-    track_value(value, tracked);
+    announce_watch(value, name, track_value(value, tracked));
   }
   incref(value);
   return value;

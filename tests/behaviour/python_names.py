@@ -272,6 +272,53 @@ f([1, 2]); f({"k": 3}); f([4])
         self.on_all({"app.py": source}, check, config=rules('file = "app.py"\nlocal = ["v"]\n'))
 
 
+class Holders(harness.Case):
+    """One value, several variables: an event for each that holds it at that moment."""
+
+    RULES = rules('file = "app.py"\nlocal = ["items", "records", "g", "b"]\n')
+
+    def test_a_list_is_changed_for_every_variable_that_holds_it(self):
+        source = """\
+def fill(items, n):
+    items.append(n)
+    if n: fill(items, n - 1)
+def main():
+    records = []
+    fill(records, 1)
+    records.append(5)
+    alias = records
+    records = [0]
+    alias.append(7)
+    return alias
+main().append("after")
+"""
+
+        def check(run):
+            self.assertEqual([(e["variable_name"], e["op"], e["line"], value(e["before"]), value(e["after"])) for e in run.events],
+                             [("records", "append", 2, None, 1), ("items", "append", 2, None, 1),
+                              ("records", "append", 2, None, 0), ("items", "append", 2, None, 0),
+                              ("records", "append", 7, None, 5), ("records", "store", 9, "[1, 0, 5]", "[0]")])
+
+        self.on_all({"app.py": source}, check, config=self.RULES)
+
+    def test_the_old_value_is_what_the_container_held_last(self):
+        source = ("def f():\n    records = [1]\n    records.append(2)\n    records = [3]\n    records += [4]\n    del records\n"
+                  "    b = bytearray(2)\n    b[0] = 7\n    keep = b\n    b = 5\nf()\n")
+
+        def check(run):
+            self.assertEqual(changes([e for e in run.events if e["op"] != "freed"]),
+                             [("append", None, 2), ("store", "[1, 2]", "[3]"), ("extend", None, "[4]"), ("store", "[3, 4]", "[3, 4]"),
+                              ("delete", "[3, 4]", None), ("write", 0, 7), ("store", "b'\\x07\\x00'", 5)])
+
+        self.on_all({"app.py": source}, check, config=self.RULES)
+
+    def test_a_generators_list_is_its_own_while_it_is_suspended(self):
+        self.on_all({"app.py": "def gen():\n    g = []\n    while True:\n        g.append(1)\n        yield g\n"
+                               "x = gen(); y = next(x); y.append(2); next(x)\n"},
+                    lambda run: self.assertEqual(changes(run.events), [("append", None, 1), ("append", None, 2), ("append", None, 1)]),
+                    config=self.RULES)
+
+
 class Fidelity(harness.Case):
     """What the host shows does not change."""
 
