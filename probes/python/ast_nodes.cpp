@@ -47,7 +47,7 @@ struct Bucket {
   PyObject* type;
   Node node;
 };
-constinit Bucket buckets[kBuckets];
+constinit Bucket buckets[kBuckets] = {};
 
 std::size_t bucket_of(const PyObject* type) { return (reinterpret_cast<std::uintptr_t>(type) >> 4) * 0x9e3779b1u >> 8; }
 

@@ -104,7 +104,7 @@ struct PlaceEntry {
   DictionaryRef place;
 };
 constexpr std::size_t kPlaceEntries = 4096;
-constinit PlaceEntry places[kPlaceEntries];
+constinit PlaceEntry places[kPlaceEntries] = {};
 
 }  // namespace
 

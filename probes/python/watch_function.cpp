@@ -74,8 +74,9 @@ PyObject* watch(PyObject*, PyObject* const* args, ssize_t count, PyObject* keywo
     // a value that is never bound to a name is known by where it was watched, until a binding names it
     const Position here = position_here();
     const std::string fallback = here.file + ":" + std::to_string(here.line);
+    const std::string owner = here.file + "\n" + here.function;
     const Tracked tracked{.name = name.empty() ? std::string_view(fallback) : std::string_view(name),
-                          .owner = here.file + "\n" + here.function,
+                          .owner = owner,
                           .scope = here.function == "<module>" ? Scope::kGlobal : Scope::kLocal,
                           .references = 1};
     announce_watch(value, name, track_value(value, tracked));

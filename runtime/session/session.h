@@ -47,7 +47,6 @@ class Session {
   std::string output_;     // absolute
   std::string config_;     // absolute, or ""
   bool asked_ = false;
-  bool unusable_ = false;  // the configuration is in error: nothing is watched
   bool own_collector_ = false;
   int start_result_ = -1;  // -1: not tried
   int memory_result_ = -1;
