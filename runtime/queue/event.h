@@ -101,57 +101,6 @@ struct EventHead {
 };
 static_assert(sizeof(EventHead) == kSlotBytes && std::is_standard_layout_v<EventHead>);
 
-/// Header of a payload value; `stored` bytes follow. `total` > `stored` when the value was longer than the bound.
-struct ValueBlob {
-  std::uint32_t stored;
-  DictionaryRef type_name;  // of kObject, kText, kBytes; 0 means the kind's default ("str", "bytes")
-  std::uint64_t total;
-};
-static_assert(sizeof(ValueBlob) == 16);
-
-/// A memory event's payload is a MemoryBlob, `length` bytes before, padded to 8, then `length` bytes after.
-struct MemoryBlob {
-  std::uint32_t length;
-  std::uint32_t system_call;  // number + 1 of the call that wrote (Op::kKernelWrite), else 0
-};
-static_assert(sizeof(MemoryBlob) == 8);
-
-/// Opens a path: `count` elements follow in `bytes` bytes, each a PathElement and its text, unpadded.
-struct PathHeader {
-  std::uint32_t count;
-  std::uint32_t bytes;
-};
-enum class PathKind : std::uint8_t { kIndex, kText, kRange };
-struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8 follow. kRange: value is first, extra is end.
-  PathKind kind;
-  std::uint8_t reserved[7];
-  std::int64_t value;
-  std::int64_t extra;
-};
-static_assert(sizeof(PathElement) == 24);
-
-constexpr std::uint32_t padded8(std::uint32_t bytes) { return (bytes + 7u) & ~7u; }
-constexpr std::uint32_t slots_for(std::uint32_t payload_bytes) {
-  return 1 + static_cast<std::uint32_t>((payload_bytes + kSlotBytes - 1) / kSlotBytes);
-}
-
-/// Dictionary blobs. Strings are blobs of their own (UTF-8, no terminator).
-struct VariableBlob {
-  std::uint64_t id;         // stable over runs: XXH64 of name, file, function and scope
-  DictionaryRef name;
-  DictionaryRef format;     // memory: PEP 3118 format of one element, e.g. "q"; 0 for objects
-  std::uint32_t item_size;  // memory: bytes of one element; 0 for objects
-  std::uint32_t reserved;
-};
-struct PlaceBlob {
-  DictionaryRef function;
-  DictionaryRef file;
-  std::int32_t line;
-};
-struct ContextBlob {
-  DictionaryRef thread_name;
-  DictionaryRef task;
-  DictionaryRef sql;
-};
-
 }  // namespace watcher
+
+#include "runtime/queue/event_payload.h"

@@ -8,10 +8,8 @@
 
 #include "tests/unit/capture_ring.h"
 
+namespace watcher::test {
 namespace {
-
-using namespace watcher;
-using namespace watcher::test;
 
 constexpr int kStores = 100'000;
 
@@ -51,7 +49,7 @@ void report(const char* what, double ns, double floor) { printf("%-44s %8.0f ns 
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   const double floor = bare_signal();
   report("bare SIGSEGV, delivery and return", floor, floor);
   CaptureRing ring(1u << 20);
@@ -67,3 +65,7 @@ int main(int argc, char** argv) {
   report("neighbour, in its place", (nanoseconds() - start) / kStores, floor);
   return 0;
 }
+
+}  // namespace watcher::test
+
+int main(int argc, char** argv) { return watcher::test::run(argc, argv); }

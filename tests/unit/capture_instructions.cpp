@@ -8,10 +8,8 @@
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 
+namespace watcher::test {
 namespace {
-
-using namespace watcher;
-using namespace watcher::test;
 
 struct alignas(64) Registers {
   std::uint64_t general[16];
@@ -190,3 +188,5 @@ TEST_CASE("stores to watched memory do what they do unwatched") {
   CHECK(status_of_child([] { compare_all("inline", false); }) == 0);
   CHECK(status_of_child([] { compare_all("uffd", true); }) == 0);
 }
+
+}  // namespace watcher::test

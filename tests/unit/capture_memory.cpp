@@ -9,10 +9,8 @@
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 
+namespace watcher::test {
 namespace {
-
-using namespace watcher;
-using namespace watcher::test;
 
 volatile unsigned char* bytes_of(void* memory) { return static_cast<volatile unsigned char*>(memory); }
 
@@ -307,3 +305,5 @@ TEST_CASE("fork leaves parent and child to themselves") {
   SCENARIO_OK(raw_fork_is_private);
 }
 TEST_CASE("a descriptor that is no longer ours is not written to") { SCENARIO_OK(descriptors_are_not_trusted); }
+
+}  // namespace watcher::test

@@ -10,10 +10,8 @@
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 
+namespace watcher::test {
 namespace {
-
-using namespace watcher;
-using namespace watcher::test;
 
 /// What the shim does with the host's sigaction.
 int host_sigaction(int signal_number, const struct sigaction* action, struct sigaction* previous) {
@@ -255,3 +253,5 @@ TEST_CASE("a crash keeps its signal") {
   CHECK(WIFSIGNALED(status));
   CHECK(WTERMSIG(status) == SIGSEGV);
 }
+
+}  // namespace watcher::test

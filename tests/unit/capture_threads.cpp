@@ -13,10 +13,8 @@
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 
+namespace watcher::test {
 namespace {
-
-using namespace watcher;
-using namespace watcher::test;
 
 constexpr int kRounds = 5000;
 
@@ -208,3 +206,5 @@ TEST_CASE("the uffd engine is as exact, and serves the kernel's own stores") {
   CHECK(status_of_child([] { storm("uffd", true); }) == 0);
   CHECK(status_of_child(read_without_redirection) == 0);
 }
+
+}  // namespace watcher::test

@@ -13,9 +13,8 @@
 #include "runtime/collect/collector.h"
 #include "tests/unit/queue_fixture.h"
 
-using namespace watcher;
-using namespace watcher::test;
 
+namespace watcher::test {
 namespace {
 
 std::unique_ptr<Collector> open_collector(const std::string& directory, std::uint64_t run_id = kRunId,
@@ -354,3 +353,5 @@ TEST_CASE("a summary of another run is replaced; a broken or hostile one does no
     CHECK(summary_of(directory)["written"].GetUint64() == 0);
   }
 }
+
+}  // namespace watcher::test

@@ -8,8 +8,8 @@
 #include "runtime/enrich/item_format.h"
 #include "runtime/queue/event_ring.h"
 
-using namespace watcher;
 
+namespace watcher::test {
 namespace {
 
 std::vector<DeltaRun> naive_runs(const std::string& before, const std::string& after) {
@@ -129,3 +129,5 @@ TEST_CASE("a ring of an earlier boot is dated by its own pair of clocks") {
   const ClockPair start{~std::uint64_t{0} / 2, 1'000'000'000'000'000'000};
   CHECK(clock.realtime_ns(start.tsc, start) == start.realtime_ns);
 }
+
+}  // namespace watcher::test

@@ -11,8 +11,8 @@
 #include "runtime/output/utf8.h"
 #include "tests/unit/queue_fixture.h"
 
-using namespace watcher;
 
+namespace watcher::test {
 namespace {
 
 EventView store_event() {
@@ -227,3 +227,5 @@ TEST_CASE("repair of text leaves valid text alone and replaces byte by byte what
   CHECK(without_partial_tail("a\xe2\x82") == "a");
   CHECK(without_partial_tail("a\xe2\x82\xac") == "a\xe2\x82\xac");
 }
+
+}  // namespace watcher::test

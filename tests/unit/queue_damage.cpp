@@ -8,9 +8,8 @@
 #include "runtime/queue/ring_reader.h"
 #include "tests/unit/queue_fixture.h"
 
-using namespace watcher;
-using namespace watcher::test;
 
+namespace watcher::test {
 namespace {
 
 /// Everything a collector does with a ring of a dead writer.
@@ -103,3 +102,5 @@ TEST_CASE("a ring file cut short behind the reader's back is noticed") {
   CHECK(truncate(path.c_str(), 100) == 0);
   CHECK_FALSE(reader.value().intact());
 }
+
+}  // namespace watcher::test

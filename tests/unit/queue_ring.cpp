@@ -11,9 +11,8 @@
 #include "runtime/queue/ring_reader.h"
 #include "tests/unit/queue_fixture.h"
 
-using namespace watcher;
-using namespace watcher::test;
 
+namespace watcher::test {
 namespace {
 
 RingReader open_reader(const std::string& path) {
@@ -272,3 +271,5 @@ TEST_CASE("a writer's life is told by its lock, which its mapping holds") {
   writer.leave();  // the pid still runs, as after exec
   CHECK_FALSE(reader.writer_alive());
 }
+
+}  // namespace watcher::test
