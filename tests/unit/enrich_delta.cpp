@@ -8,7 +8,6 @@
 #include "runtime/enrich/item_format.h"
 #include "runtime/queue/event_ring.h"
 
-
 namespace watcher::test {
 namespace {
 
@@ -110,24 +109,27 @@ TEST_CASE("items of a buffer are read by their PEP 3118 format") {
 
 TEST_CASE("time stamps become wall-clock time, and do not run backwards") {
   EventClock clock;
-  const ClockPair start = ClockPair::read();
+  const ClockPair start = ClockPair::read(CLOCK_REALTIME);
   std::uint64_t last = 0;
   std::int64_t worst = 0;
+  int wrong = 0;
   for (int i = 0; i < 200'000; ++i) {
     if (i % 1000 == 0) clock.refresh();
     const std::uint64_t wall = EventRing::realtime_ns();
     const std::uint64_t mine = clock.realtime_ns(__builtin_ia32_rdtsc(), start);
+    const std::uint64_t wall_after = EventRing::realtime_ns();
     if (last > mine) worst = std::max(worst, static_cast<std::int64_t>(last - mine));
-    if (i % 1000 == 500) CHECK(std::llabs(static_cast<std::int64_t>(mine - wall)) < 50'000'000);
+    wrong += mine + 100'000 < wall || mine > wall_after + 100'000;
     last = mine;
   }
   CHECK(worst < 100'000);
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("a ring of an earlier boot is dated by its own pair of clocks") {
   const EventClock clock;
   const ClockPair start{~std::uint64_t{0} / 2, 1'000'000'000'000'000'000};
-  CHECK(clock.realtime_ns(start.tsc, start) == start.realtime_ns);
+  CHECK(clock.realtime_ns(start.tsc, start) == start.ns);
 }
 
 }  // namespace watcher::test
