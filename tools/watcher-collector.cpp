@@ -1,8 +1,8 @@
 // watcher-collector OUTPUT_DIR: collects for a program that was started with LD_PRELOAD alone. The runtime starts it,
 // inside the host's process tree but out of its way: own session, no inherited descriptor, no signal of the terminal.
 //
-// Its environment holds the host's WATCHER_* options and WATCHER_RUN_ID; LD_PRELOAD was taken out by the runtime. It ends
-// by itself when the last writer of the run is gone.
+// Its environment holds the host's WATCHER_* options and WATCHER_RUN_ID; LD_PRELOAD was taken out by the runtime. It
+// ends by itself when the last writer of the run is gone.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

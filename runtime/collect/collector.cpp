@@ -16,10 +16,7 @@ class DirectoryCollector final : public Collector {
  public:
   DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const RecordingRules& rules,
                      std::uint64_t run_id)
-      : directory_(std::move(directory)),
-        sink_(std::move(sink)),
-        summary_(run_id),
-        files_(directory_.get(), run_id) {
+      : directory_(std::move(directory)), sink_(std::move(sink)), summary_(run_id), files_(directory_.get(), run_id) {
     tools_.rules = rules;
     tools_.sink = sink_.get();
     tools_.summary = &summary_;
@@ -118,8 +115,8 @@ Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::
   const RecordingRules rules = RecordingRules::from(options);
   Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync);
   if (!sink) return sink.error();
-  return std::unique_ptr<Collector>(std::make_unique<DirectoryCollector>(std::move(directory.value()),
-                                                                         std::move(sink.value()), rules, run_id));
+  return std::unique_ptr<Collector>(
+      std::make_unique<DirectoryCollector>(std::move(directory.value()), std::move(sink.value()), rules, run_id));
 }
 
 }  // namespace watcher

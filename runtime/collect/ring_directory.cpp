@@ -48,7 +48,9 @@ bool RingDirectory::known(const FileIdentity& file) const {
   return std::find(ours_.begin(), ours_.end(), file) != ours_.end();
 }
 
-void RingDirectory::forget(const FileIdentity& file) { std::erase(ours_, file); }
+void RingDirectory::forget(const FileIdentity& file) {
+  std::erase(ours_, file);
+}
 
 std::vector<std::string> RingDirectory::names(const char* prefix) const {
   std::vector<std::string> found;

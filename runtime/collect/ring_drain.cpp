@@ -88,8 +88,8 @@ std::uint64_t RingDrain::flush() {
   return written;
 }
 
-// Drops happen when the ring is full, so they lie behind everything claimed so far: the first event after this moment is
-// the first that may say so.
+// Drops happen when the ring is full, so they lie behind everything claimed so far: the first event after this moment
+// is the first that may say so.
 void RingDrain::notice_losses() {
   const RingHeader& header = *ring_.reader.header();
   const std::uint64_t losses = header.dropped.load(std::memory_order_relaxed) + unwritten_;

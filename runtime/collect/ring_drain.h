@@ -71,11 +71,11 @@ class RingDrain {
   };
   std::vector<Pending> pending_;  // one a line of `lines_`
 
-  std::uint64_t unwritten_ = 0;       // lines the sink could not take, events that made no sense
-  std::uint64_t losses_seen_ = 0;     // in the ring and in the sink, up to the last look
-  std::uint64_t losses_told_ = 0;     // by "dropped_before"
+  std::uint64_t unwritten_ = 0;        // lines the sink could not take, events that made no sense
+  std::uint64_t losses_seen_ = 0;      // in the ring and in the sink, up to the last look
+  std::uint64_t losses_told_ = 0;      // by "dropped_before"
   std::uint64_t losses_reported_ = 0;  // to the summary
-  std::uint64_t losses_ticket_ = 0;   // the first event that came after them, at the latest
+  std::uint64_t losses_ticket_ = 0;    // the first event that came after them, at the latest
 };
 
 }  // namespace watcher

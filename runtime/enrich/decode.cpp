@@ -6,17 +6,34 @@
 namespace watcher {
 namespace {
 
-constexpr std::string_view kOpNames[] = {
-    "init",      "store",       "delete",
-    "setitem",   "delitem",     "append",
-    "extend",    "insert",      "pop",
-    "remove",    "clear",       "sort",
-    "reverse",   "imul",        "update",
-    "setdefault", "popitem",    "add",
-    "discard",   "intersection_update", "difference_update",
-    "symmetric_difference_update", "init_call", "write",
-    "kernel_write", "moved",    "freed",
-    "resumed"};
+constexpr std::string_view kOpNames[] = {"init",
+                                         "store",
+                                         "delete",
+                                         "setitem",
+                                         "delitem",
+                                         "append",
+                                         "extend",
+                                         "insert",
+                                         "pop",
+                                         "remove",
+                                         "clear",
+                                         "sort",
+                                         "reverse",
+                                         "imul",
+                                         "update",
+                                         "setdefault",
+                                         "popitem",
+                                         "add",
+                                         "discard",
+                                         "intersection_update",
+                                         "difference_update",
+                                         "symmetric_difference_update",
+                                         "init_call",
+                                         "write",
+                                         "kernel_write",
+                                         "moved",
+                                         "freed",
+                                         "resumed"};
 static_assert(std::size(kOpNames) == static_cast<std::size_t>(Op::kCount));
 
 constexpr std::string_view kScopeNames[] = {"unknown", "local", "global", "both"};
@@ -133,9 +150,13 @@ void reset(EventView* view) {
 
 }  // namespace
 
-std::string_view op_name(Op op) { return op < Op::kCount ? kOpNames[static_cast<std::size_t>(op)] : "unknown"; }
+std::string_view op_name(Op op) {
+  return op < Op::kCount ? kOpNames[static_cast<std::size_t>(op)] : "unknown";
+}
 
-std::string_view scope_name(Scope scope) { return kScopeNames[static_cast<std::size_t>(scope) & kScopeMask]; }
+std::string_view scope_name(Scope scope) {
+  return kScopeNames[static_cast<std::size_t>(scope) & kScopeMask];
+}
 
 bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* view) {
   reset(view);

@@ -65,7 +65,7 @@ struct EventView {
   ValueView before;
   ValueView after;
 
-  bool is_memory = false;         // a write: the two fields below, and both values are kMemory
+  bool is_memory = false;           // a write: the two fields below, and both values are kMemory
   std::uint64_t memory_offset = 0;  // in the variable, bytes
   std::uint64_t instruction = 0;
 };

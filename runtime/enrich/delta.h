@@ -34,8 +34,8 @@ struct Delta {
 /// Appends the runs of differing bytes of two strings of equal length; returns how many bytes differ.
 std::uint64_t find_runs(const char* before, const char* after, std::size_t length, std::vector<DeltaRun>* runs);
 
-/// Bytes from which a value's deltas come: bool and small ints 8 bytes little-endian, float IEEE-754, text UTF-8, …; none
-/// for None and unbound. Valid as long as `value` is.
+/// Bytes from which a value's deltas come: bool and small ints 8 bytes little-endian, float IEEE-754, text UTF-8, …;
+/// none for None and unbound. Valid as long as `value` is.
 std::string_view canonical_bytes(const ValueView& value);
 
 /// Compares an event's two sides into `delta` (reused: its storage is kept). A side that is unbound leaves no bytes to

@@ -15,10 +15,11 @@ struct Code {
 
 using enum ItemKind;
 constexpr Code kCodes[] = {
-    {'b', kSigned, 1, 1}, {'B', kUnsigned, 1, 1}, {'h', kSigned, 2, 2}, {'H', kUnsigned, 2, 2}, {'i', kSigned, 4, 4},
-    {'I', kUnsigned, 4, 4}, {'l', kSigned, 8, 4}, {'L', kUnsigned, 8, 4}, {'q', kSigned, 8, 8}, {'Q', kUnsigned, 8, 8},
-    {'n', kSigned, 8, 0}, {'N', kUnsigned, 8, 0}, {'e', kFloat, 2, 2}, {'f', kFloat, 4, 4}, {'d', kFloat, 8, 8},
-    {'?', kBool, 1, 1}, {'c', kChar, 1, 1},
+    {'b', kSigned, 1, 1}, {'B', kUnsigned, 1, 1}, {'h', kSigned, 2, 2}, {'H', kUnsigned, 2, 2},
+    {'i', kSigned, 4, 4}, {'I', kUnsigned, 4, 4}, {'l', kSigned, 8, 4}, {'L', kUnsigned, 8, 4},
+    {'q', kSigned, 8, 8}, {'Q', kUnsigned, 8, 8}, {'n', kSigned, 8, 0}, {'N', kUnsigned, 8, 0},
+    {'e', kFloat, 2, 2},  {'f', kFloat, 4, 4},    {'d', kFloat, 8, 8},  {'?', kBool, 1, 1},
+    {'c', kChar, 1, 1},
 };
 
 const Code* find_code(std::string_view letters) {

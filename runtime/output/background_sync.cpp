@@ -17,7 +17,9 @@ bool sync_file(int fd) {
   return ::fdatasync(fd) == 0 || errno == EINVAL || errno == EROFS;
 }
 
-UniqueFd duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+UniqueFd duplicate(int fd) {
+  return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
 
 }  // namespace
 

@@ -9,9 +9,13 @@ namespace {
 
 constexpr std::uint32_t kNineDigits = 1'000'000'000;
 
-bool is_negative(std::string_view bytes) { return !bytes.empty() && (bytes.back() & 0x80) != 0; }
+bool is_negative(std::string_view bytes) {
+  return !bytes.empty() && (bytes.back() & 0x80) != 0;
+}
 
-std::uint8_t byte_at(std::string_view bytes, std::size_t at) { return static_cast<std::uint8_t>(bytes[at]); }
+std::uint8_t byte_at(std::string_view bytes, std::size_t at) {
+  return static_cast<std::uint8_t>(bytes[at]);
+}
 
 /// Absolute value in 32-bit limbs, least significant first.
 std::vector<std::uint32_t> magnitude(std::string_view bytes) {

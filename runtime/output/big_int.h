@@ -10,7 +10,8 @@
 
 namespace watcher {
 
-/// Decimal digits are computed up to this many bytes (some 4,300 digits, Python's own bound); longer ones are written in hex.
+/// Decimal digits are computed up to this many bytes (some 4,300 digits, Python's own bound); longer ones are written
+/// in hex.
 inline constexpr std::size_t kMaxDecimalBytes = 1792;
 
 std::optional<std::int64_t> small_integer(std::string_view little_endian);

@@ -15,7 +15,9 @@ void add_number(Number value, int base, std::string* out) {
   out->append(digits, end);
 }
 
-unsigned byte_at(std::string_view bytes, std::uint64_t at) { return static_cast<unsigned char>(bytes[at]); }
+unsigned byte_at(std::string_view bytes, std::uint64_t at) {
+  return static_cast<unsigned char>(bytes[at]);
+}
 
 void add_hex(std::string_view bytes, std::string* out) {
   constexpr char kDigits[] = "0123456789abcdef";

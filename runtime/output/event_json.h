@@ -8,8 +8,8 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "runtime/enrich/delta.h"
 #include "runtime/enrich/decode.h"
+#include "runtime/enrich/delta.h"
 #include "runtime/output/delta_json.h"
 #include "runtime/output/json_writer.h"
 #include "runtime/queue/ring_reader.h"
@@ -32,10 +32,10 @@ class EventJson {
   void write_marks(const EventView& event, std::uint64_t dropped_before);
 
   std::uint32_t pid_;
-  std::string id_;              // "evt-<image of the run>-<pid>-", then the event's own number
+  std::string id_;  // "evt-<image of the run>-<pid>-", then the event's own number
   std::size_t id_prefix_bytes_;
   DeltaJson deltas_;
-  JsonBuffer unused_;           // the writer must have a buffer from the start
+  JsonBuffer unused_;  // the writer must have a buffer from the start
   JsonWriter json_;
   std::unordered_map<std::uint64_t, std::string> subjects_;
   std::uint64_t last_subject_key_ = ~std::uint64_t{0};

@@ -35,9 +35,7 @@ class JsonWriter {
   /// JSON has no NaN and no infinities: finite values only.
   void number(double value) { writer_.Double(value); }
   /// Text of ours, known to be valid.
-  void text(std::string_view value) {
-    writer_.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
-  }
+  void text(std::string_view value) { writer_.String(value.data(), static_cast<rapidjson::SizeType>(value.size())); }
   /// Text of the host: repaired where it is not valid UTF-8.
   void foreign_text(std::string_view value) { text(valid_utf8(value, &scratch_)); }
   /// JSON made before. `members` is a run of members without braces, up to and including the last one's key.

@@ -10,7 +10,9 @@
 namespace watcher {
 namespace {
 
-Error failed(const std::string& what, int code) { return {code, what + ": " + strerror(code)}; }
+Error failed(const std::string& what, int code) {
+  return {code, what + ": " + strerror(code)};
+}
 
 void make_parents(const std::string& path) {
   for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))

@@ -49,7 +49,9 @@ std::string read_file(int directory_fd) {
   return text;
 }
 
-Error failed(const char* step) { return {errno, std::string(kFileName) + ": " + step + ": " + strerror(errno)}; }
+Error failed(const char* step) {
+  return {errno, std::string(kFileName) + ": " + step + ": " + strerror(errno)};
+}
 
 Result<void> replace_file(int directory_fd, const std::string& text) {
   if (room_below_limit(0) < text.size()) return Error{EFBIG, std::string(kFileName) + ": beyond RLIMIT_FSIZE"};

@@ -23,20 +23,17 @@ std::string run_text(std::uint64_t run_id) {
 
 struct CountMember {
   const char* key;
-  std::uint64_t ProcessSummary::* field;
+  std::uint64_t ProcessSummary::*field;
 };
 constexpr CountMember kProcessCounts[] = {
-    {"started_ns", &ProcessSummary::started_ns},
-    {"dropped", &ProcessSummary::dropped},
-    {"blocked", &ProcessSummary::blocked},
-    {"neighbour_traps", &ProcessSummary::neighbour_traps},
-    {"single_steps", &ProcessSummary::single_steps},
-    {"dictionary_refused", &ProcessSummary::dictionary_refused},
+    {"started_ns", &ProcessSummary::started_ns},     {"dropped", &ProcessSummary::dropped},
+    {"blocked", &ProcessSummary::blocked},           {"neighbour_traps", &ProcessSummary::neighbour_traps},
+    {"single_steps", &ProcessSummary::single_steps}, {"dictionary_refused", &ProcessSummary::dictionary_refused},
     {"unfinished", &ProcessSummary::unfinished},
 };
 struct TextMember {
   const char* key;
-  std::string ProcessSummary::* field;
+  std::string ProcessSummary::*field;
 };
 constexpr TextMember kProcessTexts[] = {
     {"host", &ProcessSummary::host},
@@ -50,7 +47,9 @@ bool write_text(std::string_view text, Writer* json) {
   return json->String(valid.data(), static_cast<rapidjson::SizeType>(valid.size()));
 }
 
-bool write_optional(const std::optional<int>& value, Writer* json) { return value ? json->Int(*value) : json->Null(); }
+bool write_optional(const std::optional<int>& value, Writer* json) {
+  return value ? json->Int(*value) : json->Null();
+}
 
 void write_process(const ProcessSummary& process, Writer* json) {
   json->StartObject();

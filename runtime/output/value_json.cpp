@@ -14,7 +14,9 @@ constexpr std::size_t kMaxShownBytes = 1024;
 constexpr std::uint64_t kMaxShownItems = 64;
 constexpr char kHexDigits[] = "0123456789abcdef";
 
-std::string_view float_repr(double value) { return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf"; }
+std::string_view float_repr(double value) {
+  return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+}
 
 void append_bytes_literal(std::string_view bytes, std::string* out) {
   out->append("b'");

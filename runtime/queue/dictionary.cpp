@@ -16,7 +16,9 @@ static_assert(sizeof(BlobHeader) == 8);
 constexpr std::uint32_t kMaxBlobBytes = 0xffffff;
 constexpr std::uint32_t kMaxProbes = 256;
 
-std::uint32_t pack(BlobKind kind, std::uint32_t length) { return static_cast<std::uint32_t>(kind) << 24 | length; }
+std::uint32_t pack(BlobKind kind, std::uint32_t length) {
+  return static_cast<std::uint32_t>(kind) << 24 | length;
+}
 
 void copy_bytes(std::byte* to, const void* from, std::uint32_t length) {
   const auto* source = static_cast<const std::byte*>(from);

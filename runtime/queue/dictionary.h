@@ -15,12 +15,13 @@ namespace watcher {
 
 enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext };
 
-/// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap, 0 is never used.
+/// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap,
+/// 0 is never used.
 struct DictionaryHeader {
   static constexpr std::uint32_t kIndexEntries = 1u << 16;
   std::atomic<std::uint32_t> used_units;  // next free heap unit; moved by producers, by compare-exchange
   std::uint32_t heap_units;               // for whoever inspects the file
-  std::atomic<std::uint32_t> refused;  // blobs that found no room: counted, shown in summary.json
+  std::atomic<std::uint32_t> refused;     // blobs that found no room: counted, shown in summary.json
   std::uint32_t reserved;
   std::atomic<std::uint32_t> index[kIndexEntries];  // open addressing; 0 free, else DictionaryRef. Release/acquire pair
 };

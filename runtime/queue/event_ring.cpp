@@ -48,8 +48,8 @@ bool EventRing::reader_lives() const {
   return pid != 0 && raw_syscall(SYS_kill, pid, 0) != -ESRCH;
 }
 
-// A ring whose reader is gone for good must not hang the host: when nothing moved for a while the event is dropped, and so
-// is every further one at once, until the reader moves `tail` again (or it is time for another attempt).
+// A ring whose reader is gone for good must not hang the host: when nothing moved for a while the event is dropped, and
+// so is every further one at once, until the reader moves `tail` again (or it is time for another attempt).
 bool EventRing::wait_for_reader(std::uint32_t slots) {
   std::uint64_t tail = header_->tail.load(std::memory_order_acquire);
   if (header_->given_up.load(std::memory_order_relaxed) == tail + 1 &&

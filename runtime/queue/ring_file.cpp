@@ -41,7 +41,9 @@ class RawFd {
   int fd_;
 };
 
-int current_pid() { return static_cast<int>(raw_syscall(SYS_getpid)); }
+int current_pid() {
+  return static_cast<int>(raw_syscall(SYS_getpid));
+}
 
 int write_at(int fd, const void* bytes, std::size_t length, std::uint64_t offset) {
   const auto* from = static_cast<const char*>(bytes);
@@ -115,8 +117,7 @@ int copy_dictionary(int fd, const Dictionary& from, const RingLayout& layout) {
 }
 
 int map_at(std::byte* address, std::uint64_t bytes, int fd, std::uint64_t offset) {
-  const long result =
-      raw_syscall(SYS_mmap, address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
+  const long result = raw_syscall(SYS_mmap, address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
   return result < 0 && result > -4096 ? static_cast<int>(-result) : 0;
 }
 
@@ -170,8 +171,8 @@ int publish(const Path& temporary, std::uint64_t stamp) {
 /// The file under its temporary name, complete and mapped; closed again when this returns.
 int build_file(const Path& temporary, const RingSettings& settings, const RingLayout& layout, const EventRing* parent,
                std::byte* address) {
-  const RawFd fd(raw_syscall(SYS_openat, AT_FDCWD, temporary.c_str(),
-                             O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const RawFd fd(
+      raw_syscall(SYS_openat, AT_FDCWD, temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (fd.error() != 0) return fd.error();
   raw_syscall(SYS_fchmod, fd.get(), 0600);  // a umask may have taken the owner's own bits
   take_ring_lock(fd.get(), RingLock::kWriter);

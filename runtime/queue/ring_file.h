@@ -1,7 +1,7 @@
 // Makes the ring file of a process, OUTPUT/ring.<pid>, and maps it. Nothing stays open in the host: only the mapping.
 //
-// A file appears under its name when it is complete. One of the same name (the pid's earlier incarnation, before exec or
-// before the pid was used again) is renamed to ring.<pid>.<start>, where a collector still finds it.
+// A file appears under its name when it is complete. One of the same name (the pid's earlier incarnation, before exec
+// or before the pid was used again) is renamed to ring.<pid>.<start>, where a collector still finds it.
 //
 // Zone: ring_renew_in_child runs in a fork child, where only the forking thread exists and the host's locks may be held
 // for ever: raw system calls, no allocation, here and in ring_create alike. Not for signal handlers.
@@ -14,7 +14,7 @@
 namespace watcher {
 
 struct RingSettings {
-  const char* directory = nullptr;  // absolute, exists; copied
+  const char* directory = nullptr;   // absolute, exists; copied
   std::uint32_t slot_count = 65536;  // rounded up to a power of two
   std::uint32_t heap_bytes = 4u << 20;
   OnFull on_full = OnFull::kBlock;

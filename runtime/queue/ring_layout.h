@@ -12,7 +12,9 @@ inline constexpr std::uint32_t kMinSlots = kPageBytes / kSlotBytes;
 inline constexpr std::uint32_t kMaxSlots = 1u << 24;
 inline constexpr std::uint64_t kMaxHeapBytes = 1u << 30;
 
-constexpr std::uint64_t padded_to_page(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
+constexpr std::uint64_t padded_to_page(std::uint64_t bytes) {
+  return (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+}
 
 struct RingLayout {
   std::uint32_t slot_count;

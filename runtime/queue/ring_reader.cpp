@@ -1,8 +1,8 @@
 #include "runtime/queue/ring_reader.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,8 +15,12 @@
 namespace watcher {
 namespace {
 
-Error damaged(const char* what) { return {EINVAL, std::string("ring file: ") + what}; }
-Error failed(const char* step) { return {errno, std::string("ring file: ") + step + ": " + strerror(errno)}; }
+Error damaged(const char* what) {
+  return {EINVAL, std::string("ring file: ") + what};
+}
+Error failed(const char* step) {
+  return {errno, std::string("ring file: ") + step + ": " + strerror(errno)};
+}
 
 bool consistent(const RingHeader& header, const RingLayout& layout) {
   return layout.valid() && header.dictionary_offset == RingLayout::dictionary_offset() &&
@@ -24,7 +28,8 @@ bool consistent(const RingHeader& header, const RingLayout& layout) {
 }
 
 ScopedMmap map_twice(int fd, const RingLayout& layout) {
-  void* address = ::mmap(nullptr, layout.mapping_bytes(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* address =
+      ::mmap(nullptr, layout.mapping_bytes(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) return {};
   ScopedMmap mapping(address, layout.mapping_bytes());
   constexpr int kAccess = PROT_READ | PROT_WRITE;
@@ -73,7 +78,9 @@ RingReader::RingReader(UniqueFd file, ScopedMmap mapping, const RingHeader& head
       life_(header.pid, header.start_ticks, header.holds_lock != 0),
       next_(header_->tail.load(std::memory_order_acquire)) {}
 
-EventHead* RingReader::slot(std::uint64_t ticket) const { return &slots_[ticket & (slot_count_ - 1)]; }
+EventHead* RingReader::slot(std::uint64_t ticket) const {
+  return &slots_[ticket & (slot_count_ - 1)];
+}
 
 bool RingReader::intact() const {
   struct stat status {};

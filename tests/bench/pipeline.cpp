@@ -58,7 +58,8 @@ int produce(const char* directory, std::uint64_t events) {
   settings.run_id = kRunId;
   if (ring_create(settings, &ring) != 0) return EXIT_FAILURE;
   Dictionary& names = ring.dictionary();
-  const VariableBlob variable{.id = 0x1234, .name = names.intern("counter"), .format = 0, .item_size = 0, .reserved = 0};
+  const VariableBlob variable{
+      .id = 0x1234, .name = names.intern("counter"), .format = 0, .item_size = 0, .reserved = 0};
   const PlaceBlob place{.function = names.intern("main"), .file = names.intern("/srv/app/counter.py"), .line = 12};
   const DictionaryRef variable_ref = names.intern(BlobKind::kVariable, variable);
   const DictionaryRef place_ref = names.intern(BlobKind::kPlace, place);
@@ -67,7 +68,8 @@ int produce(const char* directory, std::uint64_t events) {
   const double seconds = now_s() - start;
   RingHeader& header = *ring.header();
   printf("  producer: %.0f ns/event, blocked %llu times, dropped %llu\n", seconds / static_cast<double>(events) * 1e9,
-         static_cast<unsigned long long>(header.blocked.load()), static_cast<unsigned long long>(header.dropped.load()));
+         static_cast<unsigned long long>(header.blocked.load()),
+         static_cast<unsigned long long>(header.dropped.load()));
   header.state.store(RingState::kClosing);
   fflush(stdout);
   return EXIT_SUCCESS;
@@ -115,10 +117,12 @@ int measure(const std::string& directory, std::uint64_t events) {
   if (!collector.finish()) return EXIT_FAILURE;
   const std::uint64_t bytes = file_bytes(directory + "/events.jsonl");
   const double bare = bare_write_s(directory + "/bare", bytes);
-  printf("  end to end: %.0f events/s (%llu of %llu events, %.0f bytes each); collector alone %.0f events per CPU second\n",
-         static_cast<double>(written) / seconds, static_cast<unsigned long long>(written),
-         static_cast<unsigned long long>(events), static_cast<double>(bytes) / static_cast<double>(written),
-         static_cast<double>(written) / processor);
+  printf(
+      "  end to end: %.0f events/s (%llu of %llu events, %.0f bytes each); collector alone %.0f events per CPU "
+      "second\n",
+      static_cast<double>(written) / seconds, static_cast<unsigned long long>(written),
+      static_cast<unsigned long long>(events), static_cast<double>(bytes) / static_cast<double>(written),
+      static_cast<double>(written) / processor);
   printf("  bare write() of the same bytes: %.3f s; the pipeline took %.3f s, %.2f times as long\n", bare, seconds,
          seconds / bare);
   return written == events ? EXIT_SUCCESS : EXIT_FAILURE;

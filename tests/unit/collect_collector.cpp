@@ -13,7 +13,6 @@
 #include "runtime/collect/collector.h"
 #include "tests/unit/queue_fixture.h"
 
-
 namespace watcher::test {
 namespace {
 
@@ -34,7 +33,9 @@ rapidjson::Document parse(const std::string& text) {
   return document;
 }
 
-rapidjson::Document summary_of(const TempDirectory& directory) { return parse(read_text(directory.file("summary.json"))); }
+rapidjson::Document summary_of(const TempDirectory& directory) {
+  return parse(read_text(directory.file("summary.json")));
+}
 
 std::vector<std::int64_t> after_values(const TempDirectory& directory) {
   std::vector<std::int64_t> values;
@@ -128,8 +129,9 @@ TEST_CASE("a link, a FIFO or a directory in the place of events.jsonl is refused
 TEST_CASE("initial states are written only when asked for, silent stores left out when asked for") {
   for (const bool record : {false, true}) {
     const TempDirectory directory;
-    auto collector = open_collector(directory.path(), kRunId,
-                                    {{"record_init", record ? "true" : "false"}, {"silent_stores", record ? "record" : "skip"}});
+    auto collector =
+        open_collector(directory.path(), kRunId,
+                       {{"record_init", record ? "true" : "false"}, {"silent_stores", record ? "record" : "skip"}});
     Writer writer(directory.path());
     writer.begin(Op::kInit).commit();
     writer.store(1, 1);
@@ -343,9 +345,10 @@ TEST_CASE("a deleted output file comes back; a deleted ring does not stop the co
 }
 
 TEST_CASE("a summary of another run is replaced; a broken or hostile one does no harm") {
-  for (const std::string& old : {std::string("{\"run_id\":\"ffff\",\"written\":5}"), std::string("not json"),
-                                 std::string(1'000'000, '['), std::string("{\"run_id\":\"0000000000000abc\",\"written\":-1,"
-                                 "\"variables\":[],\"processes\":[1,{\"pid\":\"x\"}]}")}) {
+  for (const std::string& old :
+       {std::string("{\"run_id\":\"ffff\",\"written\":5}"), std::string("not json"), std::string(1'000'000, '['),
+        std::string("{\"run_id\":\"0000000000000abc\",\"written\":-1,"
+                    "\"variables\":[],\"processes\":[1,{\"pid\":\"x\"}]}")}) {
     const TempDirectory directory;
     std::ofstream(directory.file("summary.json"), std::ios::binary) << old;
     auto collector = open_collector(directory.path());

@@ -11,7 +11,6 @@
 #include "runtime/output/utf8.h"
 #include "tests/unit/queue_fixture.h"
 
-
 namespace watcher::test {
 namespace {
 
@@ -45,7 +44,9 @@ ValueView inline_value(ValueKind kind, std::uint64_t word) {
   return value;
 }
 
-ValueView float_value(double value) { return inline_value(ValueKind::kFloat, __builtin_bit_cast(std::uint64_t, value)); }
+ValueView float_value(double value) {
+  return inline_value(ValueKind::kFloat, __builtin_bit_cast(std::uint64_t, value));
+}
 
 std::string line_of(const EventView& event, DeltaStyle style = {}, std::uint64_t dropped = 0) {
   EventJson json(RingIdentity{.pid = 9, .run_id = 1, .start_tsc = 2, .start_realtime_ns = 0}, style);
@@ -138,7 +139,8 @@ TEST_CASE("integers of any size") {
 }
 
 TEST_CASE("elements of memory: one by its index, several by a range, many as hex") {
-  const std::string line = line_of(memory_event("q", 8, 24, std::string(8, '\0'), std::string("\x05\0\0\0\0\0\0\0", 8)));
+  const std::string line =
+      line_of(memory_event("q", 8, 24, std::string(8, '\0'), std::string("\x05\0\0\0\0\0\0\0", 8)));
   CHECK(member(line, "path", "before") == "[3]");
   CHECK(member(line, "before", "after") == R"({"type":"int","value":0})");
   CHECK(member(line, "after", "deltas") == R"({"type":"int","value":5})");
@@ -153,8 +155,8 @@ TEST_CASE("elements of memory: one by its index, several by a range, many as hex
   const std::string many = line_of(memory_event("B", 1, 0, std::string(65, '\0'), std::string(65, '\1')));
   CHECK(member(many, "before", "after") == R"({"type":"int[]","repr":")" + std::string(130, '0') + "\"}");
   const double nan = NAN;
-  CHECK(member(line_of(memory_event("d", 8, 0, std::string(8, '\0'), {reinterpret_cast<const char*>(&nan), 8})), "after",
-               "deltas") == R"({"type":"float","repr":"nan"})");
+  CHECK(member(line_of(memory_event("d", 8, 0, std::string(8, '\0'), {reinterpret_cast<const char*>(&nan), 8})),
+               "after", "deltas") == R"({"type":"float","repr":"nan"})");
   CHECK(member(line_of(memory_event("T{i:a:}", 4, 4, "abcd", "abce")), "after", "deltas") ==
         R"({"type":"bytes","repr":"b'abce'"})");
 }
@@ -212,7 +214,8 @@ TEST_CASE("hostile values: every line is one valid JSON object for Python's json
       "  e=json.loads(line.decode('utf-8','strict'),parse_constant=refuse); n+=1\n"
       "  json.dumps(e,ensure_ascii=False).encode('utf-8','strict')\n"
       "  assert e['schema']==1 and isinstance(e['deltas'],list) and set(e)>={'before','after','path','op','line'}\n"
-      "assert n==" + std::to_string(kLines) + ",n\n";
+      "assert n==" +
+      std::to_string(kLines) + ",n\n";
   std::ofstream(directory.file("judge.py")) << program;
   CHECK(system(("/usr/bin/python3 " + directory.file("judge.py") + " " + directory.file("lines")).c_str()) == 0);
 }
@@ -222,7 +225,11 @@ TEST_CASE("repair of text leaves valid text alone and replaces byte by byte what
   for (const char* valid : {"", "plain", "h\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xef\xbf\xbf"})
     CHECK(valid_utf8(valid, &scratch).data() == valid);
   CHECK(valid_utf8("\xc0\xaf", &scratch) == "\xef\xbf\xbd\xef\xbf\xbd");
-  CHECK(valid_utf8("a\xff""b", &scratch) == "a\xef\xbf\xbd""b");
+  CHECK(valid_utf8("a\xff"
+                   "b",
+                   &scratch) ==
+        "a\xef\xbf\xbd"
+        "b");
   CHECK(valid_utf8("\xf4\x90\x80\x80", &scratch) == "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
   CHECK(without_partial_tail("a\xe2\x82") == "a");
   CHECK(without_partial_tail("a\xe2\x82\xac") == "a\xe2\x82\xac");

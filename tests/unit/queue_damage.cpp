@@ -8,7 +8,6 @@
 #include "runtime/queue/ring_reader.h"
 #include "tests/unit/queue_fixture.h"
 
-
 namespace watcher::test {
 namespace {
 

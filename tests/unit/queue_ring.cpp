@@ -11,7 +11,6 @@
 #include "runtime/queue/ring_reader.h"
 #include "tests/unit/queue_fixture.h"
 
-
 namespace watcher::test {
 namespace {
 
@@ -21,7 +20,9 @@ RingReader open_reader(const std::string& path) {
   return std::move(reader.value());
 }
 
-std::string own_ring(const TempDirectory& directory) { return directory.file(("ring." + std::to_string(getpid())).c_str()); }
+std::string own_ring(const TempDirectory& directory) {
+  return directory.file(("ring." + std::to_string(getpid())).c_str());
+}
 
 std::size_t open_descriptors() {
   std::size_t count = 0;
