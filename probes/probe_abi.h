@@ -69,7 +69,7 @@ struct watcher_probe {
   uint32_t bytes;
   const char *host; /* e.g. "CPython 3.11.2" */
 
-  /* Signal context, on the writing thread: the place (dictionary reference of a PlaceBlob) of the running code, 0 if none;
+  /* runtime/capture/memory_watch.h's PlaceOfWriter. Signal context, on the writing thread: the place (dictionary reference of a PlaceBlob) of the running code, 0 if none;
    * `context` receives a ContextBlob reference or 0. Must not allocate, lock or fault for long. */
   uint32_t (*place)(void *ucontext, uint32_t *context);
   /* In the child, after the ring was renewed: cached thread ids and the like are stale. */

@@ -4,6 +4,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
+#include "runtime/capture/memory_watch.h"
 
 namespace watcher::python {
 namespace {
@@ -156,11 +157,11 @@ DictionaryRef place_here() {
   return place;
 }
 
-DictionaryRef place_of_writer(void*, DictionaryRef* context) {
+DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {
   *context = known_thread_context();
   FramePosition at;
-  if (!innermost_frame(PyGILState_GetThisThreadState(), &at)) return 0;
-  return intern_position(at);
+  if (innermost_frame(PyGILState_GetThisThreadState(), &at)) return intern_position(at);
+  return ucontext == nullptr && finalizing() ? kNoEvent : 0;
 }
 
 bool frames_self_check() {

@@ -30,6 +30,7 @@ void publish_end(const Region& region, Op op, std::uint64_t before, std::uint64_
   StoreContext* context = acquire_store_context();
   const DictionaryRef place = place_of_writer(context, nullptr, &of_context);
   release_store_context(context);
+  if (place == kNoEvent) return;
   const Claim claim = ring.claim(0);
   if (!claim) return;
   EventHead& head = *claim.head;

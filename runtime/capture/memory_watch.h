@@ -29,7 +29,9 @@ using RegionId = std::uint64_t;  // 0: none
 
 /// Called on the writing thread, in signal context, before the store of a watched byte is executed: who is it?
 /// Returns a PlaceBlob reference; `context` receives a ContextBlob reference or 0. With a null `ucontext` it is called in
-/// normal context: after a system call that wrote, and when a watch moves or ends. A fault inside costs the place only.
+/// normal context: after a system call that wrote, and when a watch moves or ends; kNoEvent then says that the end of the
+/// process took the memory along. A fault inside costs the place only.
+inline constexpr DictionaryRef kNoEvent = ~DictionaryRef{0};
 using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 
 /// Prepares the engines. `engine` is "auto", "inline" or "uffd". Returns 0 or an errno; afterwards
