@@ -154,8 +154,8 @@ int Session::open_ring() {
     return 0;
   }
   const char* collector = getenv(kCollectorPidVariable);
-  own_collector_ = collector == nullptr || !alive(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
-  if (own_collector_ && run_of_ancestor(output_) == 0) collector_.spawn();
+  const bool collected = collector != nullptr && alive(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
+  if (!collected && run_of_ancestor(output_) == 0) collector_.spawn();
   return 0;
 }
 
@@ -187,6 +187,7 @@ void Session::after_fork_parent() {
 
 // First a ring of our own, then the memory: from here on parent and child never see each other's events or stores.
 void Session::after_fork_child() {
+  forked_ = true;
   hooks_->owner = static_cast<pid_t>(raw_syscall(SYS_getpid));
   const bool renewed = ring_renew_in_child(&ring_) == 0;
   if (memory_result_ == 0) memory_after_fork_child();
@@ -198,6 +199,8 @@ void Session::close() {
   if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return;
   RingState open = RingState::kOpen;
   if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return;
+  // servers and shells fork often: a child that recorded nothing has nothing to wait for
+  if (forked_ && ring_.header()->head.load(std::memory_order_relaxed) == 0) return;
   if (wait_until_closed()) return;
   log(WATCHER_WARNING, "no collector took the last events; they wait in %s", output_.c_str());
 }

@@ -47,7 +47,7 @@ class Session {
   std::string output_;     // absolute
   std::string config_;     // absolute, or ""
   bool asked_ = false;
-  bool own_collector_ = false;
+  bool forked_ = false;  // a child of a recorded process, without an exec
   int start_result_ = -1;  // -1: not tried
   int memory_result_ = -1;
   EventRing ring_;
