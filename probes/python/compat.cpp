@@ -33,6 +33,7 @@ constexpr Compat kPython38{.minor = 8,
                            .code_flags = 36,
                            .code_consts = 56,
                            .code_names = 64,
+                           .function_qualified_name = 104,
                            .text_ascii = 48,
                            .text_compact = 72};
 
@@ -41,6 +42,7 @@ constexpr Compat python310() {
   c.minor = 10;
   c.frame_last = 96;
   c.frame_values = 352;
+  c.function_qualified_name = 40;
   return c;
 }
 
@@ -67,6 +69,7 @@ constexpr Compat kPython311{.minor = 11,
                             .code_flags = 48,
                             .code_consts = 24,
                             .code_names = 32,
+                            .function_qualified_name = 40,
                             .text_ascii = 48,
                             .text_compact = 72};
 

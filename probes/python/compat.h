@@ -41,6 +41,8 @@ struct Compat {
   int code_consts;
   int code_names;
 
+  int function_qualified_name;  // PyFunctionObject: null once the collector has cleared it
+
   // str
   int text_ascii;    // data of a compact ASCII string
   int text_compact;  // data of another compact string
