@@ -16,17 +16,27 @@ namespace watcher {
 
 using KernelWriteBegin = decltype(watcher_runtime_hooks::kernel_write_begin);
 
+/// Structures of the host that we read before the kernel does: a pointer that is none must get its EFAULT, not a signal.
+/// A futex is asked because every sandbox allows it and it changes nothing; memory is there or not by the page.
+bool readable(const void* memory, size_t bytes);
+
 /// One buffer of a call, from just before the call to just after it.
 class Redirection {
  public:
-  Redirection(KernelWriteBegin begin, void* buffer, size_t bytes) : buffer_(buffer), target_(buffer), bytes_(bytes) {
+  /// `keeps`: the call reads the buffer too, or may leave parts of it as they are.
+  Redirection(KernelWriteBegin begin, void* buffer, size_t bytes, bool keeps = false)
+      : buffer_(buffer), target_(buffer), bytes_(bytes) {
     if (buffer == nullptr || bytes == 0) return;
     ErrnoKeeper keeper;
+    token_ = keeps ? WATCHER_KERNEL_WRITE_KEEPS : 0;
     target_ = begin(buffer, bytes, &token_);
+    if (target_ == buffer && token_ == WATCHER_KERNEL_WRITE_KEEPS) token_ = 0;
   }
 
-  bool active() const { return target_ != buffer_; }
+  /// Not the same as another target: short of memory, the runtime opens the host's own pages for the call.
+  bool active() const { return token_ != 0; }
   void* target() const { return target_; }
+  size_t bytes() const { return bytes_; }
 
   /// `arrived` is what the call reported: negative on failure, above the size for MSG_TRUNC.
   void finish(ssize_t arrived, int call_number) const {
@@ -91,7 +101,9 @@ __attribute__((noinline, cold)) ssize_t redirect_vectors(KernelWriteBegin begin,
 template <class Call>
 inline ssize_t into_vectors(const iovec* vectors, size_t count, int call_number, Call call) {
   auto* begin = attached(hooks.kernel_write_begin);
-  if (begin == nullptr || vectors == nullptr || count == 0 || count > IOV_MAX) return call(vectors);
+  if (begin == nullptr || vectors == nullptr || count == 0 || count > IOV_MAX ||
+      !readable(vectors, count * sizeof *vectors))
+    return call(vectors);
   return redirect_vectors(begin, vectors, count, call_number, call);
 }
 

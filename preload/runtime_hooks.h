@@ -15,6 +15,8 @@ extern "C" {
 
 #define WATCHER_RUNTIME_HOOKS_VERSION 1u
 
+#define WATCHER_KERNEL_WRITE_KEEPS 1u
+
 enum watcher_host { WATCHER_HOST_PYTHON = 1, WATCHER_HOST_NODE = 2 };
 
 /* What the interposers ask the runtime. Every hook may run on any thread, most of them in signal handlers: no locks that an
@@ -32,9 +34,11 @@ struct watcher_runtime_hooks {
   size_t (*memory_size)(void *pointer);
 
   /* reading_calls: a system call is about to write [buffer, buffer + bytes). Returns where to let it write (the second
-   * mapping, or a bounce buffer), or `buffer` itself when nothing there is watched. `token` carries state to the end. */
+   * mapping, or a bounce buffer), or `buffer` itself. `token` carries state to the end; it says on entry whether the call
+   * needs the present content there (WATCHER_KERNEL_WRITE_KEEPS) or not (0), and is one of these two on return when nothing
+   * is watched, or the content cannot be read. */
   void *(*kernel_write_begin)(void *buffer, size_t bytes, uint64_t *token);
-  /* `written` bytes arrived (0 or more); call number for the event. Only called when begin redirected, and never when the
+  /* `written` bytes arrived (0 or more); call number for the event. Only called when begin left a token, and never when the
    * call is left by thread cancellation or longjmp: a token must not be a lock or the last of a kind. */
   void (*kernel_write_end)(void *buffer, size_t written, uint64_t token, int call_number);
 

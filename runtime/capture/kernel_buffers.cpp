@@ -55,6 +55,15 @@ KernelBuffer* take_kernel_buffer(std::size_t bytes) {
   return buffer != nullptr ? buffer : take_from(emergency, kEmergency);
 }
 
+KernelBuffer* take_cut_buffer(std::size_t present, std::size_t offset_in_page) {
+  const std::size_t end = (offset_in_page + present + kPageBytes - 1) / kPageBytes * kPageBytes;
+  KernelBuffer* buffer = map_buffer(end + kPageBytes);
+  if (buffer == nullptr) return nullptr;
+  raw_syscall(SYS_mprotect, buffer->content + end, kPageBytes, PROT_NONE);
+  buffer->content += offset_in_page;
+  return buffer;
+}
+
 void give_kernel_buffer(KernelBuffer* buffer) {
   if (buffer->mapped_bytes != 0)
     raw_syscall(SYS_munmap, buffer, buffer->mapped_bytes);

@@ -20,6 +20,8 @@ struct KernelBuffer {
 bool kernel_buffers_reserve();
 /// Null when even the emergency records are all in use.
 KernelBuffer* take_kernel_buffer(std::size_t bytes);
+/// One that ends after `present` bytes as the host's memory does: the kernel comes as far as it would come there.
+KernelBuffer* take_cut_buffer(std::size_t present, std::size_t offset_in_page);
 void give_kernel_buffer(KernelBuffer* buffer);
 /// The calls of other threads do not go on in a forked child.
 void kernel_buffers_after_fork_child();

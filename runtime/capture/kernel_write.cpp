@@ -3,9 +3,11 @@
 //
 // The second mapping would save the copy, but the kernel would change bytes at a time nobody knows, under other threads'
 // stores; and while a call blocks, no lock may be held.
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "preload/runtime_hooks.h"
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/guarded.h"
@@ -63,6 +65,24 @@ std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, i
   return bytes;
 }
 
+/// How much of the range is there, from its first byte on. Not asked within one page.
+std::size_t present_bytes(std::uintptr_t begin, std::size_t bytes) {
+  constexpr std::size_t kPagesAtOnce = 512;
+  unsigned char resident[kPagesAtOnce];
+  const auto missing = [&](std::uintptr_t from, std::size_t length) {
+    return raw_syscall(SYS_mincore, from, length, resident) == -ENOMEM;
+  };
+  const std::uintptr_t end = begin + bytes;
+  if (page_of(begin) == page_of(end - 1)) return bytes;
+  for (std::uintptr_t from = page_of(begin); from < end; from += kPagesAtOnce * kPageBytes) {
+    const std::size_t left = end - from;
+    if (!missing(from, left < sizeof resident * kPageBytes ? left : sizeof resident * kPageBytes)) continue;
+    while (from < end && !missing(from, kPageBytes)) from += kPageBytes;
+    return from <= begin ? 0 : from - begin < bytes ? from - begin : bytes;
+  }
+  return bytes;
+}
+
 void set_armed(const KernelBuffer& buffer, bool armed) {
   const auto begin = reinterpret_cast<std::uintptr_t>(buffer.host);
   for (std::uintptr_t address = page_of(begin); address < begin + buffer.bytes; address += kPageBytes) {
@@ -77,8 +97,14 @@ void set_armed(const KernelBuffer& buffer, bool armed) {
 void* kernel_write_begin(void* host, std::size_t bytes, std::uint64_t* token) {
   const auto begin = reinterpret_cast<std::uintptr_t>(host);
   if (!fault_signals_installed() || begin + bytes < begin || !must_redirect(begin, begin + bytes)) return host;
-  KernelBuffer* buffer = take_kernel_buffer(bytes);
+  const std::size_t present = present_bytes(begin, bytes);
+  KernelBuffer* buffer = present == bytes ? take_kernel_buffer(bytes) : take_cut_buffer(present, begin % kPageBytes);
   if (buffer == nullptr) return host;
+  const bool keeps = *token == WATCHER_KERNEL_WRITE_KEEPS;
+  if (keeps && buffer->content != nullptr && !guarded_copy(buffer->content, host, present)) {
+    give_kernel_buffer(buffer);
+    return host;
+  }
   buffer->host = host;
   buffer->bytes = bytes;
   *token = reinterpret_cast<std::uint64_t>(buffer);
