@@ -45,6 +45,8 @@ struct watcher_runtime {
   int (*start)(void);
   /* The mapped ring (first byte of the file) once start() returned 0, else null. Same address for ever, also after fork. */
   void *(*ring)(void);
+  /* Starts a new collector: for a writer that finds the old one dead. Any thread, signal handlers too. */
+  void (*revive_collector)(void);
 
   /* The rules for a source file, by the interpreter's own spelling of its path. Returns how many there are. */
   size_t (*rules)(const char *path, const struct watcher_rule **rules);

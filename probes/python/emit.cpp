@@ -59,6 +59,8 @@ bool ensure_session() {
     return false;
   }
   ring = EventRing(static_cast<std::byte*>(runtime->ring()));
+  // the probe is an object of its own, with a copy of the variable
+  EventRing::revive_collector = [](RingHeader*) { runtime->revive_collector(); };
   return true;
 }
 

@@ -13,28 +13,46 @@ namespace {
 constexpr int kStartTimeField = 22;
 constexpr int kFirstFieldAfterName = 3;
 
-std::uint32_t parse_start_ticks(const char* text, long length) {
-  long at = length;
-  while (at > 0 && text[at - 1] != ')') --at;
-  int field = kFirstFieldAfterName - 1;
-  for (; at < length && field < kStartTimeField; ++at) field += text[at] == ' ';
-  std::uint64_t ticks = 0;
-  for (; at < length && text[at] >= '0' && text[at] <= '9'; ++at)
-    ticks = ticks * 10 + static_cast<std::uint64_t>(text[at] - '0');
-  return static_cast<std::uint32_t>(ticks);
-}
+class Stat {
+ public:
+  explicit Stat(std::uint32_t pid) {
+    TextBuffer<64> path;
+    path.add("/proc/").add_decimal(pid).add("/stat");
+    const long fd = raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) return;
+    length_ = raw_syscall(SYS_read, fd, text_, sizeof text_);
+    raw_syscall(SYS_close, fd);
+    for (after_name_ = length_; after_name_ > 0 && text_[after_name_ - 1] != ')';) --after_name_;
+  }
+
+  explicit operator bool() const { return after_name_ > 0 && after_name_ + 1 < length_; }
+  char state() const { return text_[after_name_ + 1]; }
+  std::uint32_t start_ticks() const {
+    long at = after_name_;
+    for (int field = kFirstFieldAfterName - 1; at < length_ && field < kStartTimeField; ++at) field += text_[at] == ' ';
+    std::uint64_t ticks = 0;
+    for (; at < length_ && text_[at] >= '0' && text_[at] <= '9'; ++at)
+      ticks = ticks * 10 + static_cast<std::uint64_t>(text_[at] - '0');
+    return static_cast<std::uint32_t>(ticks);
+  }
+
+ private:
+  char text_[1024];
+  long length_ = 0;
+  long after_name_ = 0;
+};
 
 }  // namespace
 
 std::uint32_t process_start_ticks(std::uint32_t pid) {
-  TextBuffer<64> path;
-  path.add("/proc/").add_decimal(pid).add("/stat");
-  const long fd = raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return 0;
-  char text[1024];
-  const long length = raw_syscall(SYS_read, fd, text, sizeof text);
-  raw_syscall(SYS_close, fd);
-  return length > 0 ? parse_start_ticks(text, length) : 0;
+  const Stat stat(pid);
+  return stat ? stat.start_ticks() : 0;
+}
+
+bool process_runs(std::uint32_t pid) {
+  if (pid == 0) return false;
+  if (const Stat stat(pid); stat) return stat.state() != 'Z' && stat.state() != 'X';
+  return raw_syscall(SYS_kill, pid, 0) == 0;  // no /proc
 }
 
 }  // namespace watcher

@@ -1,5 +1,5 @@
-// When a process started, in clock ticks since boot: together with the pid it names a process for good, where the pid
-// alone may be used again.
+// What /proc/PID/stat says of a process: whether it runs, and when it started, in clock ticks since boot. Pid and start
+// together name a process for good, where the pid alone may be used again.
 //
 // Zone: signal-safe; raw system calls, no allocation.
 #pragma once
@@ -10,5 +10,8 @@ namespace watcher {
 
 /// Low 32 bits of the start time; 0 when the process is gone or /proc is not to be had.
 std::uint32_t process_start_ticks(std::uint32_t pid);
+
+/// False for a process that is gone or has ended and waits for its parent, which may never come.
+bool process_runs(std::uint32_t pid);
 
 }  // namespace watcher

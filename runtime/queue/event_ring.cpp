@@ -1,10 +1,10 @@
 #include "runtime/queue/event_ring.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
 
 namespace watcher {
@@ -44,8 +44,7 @@ bool EventRing::wait_for_room(std::uint32_t slots) {
 }
 
 bool EventRing::reader_lives() const {
-  const std::uint32_t pid = header_->collector_pid.load(std::memory_order_relaxed);
-  return pid != 0 && raw_syscall(SYS_kill, pid, 0) != -ESRCH;
+  return process_runs(header_->collector_pid.load(std::memory_order_relaxed));
 }
 
 // A ring whose reader is gone for good must not hang the host: when nothing moved for a while the event is dropped, and

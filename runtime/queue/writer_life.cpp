@@ -14,7 +14,7 @@ bool WriterLife::alive(int ring_fd) const {
 }
 
 bool WriterLife::process_alive() const {
-  if (pid_ == 0 || raw_syscall(SYS_kill, pid_, 0) == -ESRCH) return false;
+  if (!process_runs(pid_)) return false;
   const std::uint32_t ticks = process_start_ticks(pid_);
   return start_ticks_ == 0 || ticks == 0 || ticks == start_ticks_;
 }

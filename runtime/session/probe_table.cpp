@@ -10,6 +10,7 @@ namespace {
 int asked() { return session()->asked(); }
 int start() { return session()->start(); }
 void* ring() { return session()->ring().header(); }
+void revive_collector() { session()->revive_collector(); }
 size_t rules(const char* path, const watcher_rule** found) { return session()->rules(path, found); }
 int has_rules() { return !session()->options().rules().empty(); }
 
@@ -46,6 +47,7 @@ constinit const watcher_runtime table{.abi = WATCHER_PROBE_ABI,
                                       .asked = asked,
                                       .start = start,
                                       .ring = ring,
+                                      .revive_collector = revive_collector,
                                       .rules = rules,
                                       .has_rules = has_rules,
                                       .option = option,

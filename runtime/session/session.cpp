@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "config/environment.h"
+#include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/memory_watch.h"
 #include "runtime/queue/ring_file.h"
@@ -61,8 +62,6 @@ int resize_memory(void* pointer, size_t bytes, void** result) {
   *result = memory_resize(pointer, bytes);
   return 1;
 }
-
-bool alive(std::uint32_t pid) { return pid != 0 && (kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM); }
 
 }  // namespace
 
@@ -154,7 +153,7 @@ int Session::open_ring() {
     return 0;
   }
   const char* collector = getenv(kCollectorPidVariable);
-  const bool collected = collector != nullptr && alive(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
+  const bool collected = collector != nullptr && process_runs(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
   if (!collected && run_of_ancestor(output_) == 0) collector_.spawn();
   return 0;
 }
@@ -221,7 +220,7 @@ bool Session::wait_until_closed() {
     const std::uint64_t tail = header->tail.load(std::memory_order_acquire);
     if (tail != seen_tail) idle = 0;
     seen_tail = tail;
-    const bool orphaned = !alive(header->collector_pid.load(std::memory_order_acquire));
+    const bool orphaned = !process_runs(header->collector_pid.load(std::memory_order_acquire));
     if (orphaned && idle >= 5 && !spawned) spawned = collector_.spawn() == 0;
   }
   return header->state.load(std::memory_order_acquire) == RingState::kClosed;

@@ -98,6 +98,34 @@ class Killed(harness.Case):
         self.check(preload=True, times=10)
 
 
+class CollectorKilled(harness.Case):
+    PROGRAM = """\
+import os, signal
+def main():
+    n = 0
+    for i in range(1, 200001):
+        n = i
+        if i == 100000:
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    command = open(f"/proc/{pid}/cmdline").read()
+                except OSError:
+                    continue
+                if os.path.basename(command.split("\\0")[0]) == "watcher-collector" and os.environ["WATCHER_OUTPUT"] in command:
+                    os.kill(int(pid), signal.SIGKILL)
+                    print("killed")
+main()
+"""
+
+    def test_another_one_goes_on_where_it_was(self):
+        program = self.write({"loop.py": self.PROGRAM})
+        run = self.watched("/usr/bin/python3", program, config='[[watch]]\nfile = "loop.py"\nlocal = ["n"]\n', preload=True)
+        self.assertEqual(run.stdout, b"killed\n", run.stderr)
+        # lines that were written but not yet released are written again, under the same id
+        events = {event["event_id"]: event["after"]["value"] for event in run.events}
+        self.assertEqual(list(events.values()), list(range(1, 200001)))
+
+
 def wait_until(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
