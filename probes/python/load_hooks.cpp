@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include <string>
+#include <unordered_map>
+
 #include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
 #include "probes/python/module_globals.h"
@@ -114,8 +117,32 @@ Ref bind(PyObject* code, Transformed& transformed) {
   Ref replace(PyObject_GetAttrString(code, "replace"));
   Ref arguments(PyTuple_New(0));
   Ref keywords(PyDict_New());
-  if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0) return Ref();
+  if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0)
+    return Ref();
   return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
+}
+
+/// `from __future__ import annotations` of the code that compiled this: compile() passes it on.
+long inherited_flags(PyObject* code) {
+  const long annotations = compat.minor == 8 ? 0x100000 : 0x1000000;
+  return field<int>(code, compat.code_flags) & annotations;
+}
+
+// A program may compile expressions under its own file's name, in a loop: each would cost a compilation of the file.
+constexpr int kForeignAtMost = 32;
+
+/// How often code bore this file's name without coming from it.
+int& foreign_code(std::string_view path) {
+  static auto* counts = new std::unordered_map<std::string, int>;  // process-lifetime
+  return (*counts)[std::string(path)];
+}
+
+void note_foreign(std::string_view path) {
+  const int count = ++foreign_code(path);
+  if (count != 1 && count != kForeignAtMost) return;
+  runtime->log(WATCHER_WARNING, "%.*s: code that is not what the file says runs without hooks for names%s",
+               static_cast<int>(path.size()), path.data(),
+               count == 1 ? "" : "; so does all that is loaded from it from now on");
 }
 
 /// The instrumented code; empty when there is nothing to hook, or on failure (then with an exception).
@@ -125,11 +152,15 @@ Ref instrument(PyObject* code, PyObject* filename, std::string_view path, const 
   NoWarnings quiet;
   Ref tree = compile_source(source.get(), filename, kOnlyAst);
   Transformed transformed;
-  const std::string_view text(reinterpret_cast<const char*>(source.get()) + 32, static_cast<std::size_t>(size_of(source.get())));
+  const std::string_view text(reinterpret_cast<const char*>(source.get()) + 32,
+                              static_cast<std::size_t>(size_of(source.get())));
   if (!tree || !transform(tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
   if (!rewrite_asserts(code, tree.get(), source.get(), filename)) return Ref();
-  Ref compiled = compile_source(tree.get(), filename, 0);
-  return compiled ? bind(compiled.get(), transformed) : Ref();
+  Ref compiled = compile_source(tree.get(), filename, inherited_flags(code));
+  if (!compiled) return Ref();
+  if (made_from_same_source(code, compiled.get())) return bind(compiled.get(), transformed);
+  note_foreign(path);
+  return Ref();
 }
 
 void log_failure(std::string_view path) {
@@ -159,7 +190,7 @@ void before_exec(PyObject* code) {
   }
   const std::string_view path(text, static_cast<std::size_t>(size));
   const bool ruled = runtime->has_rules() != 0 && !rules_for(path)->empty();
-  if (!ruled && !mentions_watcher(code)) return;
+  if ((!ruled && !mentions_watcher(code)) || foreign_code(path) >= kForeignAtMost) return;
   if (!containers_start()) return log_failure(path);
   watch_module_attributes();
   Ref instrumented = instrument(code, filename, path, *rules_for(path));

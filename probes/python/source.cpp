@@ -4,8 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "probes/python/transform.h"
+
 namespace watcher::python {
 namespace {
+
+constexpr int kEqual = 2;  // Py_EQ
 
 Ref read_file(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -20,7 +24,8 @@ Ref read_file(const std::string& path) {
 
 /// /x/app.pyz/__main__.py: the archive is the first path prefix that is a file.
 Ref read_from_archive(const std::string& path) {
-  for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1)) {
+  for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
+       slash = path.rfind('/', slash - 1)) {
     const std::string archive = path.substr(0, slash);
     struct stat status;
     if (stat(archive.c_str(), &status) != 0) continue;
@@ -32,7 +37,80 @@ Ref read_from_archive(const std::string& path) {
   return Ref();
 }
 
+PyObject* constants_of(PyObject* code) {
+  return field<PyObject*>(code, compat.code_consts);
+}
+
+bool is_code(PyObject* constant) {
+  return constant->type == &PyCode_Type;
+}
+
+bool same_head(PyObject* a, PyObject* b) {
+  return field<int>(a, compat.code_first_line) == field<int>(b, compat.code_first_line) &&
+         PyObject_RichCompareBool(field<PyObject*>(a, compat.code_name), field<PyObject*>(b, compat.code_name),
+                                  kEqual) == 1;
+}
+
+bool holds_all(PyObject* set, PyObject* tuple) {
+  for (ssize_t i = 0; i < size_of(tuple); ++i)
+    if (!is_code(tuple_items(tuple)[i]) && PySequence_Contains(set, tuple_items(tuple)[i]) != 1) return false;
+  return true;
+}
+
+bool same_names(PyObject* a, PyObject* b) {
+  Ref first(PySet_New(a)), second(PySet_New(b));
+  return first && second && holds_all(first.get(), b) && holds_all(second.get(), a);
+}
+
+/// Each code among a's constants has its counterpart among b's: equal all through, or (`deep` false) in name and line.
+bool same_inner_code(PyObject* a, PyObject* b, bool deep) {
+  for (ssize_t i = 0; i < size_of(a); ++i) {
+    PyObject* inner = tuple_items(a)[i];
+    bool found = !is_code(inner);
+    for (ssize_t k = 0; k < size_of(b) && !found; ++k) {
+      PyObject* other = tuple_items(b)[k];
+      found = is_code(other) && same_head(inner, other) && (!deep || made_from_same_source(inner, other));
+    }
+    if (!found) return false;
+  }
+  return true;
+}
+
+/// What the hooks add: their markers, None, and the index of `(hook(x), e)[1]`.
+bool added_by_hooks(PyObject* constant) {
+  if (constant == &_Py_NoneStruct || constant->type == &PyLong_Type) return true;
+  ssize_t size = 0;
+  const char* text = constant->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(constant, &size) : nullptr;
+  if (text == nullptr) PyErr_Clear();
+  return text != nullptr && std::string_view(text, static_cast<std::size_t>(size)).starts_with(kMarker);
+}
+
+/// All of the code's constants are among the compiled one's, and what is there besides comes from hooks.
+bool same_constants(PyObject* code, PyObject* compiled) {
+  Ref present(PySet_New(compiled)), original(PySet_New(code));
+  if (!present || !original || !holds_all(present.get(), code)) return false;
+  for (ssize_t i = 0; i < size_of(compiled); ++i) {
+    PyObject* constant = tuple_items(compiled)[i];
+    if (!is_code(constant) && !added_by_hooks(constant) && PySequence_Contains(original.get(), constant) != 1)
+      return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool made_from_same_source(PyObject* code, PyObject* compiled) {
+  const bool same =
+      same_head(code, compiled) &&
+      same_names(field<PyObject*>(code, compat.code_names), field<PyObject*>(compiled, compat.code_names)) &&
+      same_names(field<PyObject*>(code, compat.code_local_names),
+                 field<PyObject*>(compiled, compat.code_local_names)) &&
+      same_constants(constants_of(code), constants_of(compiled)) &&
+      same_inner_code(constants_of(code), constants_of(compiled), true) &&
+      same_inner_code(constants_of(compiled), constants_of(code), false);
+  PyErr_Clear();
+  return same;
+}
 
 Ref read_source(const std::string& path) {
   Ref source = read_file(path);
