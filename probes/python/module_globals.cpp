@@ -28,7 +28,8 @@ Variable* watched_global(Namespace& space, const std::string& name) {
 }
 
 Subject subject_of(const Namespace& space, const Variable& variable, const std::string& name, DictionaryRef place) {
-  return {.variable = variable.variable != 0 ? variable.variable : intern_variable(name, space.rules->path(), Scope::kGlobal),
+  return {.variable =
+              variable.variable != 0 ? variable.variable : intern_variable(name, space.rules->path(), Scope::kGlobal),
           .place = place,
           .scope = Scope::kGlobal};
 }
@@ -56,7 +57,8 @@ std::string absolute_module(const Site& site, PyObject* globals) {
   if (site.import_level == 0) return site.text;
   PyObject* package = PyDict_GetItemString(globals, "__package__");
   std::string base = package != nullptr ? text_of_name(package) : std::string();
-  for (int level = 1; level < site.import_level; ++level) base.resize(base.rfind('.') == base.npos ? 0 : base.rfind('.'));
+  for (int level = 1; level < site.import_level; ++level)
+    base.resize(base.rfind('.') == base.npos ? 0 : base.rfind('.'));
   return site.text.empty() ? base : base + "." + site.text;
 }
 
@@ -90,17 +92,37 @@ PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
   return &_Py_NoneStruct;
 }
 
+// `super().__setattr__(…)` in a module subclass: object's own wrapper refuses a type whose slot is another function's.
+// So the slot gets wrappers of its own, as any type with such a slot has; PyModule_Type's dictionary is behind its
+// `__dict__`.
+void add_wrappers(void* slot) {
+  constexpr int kProxied = 16, kWrapperBase = 40;  // mappingproxy.mapping, PyWrapperDescrObject.d_base
+  const Ref proxy(PyObject_GetAttrString(&PyModule_Type, "__dict__"));
+  for (const char* name : {"__setattr__", "__delattr__"}) {
+    const Ref inherited(PyObject_GetAttrString(&PyBaseObject_Type, name));
+    const Ref wrapper(
+        inherited && proxy ? PyDescr_NewWrapper(&PyModule_Type, field(inherited.get(), kWrapperBase), slot) : nullptr);
+    if (wrapper) PyDict_SetItemString(field<PyObject*>(proxy.get(), kProxied), name, wrapper.get());
+  }
+  PyErr_Clear();
+  PyType_Modified(&PyModule_Type);
+}
+
 PyMethodDef star_method{"__watcher__", reinterpret_cast<void*>(on_star_import), kMethFastcall, nullptr};
 
 }  // namespace
 
-PyMethodDef* star_import_method() { return &star_method; }
+PyMethodDef* star_import_method() {
+  return &star_method;
+}
 
 void watch_module_attributes() {
   if (original_set_attribute != nullptr) return;
   auto& slot = field_ref<SetAttribute>(&PyModule_Type, kTypeSetAttr);
   original_set_attribute = slot;
   slot = set_attribute;
+  KeepException keep;
+  add_wrappers(reinterpret_cast<void*>(set_attribute));
 }
 
 }  // namespace watcher::python

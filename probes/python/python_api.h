@@ -112,6 +112,7 @@ int PyCapsule_IsValid(PyObject*, const char* name);
 void* PyCapsule_GetPointer(PyObject*, const char* name);
 PyObject* PyCapsule_New(void* pointer, const char* name, void* destructor);
 PyObject* PyDescr_NewMethod(PyObject* type, PyMethodDef*);
+PyObject* PyDescr_NewWrapper(PyObject* type, void* wrapper_base, void* slot);
 PyObject* PyType_FromSpecWithBases(PyTypeSpec*, PyObject* bases);
 void PyType_Modified(PyObject*);
 int PyType_IsSubtype(PyObject*, PyObject*);
@@ -119,6 +120,8 @@ int PyType_IsSubtype(PyObject*, PyObject*);
 void* PyGILState_GetThisThreadState(void);
 unsigned long PyThread_get_thread_ident(void);
 void* PyInterpreterState_Head(void);
+void* PyInterpreterState_ThreadHead(void* interpreter);
+void* PyThreadState_Next(void* state);
 WATCHER_WEAK void* PyInterpreterState_Main(void);
 WATCHER_WEAK void* PyInterpreterState_Get(void);                       // 3.9+
 WATCHER_WEAK void* _PyThreadState_UncheckedGet(void);                  // 3.8–3.12
@@ -135,7 +138,7 @@ int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemall
 
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type, PyUnicode_Type,
     PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type, PyFrozenSet_Type, PyFunction_Type,
-    PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type;
+    PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type, PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
 extern PyObject _Py_NoneStruct;
 extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError, *PyExc_Warning;
 
