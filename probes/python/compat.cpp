@@ -116,6 +116,19 @@ bool Compat::load(Compat* out) {
   return thread_state != nullptr;
 }
 
+// Up to 3.9 a thread that went over the limit is marked, and has 50 more calls before the interpreter aborts: the host's.
+constexpr int kThreadOverflowed = 36;
+
+KeepException::KeepException() {
+  PyErr_Fetch(&type_, &value_, &traceback_);
+  overflowed_ = compat.minor <= 9 ? field<char>(thread_state(), kThreadOverflowed) : 0;
+}
+
+KeepException::~KeepException() {
+  PyErr_Restore(type_, value_, traceback_);
+  if (compat.minor <= 9) field_ref<char>(thread_state(), kThreadOverflowed) = overflowed_;
+}
+
 bool finalizing() {
   if (Py_IsFinalizing != nullptr) return Py_IsFinalizing() != 0;
   return _Py_IsFinalizing != nullptr && _Py_IsFinalizing() != 0;

@@ -38,14 +38,16 @@ class Ref {
   PyObject* object_ = nullptr;
 };
 
-/// Keeps the host's pending exception safe while we call into the interpreter; ours is dropped.
+/// Keeps the host's pending exception safe while we call into the interpreter; ours is dropped. So is the mark that the
+/// stack has overflowed, when it is our call that reached the recursion limit.
 class KeepException {
  public:
-  KeepException() { PyErr_Fetch(&type_, &value_, &traceback_); }
-  ~KeepException() { PyErr_Restore(type_, value_, traceback_); }
+  KeepException();
+  ~KeepException();
 
  private:
   PyObject *type_, *value_, *traceback_;
+  char overflowed_;
 };
 
 }  // namespace watcher::python
