@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "preload/destinations.h"
+#include "preload/filling.h"
 #include "preload/real_functions.h"
 
 namespace watcher {

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "preload/destinations.h"
+#include "preload/filling.h"
 #include "preload/real_functions.h"
 
 namespace watcher {

@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "preload/destinations.h"
+#include "preload/filling.h"
 #include "preload/real_functions.h"
 
 namespace watcher {

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "preload/destinations.h"
+#include "preload/filling.h"
 #include "preload/real_functions.h"
 
 namespace watcher {

@@ -26,6 +26,7 @@ struct MemoryEvent {
   std::uint64_t ip;
   std::vector<unsigned char> before;
   std::vector<unsigned char> after;
+  std::uint32_t system_call = 0;  // number + 1
 };
 
 class CaptureRing {
@@ -76,11 +77,12 @@ class CaptureRing {
 
  private:
   static MemoryEvent decode(const EventHead& head) {
-    MemoryEvent event{head.op, head.variable, head.place, head.thread_id, head.before, head.after, {}, {}};
+    MemoryEvent event{head.op, head.variable, head.place, head.thread_id, head.before, head.after, {}, {}, 0};
     if (head.before_kind != ValueKind::kMemory) return event;
     const auto* payload = reinterpret_cast<const unsigned char*>(&head + 1);
     MemoryBlob blob;
     memcpy(&blob, payload, sizeof blob);
+    event.system_call = blob.system_call;
     const unsigned char* before = payload + sizeof blob;
     const unsigned char* after = before + padded8(blob.length);
     event.before.assign(before, before + blob.length);
