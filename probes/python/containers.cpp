@@ -28,14 +28,21 @@ struct LastState {
   const PyObject* object = nullptr;
   Shadow value;
 };
-constexpr std::size_t kLastStates = 8;  // a container takes those inside along
+constexpr std::size_t kLastStates = 64;  // a container takes those inside along
 LastState* last_states() {
   static auto* states = new LastState[kLastStates];  // process-lifetime
   return states;
 }
 constinit std::size_t next_last_state = 0;
 
+/// An address comes to mean another object.
+void forget_last_state(const PyObject* object) {
+  for (std::size_t i = 0; i < kLastStates; ++i)
+    if (last_states()[i].object == object) last_states()[i].object = nullptr;
+}
+
 void keep_last_state(PyObject* object) {
+  forget_last_state(object);
   LastState& state = last_states()[next_last_state++ % kLastStates];
   state.object = object;
   state.value.assign(encode_repr(object, scratch_before));
@@ -48,7 +55,7 @@ void dealloc(PyObject* self) {
   if (type == kind.type) {
     self->type = kind.base;
     if (const WatchedContainer* watched = watched_containers.find(self)) {
-      if (watched->count > 0) keep_last_state(self);
+      if (watched->held()) keep_last_state(self);
       watched_containers.remove(self);
     }
   }
@@ -175,10 +182,12 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
   if (kind == nullptr || !ensure_session() || !containers_start()) return 0;
   WatchedContainer* watched = watched_containers.add(value);
   if (watched == nullptr) return 0;
+  if (watched->count == 0) forget_last_state(value);
   const Holder holder{.variable = intern_variable(variable.name, variable.owner, variable.scope),
                       .scope = variable.scope,
                       .frame = variable.frame,
-                      .code = variable.frame != nullptr ? code_of(const_cast<void*>(variable.frame)) : nullptr,
+                      .keeper = keep_track_of(variable.keeper),
+                      .code = variable.frame != nullptr && variable.keeper == nullptr ? code_of(const_cast<void*>(variable.frame)) : nullptr,
                       .thread = thread_state()};
   if (!watched->add(holder)) {
     if (watched->count == 0 && value->type == kind->base) watched_containers.remove(value);
@@ -213,7 +222,6 @@ bool container_state(PyObject* value, DictionaryRef variable, const void* frame,
   for (std::size_t i = 0; i < kLastStates; ++i) {
     LastState& state = last_states()[i];
     if (state.object != value) continue;
-    state.object = nullptr;
     *out = state.value.value();
     return true;
   }

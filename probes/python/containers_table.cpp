@@ -12,6 +12,16 @@ namespace {
 
 constexpr std::uint32_t kHoldersAtFirst = 2;  // and after that whenever the count is a power of two
 constexpr int kMaxDepth = 4000;
+constexpr int kThreadInterpreter = 16;  // PyThreadState.interp, behind prev and next
+
+// The GIL keeps the list of states still, but for new ones in front of its head.
+bool thread_runs(const void* state) {
+  void* running = thread_state();
+  if (running == state) return true;
+  void* other = PyInterpreterState_ThreadHead(field(running, kThreadInterpreter));
+  while (other != nullptr && other != state) other = PyThreadState_Next(other);
+  return other != nullptr;
+}
 
 bool is_power_of_two(std::uint32_t count) {
   return (count & (count - 1)) == 0;
@@ -19,11 +29,12 @@ bool is_power_of_two(std::uint32_t count) {
 
 }  // namespace
 
-// Another thread's frames, or a suspended one's, cannot be judged from here: then the variable counts as alive.
+// Its thread may have ended, and be a state in freed memory.
 bool Holder::alive() const {
-  void* state = thread_state();
-  if (frame == nullptr || thread != state) return true;
-  void* running = frame_of(state);
+  if (frame == nullptr) return true;
+  if (keeper.object != nullptr) return lives(keeper);
+  if (!thread_runs(thread)) return false;
+  void* running = frame_of(const_cast<void*>(thread));
   for (int depth = 0; running != nullptr && depth < kMaxDepth; ++depth, running = field(running, compat.frame_back))
     if (running == frame) return code_of(running) == code;
   return false;
@@ -49,6 +60,12 @@ bool WatchedContainer::remove(DictionaryRef variable, const void* frame) {
     for (--count; i < count; ++i) holders[i] = holders[i + 1];
     return true;
   }
+  return false;
+}
+
+bool WatchedContainer::held() const {
+  for (std::uint32_t i = 0; i < count; ++i)
+    if (holders[i].alive()) return true;
   return false;
 }
 

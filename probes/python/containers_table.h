@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "probes/python/keepers.h"
 #include "probes/python/python_api.h"
 #include "runtime/queue/event.h"
 
@@ -15,11 +16,12 @@ namespace watcher::python {
 struct Holder {
   DictionaryRef variable = 0;
   Scope scope = Scope::kUnknown;
-  const void* frame = nullptr;    // a local holds it while this frame runs; null: for ever
-  const PyObject* code = nullptr;  // of that frame: its address may be used again
+  const void* frame = nullptr;     // a local holds it while this frame runs, a closure variable while its cell lives; null: for ever
+  Keeper keeper;                   // what the variable lives in when that is no running frame
+  const PyObject* code = nullptr;  // of the frame: its address may be used again
   const void* thread = nullptr;    // state of the thread that runs it
 
-  /// Does the variable still exist? Looks through the running thread's frames.
+  /// Does the variable still exist? Looks through its thread's frames.
   bool alive() const;
 };
 
@@ -33,6 +35,8 @@ struct WatchedContainer {
   bool add(const Holder& holder);
   /// Returns false when there was no such holder.
   bool remove(DictionaryRef variable, const void* frame);
+  /// Does any of the variables still exist?
+  bool held() const;
 };
 
 class ContainerTable {

@@ -35,15 +35,16 @@ Subject subject_of(const Namespace& space, const Variable& variable, const std::
 }
 
 int set_attribute(PyObject* module, PyObject* name, PyObject* value) {
-  const int result = original_set_attribute(module, name, value);
-  if (result != 0) return result;
   PyObject* dictionary = module_dict(module);
   Namespace* space = dictionary != nullptr ? find_namespace(dictionary) : nullptr;
-  if (space == nullptr) return result;
+  const std::string text = space != nullptr ? text_of_name(name) : std::string();
+  Variable* variable = space != nullptr ? watched_global(*space, text) : nullptr;
+  if (variable == nullptr || !ensure_session()) return original_set_attribute(module, name, value);
+  const bool was_bound = variable->handler == 0 || PyDict_GetItemString(dictionary, text.c_str()) != nullptr;
+  const int result = original_set_attribute(module, name, value);
+  if (result != 0) return result;
   KeepException keep;
-  const std::string text = text_of_name(name);
-  Variable* variable = watched_global(*space, text);
-  if (variable == nullptr || !ensure_session()) return result;
+  if (!was_bound) variable->leave_handler();
   const Subject subject = subject_of(*space, *variable, text, place_here());
   if (value != nullptr)
     record_binding(subject, *variable, value, text, space->rules->path());
@@ -86,6 +87,7 @@ PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
   for (const std::string& name : bound) {
     Variable& variable = space.variable(name);
     PyObject* value = PyDict_GetItemString(globals, name.c_str());
+    if (variable.handler != 0) variable.leave_handler();  // such an import does not stand in the handler as a rule
     if (value != nullptr)
       record_binding(subject_of(space, variable, name, place), variable, value, name, space.rules->path());
   }

@@ -1,6 +1,7 @@
 #include "probes/python/names.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/keepers.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/tracked.h"
 #include "probes/python/variables.h"
@@ -48,13 +49,11 @@ bool lies_in(const Site& site, std::int32_t handler) {
   return false;
 }
 
-/// `except … as x` unbinds x when its handler is left, without a store of its own.
+/// `except … as x` unbinds x when its handler is left, without a store of its own. Its own binding enters it anew.
 void leave_handler(const Site& site, Variable& variable) {
-  if (variable.handler != 0 && !lies_in(site, variable.handler)) {
-    variable.before.clear();
-    variable.handler = 0;
-  }
-  if (site.binds_handler != 0) variable.handler = site.binds_handler;
+  if (variable.handler != 0 && (variable.handler == site.binds_handler || !lies_in(site, variable.handler)))
+    variable.leave_handler();
+  variable.handler = site.handlers.empty() ? 0 : site.handlers.back();
 }
 
 void record_store(Site& site, Variable& variable, PyObject* value, bool from_watch, std::string_view watch_name) {
@@ -171,7 +170,11 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
   CodeSites& code = *site.code;
   if (!code.slot_from_rule.empty()) {
     std::vector<Variable>& locals = code.locals(frame);
-    for (std::size_t i = 0; i < locals.size(); ++i) locals[i].renew(code.slot_from_rule[i]);
+    const PyObject* generator = code.suspends ? generator_of(frame) : nullptr;
+    for (std::size_t i = 0; i < locals.size(); ++i) {
+      locals[i].renew(code.slot_from_rule[i]);
+      locals[i].keeper = generator;
+    }
   }
   for (const auto& [index, from_rule] : code.own_cells)
     cell_variable(field<const PyObject*>(frame, compat.frame_values + index * 8)).renew(from_rule);
@@ -224,6 +227,22 @@ std::int32_t cell_index(PyObject* code, const std::string& name, bool* own) {
   return index < 0 ? -1 : fast + static_cast<std::int32_t>(size_of(cells)) + index;
 }
 
+/// The cells that a code object creates and no site of its own binds: a comprehension's walrus may.
+void add_other_cells(PyObject* code, const Site& entry, CodeSites* table) {
+  auto* names = field<PyObject*>(code, compat.code_cell_names >= 0 ? compat.code_cell_names : compat.code_local_names);
+  for (ssize_t i = 0; i < size_of(names); ++i) {
+    ssize_t size = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(tuple_items(names)[i], &size);
+    if (text == nullptr) PyErr_Clear();
+    const std::string name(text != nullptr ? text : "", static_cast<std::size_t>(text != nullptr ? size : 0));
+    bool own = false;
+    const std::int32_t index = cell_index(code, name, &own);
+    bool known = index < 0 || !own;
+    for (const auto& other : table->own_cells) known = known || other.first == index;
+    if (!known) table->own_cells.emplace_back(index, entry.rules->wants(name, entry.function, false));
+  }
+}
+
 }  // namespace
 
 PyObject* make_hook(Site* site) {
@@ -258,6 +277,8 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
     if (fresh) table->slot_from_rule.push_back(site->from_rule);
     site->slot = found->second;
   }
+  for (const Site* site : sites)
+    if (site->kind == SiteKind::kEnter && !site->declared_global) add_other_cells(code, *site, table);
 }
 
 void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional) {

@@ -15,7 +15,8 @@ struct Tracked {
   std::string_view owner;  // file and function: makes the variable's id
   Scope scope = Scope::kUnknown;
   int references = 0;  // references to the value that the caller knows of; 0: unknown
-  const void* frame = nullptr;  // a local of a plain function: counts while that frame runs; null: for ever
+  const void* frame = nullptr;  // the frame of a local, the cell of a closure variable: it counts while that lives; null: for ever
+  const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is; null: a plain function's
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:

@@ -25,11 +25,18 @@ void Variable::renew(bool from_rule) {
   untrack();
 }
 
+void Variable::leave_handler() {
+  before.clear();
+  untrack();
+  handler = 0;
+}
+
 void Variable::track(PyObject* value, std::string_view name, std::string_view owner, Scope scope) {
   if (tracked != value) untrack();
   // what watch() was called with stays watched when the function is left
   tracked_frame = variable != 0 ? nullptr : frame;
-  const Tracked request{.name = name, .owner = owner, .scope = scope, .references = 2, .frame = tracked_frame};
+  const Tracked request{.name = name, .owner = owner, .scope = scope, .references = 2, .frame = tracked_frame,
+                        .keeper = tracked_frame != nullptr ? keeper : nullptr};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
 }
@@ -58,7 +65,7 @@ std::vector<Variable>& CodeSites::locals(const void* frame) {
     variables.resize(slot_from_rule.size());
     for (std::size_t i = 0; i < variables.size(); ++i) {
       variables[i].renew(slot_from_rule[i]);
-      variables[i].frame = suspends ? nullptr : frame;
+      variables[i].frame = frame;
     }
   }
   return variables;
@@ -83,7 +90,9 @@ Namespace& namespace_of(const PyObject* dictionary, const RuleSet* rules) {
 
 Variable& cell_variable(const PyObject* cell) {
   static auto* table = new std::unordered_map<const PyObject*, Variable>;
-  return (*table)[cell];
+  Variable& variable = (*table)[cell];
+  variable.frame = variable.keeper = cell;
+  return variable;
 }
 
 Variable& Namespace::variable(const std::string& name) {

@@ -18,12 +18,15 @@ struct Variable {
   bool ever_bound = false;
   std::int32_t handler = 0;      // bound by `except … as`: unbound when that handler is left
   DictionaryRef variable = 0;    // when watch(name=…) renamed it
-  const void* frame = nullptr;   // of a local of a plain function; null: globals, closures, generators
+  const void* frame = nullptr;   // of a local; the cell of a closure variable; null: a global
+  const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is
   PyObject* tracked = nullptr;   // value that is watched in place: an address, perhaps of a dead object
   DictionaryRef tracked_variable = 0;
   const void* tracked_frame = nullptr;
 
   void renew(bool from_rule);
+  /// The end of `except … as x` unbound it.
+  void leave_handler();
   /// Watches the new value in place, and the old one no more for this variable.
   void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
   void untrack();

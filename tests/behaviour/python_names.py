@@ -144,6 +144,35 @@ f()
 
         self.on_all({"app.py": source}, check, config=rules('file = "app.py"\nlocal = ["v"]\n'))
 
+    def test_a_handler_unbinds_its_name_each_time_it_is_left(self):
+        self.stores("""\
+def f():
+    for i in range(2):
+        try:
+            1 / 0
+        except ZeroDivisionError as v:
+            v = i
+            try:
+                [][0]
+            except IndexError as v:
+                pass
+            v = "outer"
+    v = [1]
+f()
+""", [("store", None, "ZeroDivisionError('division by zero')", 5), ("store", "ZeroDivisionError('division by zero')", 0, 6),
+      ("store", 0, "IndexError('list index out of range')", 9), ("store", None, "outer", 11),
+      ("store", None, "ZeroDivisionError('division by zero')", 5), ("store", "ZeroDivisionError('division by zero')", 1, 6),
+      ("store", 1, "IndexError('list index out of range')", 9), ("store", None, "outer", 11), ("store", None, "[1]", 12)][1:])
+
+    def test_a_global_that_a_handler_unbound_is_bound_from_elsewhere(self):
+        self.stores("import sys\ntry: 1 / 0\nexcept ZeroDivisionError as v: v = 1\nsys.modules['__main__'].v = 2\n"
+                    "try: 1 / 0\nexcept ZeroDivisionError as v: v = 3\nfrom other import *\n",
+                    [("store", "ZeroDivisionError('division by zero')", 1, 3), ("store", None, 2, 4), ("store", 2, "ZeroDivisionError('division by zero')", 6),
+                     ("store", "ZeroDivisionError('division by zero')", 3, 6), ("store", None, 11, 7)], scope="global", extra={"other.py": "v = 11\n"})
+
+    def test_a_variable_that_only_a_comprehension_binds_begins_anew_with_each_call(self):
+        self.stores("def f():\n    [(v := x) for x in range(2)]\nf()\nf()\n", [("store", 0, 1, 2)] * 2)
+
     def test_match_patterns(self):
         source = """\
 def f(x):
@@ -270,53 +299,6 @@ f([1, 2]); f({"k": 3}); f([4])
             self.assertEqual(int(value(run.events[3]["after"])), -2**70)
 
         self.on_all({"app.py": source}, check, config=rules('file = "app.py"\nlocal = ["v"]\n'))
-
-
-class Holders(harness.Case):
-    """One value, several variables: an event for each that holds it at that moment."""
-
-    RULES = rules('file = "app.py"\nlocal = ["items", "records", "g", "b"]\n')
-
-    def test_a_list_is_changed_for_every_variable_that_holds_it(self):
-        source = """\
-def fill(items, n):
-    items.append(n)
-    if n: fill(items, n - 1)
-def main():
-    records = []
-    fill(records, 1)
-    records.append(5)
-    alias = records
-    records = [0]
-    alias.append(7)
-    return alias
-main().append("after")
-"""
-
-        def check(run):
-            self.assertEqual([(e["variable_name"], e["op"], e["line"], value(e["before"]), value(e["after"])) for e in run.events],
-                             [("records", "append", 2, None, 1), ("items", "append", 2, None, 1),
-                              ("records", "append", 2, None, 0), ("items", "append", 2, None, 0),
-                              ("records", "append", 7, None, 5), ("records", "store", 9, "[1, 0, 5]", "[0]")])
-
-        self.on_all({"app.py": source}, check, config=self.RULES)
-
-    def test_the_old_value_is_what_the_container_held_last(self):
-        source = ("def f():\n    records = [1]\n    records.append(2)\n    records = [3]\n    records += [4]\n    del records\n"
-                  "    b = bytearray(2)\n    b[0] = 7\n    keep = b\n    b = 5\nf()\n")
-
-        def check(run):
-            self.assertEqual(changes([e for e in run.events if e["op"] != "freed"]),
-                             [("append", None, 2), ("store", "[1, 2]", "[3]"), ("extend", None, "[4]"), ("store", "[3, 4]", "[3, 4]"),
-                              ("delete", "[3, 4]", None), ("write", 0, 7), ("store", "b'\\x07\\x00'", 5)])
-
-        self.on_all({"app.py": source}, check, config=self.RULES)
-
-    def test_a_generators_list_is_its_own_while_it_is_suspended(self):
-        self.on_all({"app.py": "def gen():\n    g = []\n    while True:\n        g.append(1)\n        yield g\n"
-                               "x = gen(); y = next(x); y.append(2); next(x)\n"},
-                    lambda run: self.assertEqual(changes(run.events), [("append", None, 1), ("append", None, 2), ("append", None, 1)]),
-                    config=self.RULES)
 
 
 class Fidelity(harness.Case):
