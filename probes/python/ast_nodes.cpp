@@ -27,6 +27,7 @@ constexpr NodeName kNames[] = {
     {Node::kMatchMapping, "MatchMapping"},
     {Node::kMatchStar, "MatchStar"},   {Node::kName, "Name"},
     {Node::kNamedExpr, "NamedExpr"},   {Node::kNonlocal, "Nonlocal"},
+    {Node::kPass, "Pass"},
     {Node::kReturn, "Return"},         {Node::kStarred, "Starred"},
     {Node::kSubscript, "Subscript"},   {Node::kTry, "Try"},
     {Node::kTryStar, "TryStar"},       {Node::kTuple, "Tuple"},

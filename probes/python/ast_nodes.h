@@ -44,6 +44,7 @@ enum class Node : std::uint8_t {
   kName,
   kNamedExpr,
   kNonlocal,
+  kPass,
   kReturn,
   kStarred,
   kSubscript,

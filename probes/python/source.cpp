@@ -76,9 +76,9 @@ bool same_inner_code(PyObject* a, PyObject* b, bool deep) {
   return true;
 }
 
-/// What the hooks add: their markers, None, and the index of `(hook(x), e)[1]`.
+/// What the hooks add: their markers, None, and the index of `(hook(x), e)[1]`. The test of `while True` comes and goes.
 bool added_by_hooks(PyObject* constant) {
-  if (constant == &_Py_NoneStruct || constant->type == &PyLong_Type) return true;
+  if (constant == &_Py_NoneStruct || constant->type == &PyLong_Type || constant->type == &PyBool_Type) return true;
   ssize_t size = 0;
   const char* text = constant->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(constant, &size) : nullptr;
   if (text == nullptr) PyErr_Clear();

@@ -17,6 +17,43 @@ bool is_future_import(PyObject* statement) {
   return kind_of(statement) == Node::kImportFrom && get_text(statement, "module") == "__future__";
 }
 
+/// Statements that leave no instruction and so no line: an entry hook there would be traced where nothing ran before.
+bool leaves_no_line(PyObject* statement, bool in_function) {
+  const Node kind = kind_of(statement);
+  if (kind == Node::kGlobal || kind == Node::kNonlocal) return true;
+  if (kind == Node::kAnnAssign) return in_function && !get(statement, "value");
+  if (compat.minor >= 10) return false;  // 3.10+ keeps the line of `pass` and of a lone constant
+  Ref value = get(statement, "value");
+  if (kind == Node::kPass) return true;
+  if (kind != Node::kExpr) return false;
+  return value && kind_of(value.get()) == Node::kConstant;
+}
+
+bool all_constant(const Ref& list) {
+  for (ssize_t i = 0; i < length(list); ++i)
+    if (!is_node(item(list, i)) || kind_of(item(list, i)) != Node::kConstant) return false;
+  return true;
+}
+
+constexpr ssize_t kMaxOnStack = 30;  // STACK_USE_GUIDELINE: larger displays start empty
+
+/// The part of a display, `a or b` or an f-string that is evaluated before the whole; empty when none is.
+Ref first_of_display(PyObject* node) {
+  if (Ref elements = get(node, "elts"); length(elements) > 0) {
+    const bool tuple = kind_of(node) == Node::kTuple;
+    const bool folded = all_constant(elements) && (tuple || (compat.minor >= 9 && length(elements) > 2));
+    const bool starred = compat.minor >= 9 && kind_of(item(elements, 0)) == Node::kStarred;
+    const bool large = compat.minor >= 10 && length(elements) > kMaxOnStack;
+    return folded || starred || large ? Ref() : Ref::borrow(item(elements, 0));
+  }
+  Ref keys = get(node, "keys");
+  Ref values = get(node, "values");
+  if (!keys && length(values) > 0) return Ref::borrow(item(values, 0));
+  if (length(keys) == 0 || !is_node(item(keys, 0)) || (compat.minor >= 10 && length(keys) * 2 > kMaxOnStack))
+    return Ref();
+  return Ref::borrow(length(keys) > 1 && all_constant(keys) ? item(values, 0) : item(keys, 0));
+}
+
 /// One step towards the expression that is evaluated first; empty at the end.
 Ref evaluated_before(PyObject* node) {
   const Node kind = kind_of(node);
@@ -27,6 +64,9 @@ Ref evaluated_before(PyObject* node) {
     Ref items = get(node, "items");
     return length(items) > 0 ? get(item(items, 0), "context_expr") : Ref();
   }
+  if (kind == Node::kAugAssign) return get(node, "target");
+  if (kind == Node::kList || kind == Node::kTuple || kind == Node::kBoolOp || kind == Node::kOther)
+    if (Ref first = first_of_display(node)) return first;
   for (const char* attribute : {"value", "test", "iter", "left", "func"}) {
     Ref next = get(node, attribute);
     if (next && is_node(next.get()) && get_int(next.get(), "lineno", 0) > 0) return next;
@@ -118,7 +158,7 @@ Ref Transformer::hook(const Binding& binding, LexicalScope& scope, SiteKind kind
   bool from_rule = false;
   if (!wanted(binding.name, scope, &from_rule)) return Ref();
   add_site(kind, binding.name, scope, get_int(binding.at, "lineno", get_int(at, "lineno", 0)), from_rule);
-  Ref own = argument != nullptr          ? Ref::borrow(argument)
+  Ref own = argument != nullptr         ? Ref::borrow(argument)
             : kind == SiteKind::kDelete ? make_constant(at, &_Py_NoneStruct)
                                         : make_name(at, binding.name);
   Ref call = own ? hook_call(at, own.get()) : Ref();
@@ -126,7 +166,8 @@ Ref Transformer::hook(const Binding& binding, LexicalScope& scope, SiteKind kind
   return call;
 }
 
-void Transformer::append_hook(PyObject* list, const Binding& binding, LexicalScope& scope, SiteKind kind, PyObject* at) {
+void Transformer::append_hook(PyObject* list, const Binding& binding, LexicalScope& scope, SiteKind kind,
+                              PyObject* at) {
   Ref call = hook(binding, scope, kind, at);
   if (!call) return;
   Ref statement = make_statement(at, call.get());
@@ -164,10 +205,13 @@ bool Transformer::rewrite_body(PyObject* node, LexicalScope& scope, const Bindin
   ssize_t first = 0;
   while (first < count && ((first == 0 && is_docstring(item(body, 0))) || is_future_import(item(body, first))))
     PyList_Append(out.get(), item(body, first++));
-  Ref at = first_evaluated(item(body, first < count ? first : count - 1));
+  ssize_t shown = first;
+  while (shown < count && leaves_no_line(item(body, shown), scope.kind == LexicalScope::kFunction)) ++shown;
+  Ref at = first_evaluated(item(body, shown < count ? shown : count - 1));
   for (const Binding& binding : opening) append_hook(parameters.get(), binding, scope, SiteKind::kStore, at.get());
   if (!rewrite_statements(body.get(), first, rest.get(), scope)) return false;
-  if (scope.has_sites || (scope.kind == LexicalScope::kModule && out_->changed())) append_entry(out.get(), scope, at.get());
+  if (scope.has_sites || (scope.kind == LexicalScope::kModule && out_->changed()))
+    append_entry(out.get(), scope, at.get());
   return append_all(out.get(), parameters.get()) && append_all(out.get(), rest.get()) && set(node, "body", out.get());
 }
 
