@@ -53,6 +53,7 @@ char* __fgets_unlocked_chk(char*, size_t, int, FILE*);
 char* __getcwd_chk(char*, size_t, size_t) noexcept;
 ssize_t __readlink_chk(const char*, char*, size_t, size_t) noexcept;
 ssize_t __readlinkat_chk(int, const char*, char*, size_t, size_t) noexcept;
+sighandler_t bsd_signal(int, sighandler_t) noexcept;
 int __getgroups_chk(int, gid_t*, size_t) noexcept;
 int __poll_chk(struct pollfd*, nfds_t, int, size_t);
 int __ppoll_chk(struct pollfd*, nfds_t, const struct timespec*, const sigset_t*, size_t);
@@ -72,7 +73,7 @@ int __fxstatat64(int, int, const char*, struct stat64*, int);
   X(free) X(realloc) X(read) X(pread) X(pread64) X(readv) X(recv) X(recvfrom) X(recvmsg) \
   X(sigaction) X(signal) X(sigprocmask) X(pthread_sigmask) X(_exit) X(_Exit) \
   X(poll) X(ppoll) X(select) X(pselect) X(epoll_wait) X(epoll_pwait) X(wait) X(waitpid) X(wait4) X(waitid) \
-  X(nanosleep) X(clock_nanosleep) X(sigpending) X(sigtimedwait) X(accept) X(accept4) X(getsockname) X(getpeername) \
+  X(nanosleep) X(clock_nanosleep) X(sigpending) X(sigsuspend) X(sigtimedwait) X(accept) X(accept4) X(getsockname) X(getpeername) \
   X(getsockopt) X(pipe) X(pipe2) X(socketpair) X(fcntl) X(ioctl) X(stat) X(lstat) X(fstat) X(fstatat) \
   X(readlink) X(readlinkat) X(getcwd) X(clock_gettime) X(gettimeofday) X(time) X(times) X(getrlimit) X(getrusage) \
   X(getgroups) X(uname)
@@ -88,7 +89,8 @@ int __fxstatat64(int, int, const char*, struct stat64*, int);
   X(clock_getres) X(getitimer) X(setitimer) X(timer_gettime) X(timer_settime) X(timerfd_gettime) X(timerfd_settime) \
   X(getrlimit64) X(prlimit) X(prlimit64) X(sched_getaffinity) X(sched_getparam) X(sched_rr_get_interval) X(mincore) \
   X(__getgroups_chk) X(getresuid) X(getresgid) X(sysinfo) X(getentropy) X(sendfile) X(sendfile64) X(splice) \
-  X(copy_file_range) X(mq_receive) X(mq_timedreceive) X(msgrcv) X(process_vm_readv) X(prctl) X(recvmmsg)
+  X(copy_file_range) X(mq_receive) X(mq_timedreceive) X(msgrcv) X(process_vm_readv) X(prctl) X(recvmmsg) \
+  X(bsd_signal) X(ssignal) X(sysv_signal) X(__sysv_signal) X(sigset) X(sigignore) X(sighold) X(sigrelse) X(siginterrupt)
 // clang-format on
 
 namespace watcher {

@@ -11,6 +11,7 @@
 
 #include "preload/filling.h"
 #include "preload/real_functions.h"
+#include "preload/signal_words.h"
 
 namespace watcher {
 namespace {
@@ -38,11 +39,11 @@ WATCHER_INTERPOSER int __poll_chk(pollfd* files, nfds_t count, int timeout_ms, s
   return fill(SYS_poll, real::__poll_chk, polled(files, count), count, timeout_ms, capacity);
 }
 WATCHER_INTERPOSER int ppoll(pollfd* files, nfds_t count, const timespec* timeout, const sigset_t* mask) {
-  return fill(SYS_ppoll, real::ppoll, polled(files, count), count, timeout, mask);
+  return fill(SYS_ppoll, real::ppoll, polled(files, count), count, timeout, PassingMask(mask).get());
 }
 WATCHER_INTERPOSER int __ppoll_chk(pollfd* files, nfds_t count, const timespec* timeout, const sigset_t* mask,
                                    size_t capacity) {
-  return fill(SYS_ppoll, real::__ppoll_chk, polled(files, count), count, timeout, mask, capacity);
+  return fill(SYS_ppoll, real::__ppoll_chk, polled(files, count), count, timeout, PassingMask(mask).get(), capacity);
 }
 
 WATCHER_INTERPOSER int select(int count, fd_set* reading, fd_set* writing, fd_set* failing, timeval* timeout) {
@@ -52,18 +53,18 @@ WATCHER_INTERPOSER int select(int count, fd_set* reading, fd_set* writing, fd_se
 WATCHER_INTERPOSER int pselect(int count, fd_set* reading, fd_set* writing, fd_set* failing, const timespec* timeout,
                                const sigset_t* mask) {
   return fill(SYS_pselect6, real::pselect, count, selected(reading, count), selected(writing, count),
-              selected(failing, count), timeout, mask);
+              selected(failing, count), timeout, PassingMask(mask).get());
 }
 
 WATCHER_INTERPOSER int epoll_wait(int fd, epoll_event* events, int most, int timeout_ms) {
   return fill(SYS_epoll_wait, real::epoll_wait, fd, reported(events, most), most, timeout_ms);
 }
 WATCHER_INTERPOSER int epoll_pwait(int fd, epoll_event* events, int most, int timeout_ms, const sigset_t* mask) {
-  return fill(SYS_epoll_pwait, real::epoll_pwait, fd, reported(events, most), most, timeout_ms, mask);
+  return fill(SYS_epoll_pwait, real::epoll_pwait, fd, reported(events, most), most, timeout_ms, PassingMask(mask).get());
 }
 WATCHER_INTERPOSER int epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
                                     const sigset_t* mask) {
-  return fill(SYS_epoll_pwait2, real::epoll_pwait2, fd, reported(events, most), most, timeout, mask);
+  return fill(SYS_epoll_pwait2, real::epoll_pwait2, fd, reported(events, most), most, timeout, PassingMask(mask).get());
 }
 
 // Children.
@@ -84,7 +85,7 @@ WATCHER_INTERPOSER int waitid(idtype_t kind, id_t child, siginfo_t* info, int op
   return fill(SYS_waitid, real::waitid, kind, child, in_out(info), options);
 }
 
-// Signals. What a mask takes from the host stands in signal_calls.cpp.
+// Signals.
 
 WATCHER_INTERPOSER int sigpending(sigset_t* set) noexcept {
   return fill(SYS_rt_sigpending, real::sigpending, in_out(set));
@@ -94,6 +95,10 @@ WATCHER_INTERPOSER int sigwaitinfo(const sigset_t* set, siginfo_t* info) {
 }
 WATCHER_INTERPOSER int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
   return fill(SYS_rt_sigtimedwait, real::sigtimedwait, set, out(info), timeout);
+}
+
+WATCHER_INTERPOSER int sigsuspend(const sigset_t* mask) {
+  return real::sigsuspend(PassingMask(mask).get());
 }
 
 // Time that is left when a signal ends the sleep.

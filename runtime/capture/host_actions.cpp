@@ -144,8 +144,9 @@ void memory_filter_mask(void* sigset) {
   SignalMask mask = 0;
   __builtin_memcpy(&mask, sigset, sizeof mask);
   // SIGTRAP may stay blocked: a single step unblocks it for itself.
-  for (const int signal_number : {SIGSEGV, SIGBUS, uffd_signal()})
-    if (is_taken(signal_number)) mask &= ~signal_bit(signal_number);
+  // Also before the first watch: a thread may have blocked the faults and then live as long as the process.
+  mask &= ~(signal_bit(SIGSEGV) | signal_bit(SIGBUS));
+  if (is_taken(uffd_signal())) mask &= ~signal_bit(uffd_signal());
   __builtin_memcpy(sigset, &mask, sizeof mask);
 }
 

@@ -73,6 +73,12 @@ class Hooks(unittest.TestCase):
     def test_the_host_sees_the_handlers_it_set_and_a_vfork_child_changes_none(self):
         self.assert_same("handler")
 
+    def test_the_host_sees_the_masks_of_its_handlers_and_waits_with_its_own(self):
+        self.assert_same("handler_mask")
+
+    def test_older_names_answer_as_libc_does(self):
+        self.assert_same("old_names")
+
     def test_leaving_is_told_once_a_process_and_never_in_a_vfork_child(self):
         report = self.assert_same("process")
         self.assertEqual([line.split()[1] for line in report[1:]], ["8", "5"])

@@ -3,7 +3,9 @@
 #include <sys/prctl.h>
 
 #include <array>
+#include <atomic>
 #include <string>
+#include <thread>
 
 #include "preload/attached_runtime.h"
 #include "runtime/capture/region_map.h"
@@ -141,7 +143,53 @@ void run_matrix(Memory kind) {
     }
 }
 
+volatile unsigned char* handler_target = nullptr;
+
+void store_in_handler(int) { *handler_target = static_cast<unsigned char>(*handler_target + 1); }
+
+/// A thread that has blocked everything before anything was watched, and handlers under masks that block everything.
+void stores_under_full_masks() {
+  CaptureRing ring(1u << 12);
+  hooks.owner = getpid();
+  attach_engine();
+  hooks.set_action = memory_set_action;
+  __atomic_store_n(&hooks.filter_mask, +[](sigset_t* set) { memory_filter_mask(set); }, __ATOMIC_RELEASE);
+  EXPECT(memory_start(ring.get(), "inline", nullptr) == 0);
+  unsigned char* memory = buffer_in(Memory::kInPlace, true);
+  handler_target = memory;
+  std::atomic<bool> blocked{false};
+  std::atomic<bool> watched{false};
+  std::thread thread([&] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    blocked = true;
+    while (!watched) sched_yield();
+    store_in_handler(0);
+  });
+  while (!blocked) sched_yield();
+  EXPECT(memory_watch(variable_of(memory, kBytes)) != 0);
+  watched = true;
+  thread.join();
+  struct sigaction action = {};
+  action.sa_handler = store_in_handler;
+  sigfillset(&action.sa_mask);
+  EXPECT(sigaction(SIGUSR1, &action, nullptr) == 0);
+  raise(SIGUSR1);
+  raised_signal();
+  sigset_t all_but_one;
+  sigfillset(&all_but_one);
+  sigdelset(&all_but_one, SIGUSR1);
+  EXPECT(sigsuspend(&all_but_one) == -1 && errno == EINTR);
+  EXPECT(memory[0] == 3);
+  EXPECT(ring.drain().size() == 3);
+}
+
 }  // namespace
+
+TEST_CASE("a store traps wherever everything is blocked") {
+  CHECK(status_of_child(stores_under_full_masks) == 0);
+}
 
 TEST_CASE("calls fill watched pages of our own as they fill the host's") { run_matrix(Memory::kOwnPages); }
 

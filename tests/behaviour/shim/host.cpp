@@ -29,6 +29,8 @@ constexpr Scenario kScenarios[] = {
     {"memory", memory_scenario},
     {"mask", mask_scenario},
     {"handler", handler_scenario},
+    {"handler_mask", handler_mask_scenario},
+    {"old_names", old_names_scenario},
     {"process", process_scenario},
     {"let_through", let_through_scenario},
 };

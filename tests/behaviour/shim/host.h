@@ -36,6 +36,8 @@ void interruption_scenario();
 void memory_scenario();
 void mask_scenario();
 void handler_scenario();
+void handler_mask_scenario();
+void old_names_scenario();
 void process_scenario();
 // Only with the fake runtime.
 void let_through_scenario();
