@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define WATCHER_PROBE_ABI 1u
+#define WATCHER_PROBE_ABI 2u
 
 enum watcher_rule_scope { WATCHER_SCOPE_UNKNOWN, WATCHER_SCOPE_LOCAL, WATCHER_SCOPE_GLOBAL, WATCHER_SCOPE_BOTH };
 
@@ -64,6 +64,9 @@ struct watcher_runtime {
 
   /* One line to standard error, when the level is enabled; printf-like, no newline. */
   void (*log)(enum watcher_log_level level, const char *format, ...);
+
+  /* No more events come: returns when all are written, as the end of the process would. */
+  void (*close)(void);
 };
 
 struct watcher_probe {

@@ -41,8 +41,15 @@ void unlink_hook(void* hook) {
   if (entry[1] == hook) *hook_list = entry[0];
 }
 
+// The last event. The program's Python code has run; its daemon threads still wait for the GIL, and up to 3.10 one that gets
+// it once the interpreter is gone crashes. So the collector is waited for here, where the GIL is held, and not in exit().
+void interpreter_ends(void* hook) {
+  unlink_hook(hook);
+  if (finalizing()) runtime->close();
+}
+
 int audit(const char* event, PyObject* args, void*) {
-  if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0) unlink_hook(reinterpret_cast<void*>(audit));
+  if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0) interpreter_ends(reinterpret_cast<void*>(audit));
   if (busy || Py_IsInitialized() == 0) return 0;
   busy = true;
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {

@@ -35,6 +35,8 @@ uint64_t watch(const watcher_buffer* buffer) {
 
 void unwatch(uint64_t region, int op) { memory_unwatch(region, static_cast<Op>(op)); }
 
+void close_session() { session()->close(); }
+
 void log_line(watcher_log_level level, const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -56,7 +58,8 @@ constinit const watcher_runtime table{.abi = WATCHER_PROBE_ABI,
                                       .memory_free = memory_free,
                                       .memory_watch = watch,
                                       .memory_unwatch = unwatch,
-                                      .log = log_line};
+                                      .log = log_line,
+                                      .close = close_session};
 
 }  // namespace
 
