@@ -228,7 +228,8 @@ class Program(Writer):
 
     def threads(self):
         name = self.fresh("f")
-        given = [g for g in self.function(name, self.module) if not g.startswith("kw=")]
+        # a default would be one container for both threads
+        given = [g for g in self.function(name, self.module, optional=0) if not g.startswith("kw=")]
         self.add(f"in_threads({name}, ({''.join(g + ', ' for g in given)}), ({''.join(g + ', ' for g in given)}))")
 
     def outlive(self):
