@@ -13,9 +13,7 @@
 #include "tests/unit/capture_kernel_calls.h"
 #include "tests/unit/capture_ring.h"
 
-using namespace watcher::test;
-
-namespace watcher {
+namespace watcher::test {
 namespace {
 
 constexpr std::size_t kBytes = 2 * kPageBytes;
@@ -199,4 +197,4 @@ TEST_CASE("calls into memory that ends too soon fail or stop where they would wi
   run_matrix(Memory::kEndsSoon);
 }
 
-}  // namespace watcher
+}  // namespace watcher::test

@@ -203,7 +203,6 @@ TEST_CASE("the uffd engine is as exact, and serves the kernel's own stores") {
   }
   CHECK(status_of_child([] { hammer("uffd", true, 2); }) == 0);
   CHECK(status_of_child([] { hammer("uffd", true, 4); }) == 0);
-  CHECK(status_of_child([] { storm("uffd", true); }) == 0);
   CHECK(status_of_child(read_without_redirection) == 0);
 }
 
