@@ -121,6 +121,7 @@ LexicalScope& Transformer::owner_of(const std::string& name, LexicalScope& scope
 
 bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* from_rule) const {
   const bool global = is_global(name, scope);
+  if (!global && name == "super") return false;  // reading it would give the function a `__class__` cell
   const LexicalScope& owner = owner_of(name, scope);
   *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
   return *from_rule || (global ? calls_.global(name) : calls_.local(owner.node, name));
