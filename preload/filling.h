@@ -16,15 +16,16 @@ template <class T>
 long count_of(T* result) {
   return result == nullptr ? -1 : 1;
 }
-inline long count_of(long result) { return result; }
+inline long count_of(long result) {
+  return result;
+}
 
 /// A destination while its call runs.
 template <class T>
 class Filling {
  public:
   Filling(KernelWriteBegin begin, const Destination<T>& destination)
-      : destination_(destination),
-        redirection_(begin, destination.memory, destination.bytes, destination.keeps) {}
+      : destination_(destination), redirection_(begin, destination.memory, destination.bytes, destination.keeps) {}
 
   T* target() const { return static_cast<T*>(redirection_.target()); }
 

@@ -8,9 +8,13 @@
 namespace watcher {
 namespace {
 
-bool ours_to_answer() { return attached(hooks.set_action) != nullptr && in_owning_process(); }
+bool ours_to_answer() {
+  return attached(hooks.set_action) != nullptr && in_owning_process();
+}
 
-SignalWord bit_of(int signal_number) { return SignalWord{1} << (signal_number - 1); }
+SignalWord bit_of(int signal_number) {
+  return SignalWord{1} << (signal_number - 1);
+}
 
 bool is_signal(int signal_number) {
   if (signal_number > 0 && signal_number < 65) return true;

@@ -126,16 +126,18 @@ WATCHER_INTERPOSER ssize_t __recv_chk(int fd, void* buffer, size_t bytes, size_t
 
 WATCHER_INTERPOSER ssize_t recvfrom(int fd, void* buffer, size_t bytes, int flags, sockaddr* address,
                                     socklen_t* address_bytes) {
-  return into_buffer_and_address(buffer, bytes, address, address_bytes, [=](void* target, sockaddr* sender, socklen_t* sender_bytes) {
-    return real::recvfrom(fd, target, bytes, flags, sender, sender_bytes);
-  });
+  return into_buffer_and_address(buffer, bytes, address, address_bytes,
+                                 [=](void* target, sockaddr* sender, socklen_t* sender_bytes) {
+                                   return real::recvfrom(fd, target, bytes, flags, sender, sender_bytes);
+                                 });
 }
 
 WATCHER_INTERPOSER ssize_t __recvfrom_chk(int fd, void* buffer, size_t bytes, size_t capacity, int flags,
                                           sockaddr* address, socklen_t* address_bytes) {
-  return into_buffer_and_address(buffer, bytes, address, address_bytes, [=](void* target, sockaddr* sender, socklen_t* sender_bytes) {
-    return real::__recvfrom_chk(fd, target, bytes, capacity, flags, sender, sender_bytes);
-  });
+  return into_buffer_and_address(
+      buffer, bytes, address, address_bytes, [=](void* target, sockaddr* sender, socklen_t* sender_bytes) {
+        return real::__recvfrom_chk(fd, target, bytes, capacity, flags, sender, sender_bytes);
+      });
 }
 
 WATCHER_INTERPOSER ssize_t recvmsg(int fd, msghdr* message, int flags) {

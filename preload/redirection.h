@@ -16,8 +16,8 @@ namespace watcher {
 
 using KernelWriteBegin = decltype(watcher_runtime_hooks::kernel_write_begin);
 
-/// Structures of the host that we read before the kernel does: a pointer that is none must get its EFAULT, not a signal.
-/// A futex is asked because every sandbox allows it and it changes nothing; memory is there or not by the page.
+/// Structures of the host that we read before the kernel does: a pointer that is none must get its EFAULT, not a
+/// signal. A futex is asked because every sandbox allows it and it changes nothing; memory is there or not by the page.
 bool readable(const void* memory, size_t bytes);
 
 /// One buffer of a call, from just before the call to just after it.

@@ -60,7 +60,8 @@ WATCHER_INTERPOSER int epoll_wait(int fd, epoll_event* events, int most, int tim
   return fill(SYS_epoll_wait, real::epoll_wait, fd, reported(events, most), most, timeout_ms);
 }
 WATCHER_INTERPOSER int epoll_pwait(int fd, epoll_event* events, int most, int timeout_ms, const sigset_t* mask) {
-  return fill(SYS_epoll_pwait, real::epoll_pwait, fd, reported(events, most), most, timeout_ms, PassingMask(mask).get());
+  return fill(SYS_epoll_pwait, real::epoll_pwait, fd, reported(events, most), most, timeout_ms,
+              PassingMask(mask).get());
 }
 WATCHER_INTERPOSER int epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
                                     const sigset_t* mask) {

@@ -17,16 +17,16 @@ enum watcher_rule_scope { WATCHER_SCOPE_UNKNOWN, WATCHER_SCOPE_LOCAL, WATCHER_SC
 
 /* A name to watch in a source file; owned by the runtime, never freed. */
 struct watcher_rule {
-  const char *name; /* may hold glob characters, and dots for a qualified name */
+  const char* name; /* may hold glob characters, and dots for a qualified name */
   enum watcher_rule_scope scope;
 };
 
 /* A buffer to watch: memory_watch.h's MemoryVariable in C. */
 struct watcher_buffer {
-  void *base;
+  void* base;
   size_t capacity;
-  const int64_t *live_size;
-  void *const *live_start;
+  const int64_t* live_size;
+  void* const* live_start;
   int64_t live_item_bytes;
   uint32_t variable; /* dictionary reference of a VariableBlob */
   uint32_t item_bytes;
@@ -43,27 +43,28 @@ struct watcher_runtime {
   int (*asked)(void);
   /* Brings the session up if it is not: ring, collector, fork handlers. 0 or an errno. */
   int (*start)(void);
-  /* The mapped ring (first byte of the file) once start() returned 0, else null. Same address for ever, also after fork. */
-  void *(*ring)(void);
+  /* The mapped ring (first byte of the file) once start() returned 0, else null. Same address for ever, also after
+   * fork. */
+  void* (*ring)(void);
   /* Starts a new collector: for a writer that finds the old one dead. Any thread, signal handlers too. */
   void (*revive_collector)(void);
 
   /* The rules for a source file, by the interpreter's own spelling of its path. Returns how many there are. */
-  size_t (*rules)(const char *path, const struct watcher_rule **rules);
+  size_t (*rules)(const char* path, const struct watcher_rule** rules);
   /* 1 when any rule exists at all. */
   int (*has_rules)(void);
   /* Value of an option as text ("true", "FULL", …), by its configuration name; null for an unknown one. */
-  const char *(*option)(const char *name);
+  const char* (*option)(const char* name);
 
   /* Memory: see runtime/capture/memory_watch.h. allocate/allocated/free deal in pages of their own. */
-  void *(*memory_allocate)(size_t bytes);
-  size_t (*memory_allocated)(const void *pointer);
-  int (*memory_free)(void *pointer);
-  uint64_t (*memory_watch)(const struct watcher_buffer *buffer);
+  void* (*memory_allocate)(size_t bytes);
+  size_t (*memory_allocated)(const void* pointer);
+  int (*memory_free)(void* pointer);
+  uint64_t (*memory_watch)(const struct watcher_buffer* buffer);
   void (*memory_unwatch)(uint64_t region, int op);
 
   /* One line to standard error, when the level is enabled; printf-like, no newline. */
-  void (*log)(enum watcher_log_level level, const char *format, ...);
+  void (*log)(enum watcher_log_level level, const char* format, ...);
 
   /* No more events come: returns when all are written, as the end of the process would. */
   void (*close)(void);
@@ -72,17 +73,18 @@ struct watcher_runtime {
 struct watcher_probe {
   uint32_t abi;
   uint32_t bytes;
-  const char *host; /* e.g. "CPython 3.11.2" */
+  const char* host; /* e.g. "CPython 3.11.2" */
 
-  /* runtime/capture/memory_watch.h's PlaceOfWriter. Signal context, on the writing thread: the place (dictionary reference of a PlaceBlob) of the running code, 0 if none;
-   * `context` receives a ContextBlob reference or 0. Must not allocate, lock or fault for long. */
-  uint32_t (*place)(void *ucontext, uint32_t *context);
+  /* runtime/capture/memory_watch.h's PlaceOfWriter. Signal context, on the writing thread: the place (dictionary
+   * reference of a PlaceBlob) of the running code, 0 if none; `context` receives a ContextBlob reference or 0. Must not
+   * allocate, lock or fault for long. */
+  uint32_t (*place)(void* ucontext, uint32_t* context);
   /* In the child, after the ring was renewed: cached thread ids and the like are stale. */
   void (*after_fork_child)(void);
 };
 
 /* Exported by a probe. Returns null when this host cannot be served (reason logged), else its table. */
-typedef const struct watcher_probe *(*watcher_probe_attach_fn)(const struct watcher_runtime *runtime);
+typedef const struct watcher_probe* (*watcher_probe_attach_fn)(const struct watcher_runtime* runtime);
 
 #ifdef __cplusplus
 }

@@ -10,28 +10,46 @@ struct NodeName {
   const char* name;
 };
 constexpr NodeName kNames[] = {
-    {Node::kModule, "Module"},         {Node::kAnnAssign, "AnnAssign"},
-    {Node::kAssign, "Assign"},         {Node::kAsyncFor, "AsyncFor"},
+    {Node::kModule, "Module"},
+    {Node::kAnnAssign, "AnnAssign"},
+    {Node::kAssign, "Assign"},
+    {Node::kAsyncFor, "AsyncFor"},
     {Node::kAsyncFunctionDef, "AsyncFunctionDef"},
-    {Node::kAsyncWith, "AsyncWith"},   {Node::kAttribute, "Attribute"},
-    {Node::kAugAssign, "AugAssign"},   {Node::kBinOp, "BinOp"},
-    {Node::kBoolOp, "BoolOp"},         {Node::kCall, "Call"},
-    {Node::kClassDef, "ClassDef"},     {Node::kCompare, "Compare"},
-    {Node::kConstant, "Constant"},     {Node::kDelete, "Delete"},
-    {Node::kExpr, "Expr"},             {Node::kFor, "For"},
+    {Node::kAsyncWith, "AsyncWith"},
+    {Node::kAttribute, "Attribute"},
+    {Node::kAugAssign, "AugAssign"},
+    {Node::kBinOp, "BinOp"},
+    {Node::kBoolOp, "BoolOp"},
+    {Node::kCall, "Call"},
+    {Node::kClassDef, "ClassDef"},
+    {Node::kCompare, "Compare"},
+    {Node::kConstant, "Constant"},
+    {Node::kDelete, "Delete"},
+    {Node::kExpr, "Expr"},
+    {Node::kFor, "For"},
     {Node::kFunctionDef, "FunctionDef"},
-    {Node::kGlobal, "Global"},         {Node::kIf, "If"},
-    {Node::kImport, "Import"},         {Node::kImportFrom, "ImportFrom"},
-    {Node::kLambda, "Lambda"},         {Node::kList, "List"},
-    {Node::kMatch, "Match"},           {Node::kMatchAs, "MatchAs"},
+    {Node::kGlobal, "Global"},
+    {Node::kIf, "If"},
+    {Node::kImport, "Import"},
+    {Node::kImportFrom, "ImportFrom"},
+    {Node::kLambda, "Lambda"},
+    {Node::kList, "List"},
+    {Node::kMatch, "Match"},
+    {Node::kMatchAs, "MatchAs"},
     {Node::kMatchMapping, "MatchMapping"},
-    {Node::kMatchStar, "MatchStar"},   {Node::kName, "Name"},
-    {Node::kNamedExpr, "NamedExpr"},   {Node::kNonlocal, "Nonlocal"},
+    {Node::kMatchStar, "MatchStar"},
+    {Node::kName, "Name"},
+    {Node::kNamedExpr, "NamedExpr"},
+    {Node::kNonlocal, "Nonlocal"},
     {Node::kPass, "Pass"},
-    {Node::kReturn, "Return"},         {Node::kStarred, "Starred"},
-    {Node::kSubscript, "Subscript"},   {Node::kTry, "Try"},
-    {Node::kTryStar, "TryStar"},       {Node::kTuple, "Tuple"},
-    {Node::kTypeAlias, "TypeAlias"},   {Node::kWhile, "While"},
+    {Node::kReturn, "Return"},
+    {Node::kStarred, "Starred"},
+    {Node::kSubscript, "Subscript"},
+    {Node::kTry, "Try"},
+    {Node::kTryStar, "TryStar"},
+    {Node::kTuple, "Tuple"},
+    {Node::kTypeAlias, "TypeAlias"},
+    {Node::kWhile, "While"},
     {Node::kWith, "With"},
 };
 
@@ -50,7 +68,9 @@ struct Bucket {
 };
 constinit Bucket buckets[kBuckets] = {};
 
-std::size_t bucket_of(const PyObject* type) { return (reinterpret_cast<std::uintptr_t>(type) >> 4) * 0x9e3779b1u >> 8; }
+std::size_t bucket_of(const PyObject* type) {
+  return (reinterpret_cast<std::uintptr_t>(type) >> 4) * 0x9e3779b1u >> 8;
+}
 
 void add_bucket(PyObject* type, Node node) {
   std::size_t at = bucket_of(type) % kBuckets;
@@ -70,9 +90,13 @@ Ref copy_location(Ref node, PyObject* at) {
   return node;
 }
 
-Ref make(Node node, PyObject* at) { return copy_location(Ref(PyObject_CallObject(classes[static_cast<int>(node)], nullptr)), at); }
+Ref make(Node node, PyObject* at) {
+  return copy_location(Ref(PyObject_CallObject(classes[static_cast<int>(node)], nullptr)), at);
+}
 
-Ref load() { return Ref(PyObject_CallObject(load_class, nullptr)); }
+Ref load() {
+  return Ref(PyObject_CallObject(load_class, nullptr));
+}
 
 }  // namespace
 
@@ -104,8 +128,12 @@ Node kind_of(PyObject* node) {
   return Node::kOther;
 }
 
-bool is_node(PyObject* object) { return PyType_IsSubtype(object->type, base_class) != 0; }
-bool is_statement(PyObject* object) { return PyType_IsSubtype(object->type, statement_class) != 0; }
+bool is_node(PyObject* object) {
+  return PyType_IsSubtype(object->type, base_class) != 0;
+}
+bool is_statement(PyObject* object) {
+  return PyType_IsSubtype(object->type, statement_class) != 0;
+}
 
 Ref get(PyObject* node, const char* attribute) {
   Ref value(PyObject_GetAttrString(node, attribute));
@@ -135,7 +163,9 @@ bool set(PyObject* node, const char* attribute, PyObject* value) {
   return value != nullptr && PyObject_SetAttrString(node, attribute, value) == 0;
 }
 
-Ref fields_of(PyObject* node) { return get(node->type, "_fields"); }
+Ref fields_of(PyObject* node) {
+  return get(node->type, "_fields");
+}
 
 Ref make_name(PyObject* at, std::string_view name) {
   Ref node = make(Node::kName, at);

@@ -72,8 +72,12 @@ int get_int(PyObject* node, const char* attribute, int fallback);
 bool set(PyObject* node, const char* attribute, PyObject* value);
 
 /// Number of elements and element (borrowed) of a list attribute's value.
-inline ssize_t length(const Ref& list) { return list && list.get()->type == &PyList_Type ? size_of(list.get()) : 0; }
-inline PyObject* item(const Ref& list, ssize_t index) { return list_items(list.get())[index]; }
+inline ssize_t length(const Ref& list) {
+  return list && list.get()->type == &PyList_Type ? size_of(list.get()) : 0;
+}
+inline PyObject* item(const Ref& list, ssize_t index) {
+  return list_items(list.get())[index];
+}
 
 /// `_fields` of a node's class: a tuple of str, borrowed from the class.
 Ref fields_of(PyObject* node);

@@ -20,7 +20,9 @@ namespace {
 __attribute__((tls_model("initial-exec"))) constinit thread_local bool busy = false;
 constinit void** hook_list = nullptr;
 
-PyObject* first_argument(PyObject* args) { return PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : nullptr; }
+PyObject* first_argument(PyObject* args) {
+  return PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : nullptr;
+}
 
 bool names_watcher(PyObject* name) {
   if (name == nullptr || name->type != &PyUnicode_Type) return false;
@@ -41,15 +43,17 @@ void unlink_hook(void* hook) {
   if (entry[1] == hook) *hook_list = entry[0];
 }
 
-// The last event. The program's Python code has run; its daemon threads still wait for the GIL, and up to 3.10 one that gets
-// it once the interpreter is gone crashes. So the collector is waited for here, where the GIL is held, and not in exit().
+// The last event. The program's Python code has run; its daemon threads still wait for the GIL, and up to 3.10 one that
+// gets it once the interpreter is gone crashes. So the collector is waited for here, where the GIL is held, and not in
+// exit().
 void interpreter_ends(void* hook) {
   unlink_hook(hook);
   if (finalizing()) runtime->close();
 }
 
 int audit(const char* event, PyObject* args, void*) {
-  if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0) interpreter_ends(reinterpret_cast<void*>(audit));
+  if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0)
+    interpreter_ends(reinterpret_cast<void*>(audit));
   if (busy || Py_IsInitialized() == 0) return 0;
   busy = true;
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
@@ -63,20 +67,23 @@ int audit(const char* event, PyObject* args, void*) {
   return 0;
 }
 
-/// Adds the hook and learns where the interpreter keeps the list's head: the word of `_PyRuntime` that now points to us.
+/// Adds the hook and learns where the interpreter keeps the list's head: the word of `_PyRuntime` that now points to
+/// us.
 bool add_audit_hook() {
   void* interpreter = dlsym(RTLD_DEFAULT, "_PyRuntime");
   Dl_info info;
   const ElfW(Sym)* symbol = nullptr;
   std::string before;
-  if (interpreter != nullptr && dladdr1(interpreter, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&symbol)), RTLD_DL_SYMENT) != 0 &&
+  if (interpreter != nullptr &&
+      dladdr1(interpreter, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&symbol)), RTLD_DL_SYMENT) != 0 &&
       symbol != nullptr)
     before.assign(static_cast<const char*>(interpreter), symbol->st_size);
   if (PySys_AddAuditHook(audit, nullptr) != 0) return false;
   for (std::size_t at = 0; at + sizeof(void*) <= before.size(); at += sizeof(void*)) {
     auto** word = reinterpret_cast<void**>(static_cast<char*>(interpreter) + at);
     if (*word == nullptr || memcmp(word, before.data() + at, sizeof *word) == 0) continue;
-    if ((reinterpret_cast<std::uintptr_t>(*word) & 7) == 0 && static_cast<void**>(*word)[1] == reinterpret_cast<void*>(audit))
+    if ((reinterpret_cast<std::uintptr_t>(*word) & 7) == 0 &&
+        static_cast<void**>(*word)[1] == reinterpret_cast<void*>(audit))
       hook_list = word;
   }
   return true;
@@ -94,7 +101,8 @@ constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
 
 namespace watcher::python {
 
-extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_probe_attach(const watcher_runtime* table) {
+extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_probe_attach(
+    const watcher_runtime* table) {
   if (table->abi != WATCHER_PROBE_ABI || !Compat::load(&compat) || Py_IsInitialized() != 0) return nullptr;
   runtime = table;
   const std::string version(Py_GetVersion());

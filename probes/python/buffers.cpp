@@ -56,8 +56,8 @@ WatchedBuffer* known_buffer(PyObject* object, const BufferMemory& memory) {
   const auto found = watched_buffers().find(object);
   if (found == watched_buffers().end()) return nullptr;
   WatchedBuffer& known = found->second;
-  const bool same = known.base == memory.base && (known.own_pages ? runtime->memory_allocated(known.base) != 0
-                                                                  : known.bytes == memory.bytes);
+  const bool same = known.base == memory.base &&
+                    (known.own_pages ? runtime->memory_allocated(known.base) != 0 : known.bytes == memory.bytes);
   if (same) return &known;
   forget(object, Op::kCount);
   return nullptr;

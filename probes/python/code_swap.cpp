@@ -36,17 +36,21 @@ PyObject* evaluate_replacement(PyObject* globals, PyObject* locals) {
   return PyEval_EvalCode(replacement.get(), globals, locals);
 }
 
-bool armed_for(void* frame, int throwing) { return armed_code != nullptr && throwing == 0 && code_of(frame) == armed_code; }
+bool armed_for(void* frame, int throwing) {
+  return armed_code != nullptr && throwing == 0 && code_of(frame) == armed_code;
+}
 
 PyObject* evaluate_frame_38(void* frame, int throwing) {
   if (armed_for(frame, throwing))
-    return evaluate_replacement(field<PyObject*>(frame, compat.frame_globals), field<PyObject*>(frame, compat.frame_locals));
+    return evaluate_replacement(field<PyObject*>(frame, compat.frame_globals),
+                                field<PyObject*>(frame, compat.frame_locals));
   return reinterpret_cast<PyObject* (*)(void*, int)>(previous_eval)(frame, throwing);
 }
 
 PyObject* evaluate_frame(void* state, void* frame, int throwing) {
   if (armed_for(frame, throwing))
-    return evaluate_replacement(field<PyObject*>(frame, compat.frame_globals), field<PyObject*>(frame, compat.frame_locals));
+    return evaluate_replacement(field<PyObject*>(frame, compat.frame_globals),
+                                field<PyObject*>(frame, compat.frame_locals));
   return reinterpret_cast<PyObject* (*)(void*, void*, int)>(previous_eval)(state, frame, throwing);
 }
 

@@ -1,5 +1,5 @@
-// Executing one code object in place of another, once: a frame evaluation hook that lives for that one call (3.8–3.11), a
-// function watcher that lives until the function for it is created (3.12+). A permanent hook would cost every call.
+// Executing one code object in place of another, once: a frame evaluation hook that lives for that one call (3.8–3.11),
+// a function watcher that lives until the function for it is created (3.12+). A permanent hook would cost every call.
 //
 // Threads: the GIL is held.
 #pragma once
@@ -8,7 +8,8 @@
 
 namespace watcher::python {
 
-/// The next execution of `code` as a module body runs `replacement`. False with an exception set when it cannot be armed.
+/// The next execution of `code` as a module body runs `replacement`. False with an exception set when it cannot be
+/// armed.
 bool run_instead(PyObject* code, PyObject* replacement);
 
 }  // namespace watcher::python

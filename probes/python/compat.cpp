@@ -104,19 +104,34 @@ bool Compat::load(Compat* out) {
   const char* version = Py_GetVersion();
   if (strncmp(version, "3.", 2) != 0 || strstr(version, "free-threading") != nullptr) return false;
   switch (atoi(version + 2)) {
-    case 8: *out = kPython38; break;
-    case 9: *out = kPython38; out->minor = 9; break;
-    case 10: *out = python310(); break;
-    case 11: *out = kPython311; break;
-    case 12: *out = python312(); break;
-    case 13: *out = python313(); break;
-    default: return false;
+    case 8:
+      *out = kPython38;
+      break;
+    case 9:
+      *out = kPython38;
+      out->minor = 9;
+      break;
+    case 10:
+      *out = python310();
+      break;
+    case 11:
+      *out = kPython311;
+      break;
+    case 12:
+      *out = python312();
+      break;
+    case 13:
+      *out = python313();
+      break;
+    default:
+      return false;
   }
   thread_state = _PyThreadState_UncheckedGet != nullptr ? _PyThreadState_UncheckedGet : PyThreadState_GetUnchecked;
   return thread_state != nullptr;
 }
 
-// Up to 3.9 a thread that went over the limit is marked, and has 50 more calls before the interpreter aborts: the host's.
+// Up to 3.9 a thread that went over the limit is marked, and has 50 more calls before the interpreter aborts: the
+// host's.
 constexpr int kThreadOverflowed = 36;
 
 KeepException::KeepException() {

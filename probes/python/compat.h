@@ -1,6 +1,7 @@
 // Everything that differs between CPython 3.8 and 3.13: structure offsets, entry points, reference counting.
-// Sources of the offsets: the headers of each version (Include/cpython/*.h, Include/internal/pycore_*.h); for 3.13 they equal
-// the live `_PyRuntime` debug offsets. `Compat::load` refuses what it does not know, `frames_self_check` tests it at start.
+// Sources of the offsets: the headers of each version (Include/cpython/*.h, Include/internal/pycore_*.h); for 3.13 they
+// equal the live `_PyRuntime` debug offsets. `Compat::load` refuses what it does not know, `frames_self_check` tests it
+// at start.
 //
 // Threads: written once by the constructor; afterwards read by every thread and by signal handlers.
 #pragma once
@@ -82,11 +83,21 @@ inline constexpr unsigned long kHeapType = 1ul << 9;
 inline constexpr unsigned long kHaveGc = 1ul << 14;
 
 /// Objects whose layout is the same in all versions: item arrays of list and tuple, dictionary of a module.
-inline ssize_t size_of(const PyObject* object) { return field<ssize_t>(object, 16); }
-inline PyObject** list_items(const PyObject* list) { return field<PyObject**>(list, 24); }
-inline PyObject** tuple_items(PyObject* tuple) { return &field_ref<PyObject*>(tuple, 24); }
-inline PyObject* module_dict(const PyObject* module) { return field<PyObject*>(module, 16); }
-inline const char* type_name(const PyObject* type) { return field<const char*>(type, kTypeName); }
+inline ssize_t size_of(const PyObject* object) {
+  return field<ssize_t>(object, 16);
+}
+inline PyObject** list_items(const PyObject* list) {
+  return field<PyObject**>(list, 24);
+}
+inline PyObject** tuple_items(PyObject* tuple) {
+  return &field_ref<PyObject*>(tuple, 24);
+}
+inline PyObject* module_dict(const PyObject* module) {
+  return field<PyObject*>(module, 16);
+}
+inline const char* type_name(const PyObject* type) {
+  return field<const char*>(type, kTypeName);
+}
 
 inline void incref(PyObject* object) {
   if (compat.minor >= 12) {  // immortal objects keep their count (PEP 683)
@@ -105,8 +116,12 @@ inline void* frame_of(void* state) {
   void* cframe = field(state, compat.thread_cframe);
   return cframe != nullptr ? field(cframe, compat.cframe_frame) : nullptr;
 }
-inline void* current_frame() { return frame_of(thread_state()); }
-inline PyObject* code_of(void* frame) { return field<PyObject*>(frame, compat.frame_code); }
+inline void* current_frame() {
+  return frame_of(thread_state());
+}
+inline PyObject* code_of(void* frame) {
+  return field<PyObject*>(frame, compat.frame_code);
+}
 
 bool finalizing();
 

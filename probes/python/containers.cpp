@@ -187,7 +187,9 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
                       .scope = variable.scope,
                       .frame = variable.frame,
                       .keeper = keep_track_of(variable.keeper),
-                      .code = variable.frame != nullptr && variable.keeper == nullptr ? code_of(const_cast<void*>(variable.frame)) : nullptr,
+                      .code = variable.frame != nullptr && variable.keeper == nullptr
+                                  ? code_of(const_cast<void*>(variable.frame))
+                                  : nullptr,
                       .thread = thread_state()};
   if (!watched->add(holder)) {
     if (watched->count == 0 && value->type == kind->base) watched_containers.remove(value);

@@ -16,8 +16,9 @@ namespace watcher::python {
 struct Holder {
   DictionaryRef variable = 0;
   Scope scope = Scope::kUnknown;
-  const void* frame = nullptr;     // a local holds it while this frame runs, a closure variable while its cell lives; null: for ever
-  Keeper keeper;                   // what the variable lives in when that is no running frame
+  const void* frame =
+      nullptr;    // a local holds it while this frame runs, a closure variable while its cell lives; null: for ever
+  Keeper keeper;  // what the variable lives in when that is no running frame
   const PyObject* code = nullptr;  // of the frame: its address may be used again
   const void* thread = nullptr;    // state of the thread that runs it
 

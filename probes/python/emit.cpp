@@ -97,10 +97,12 @@ std::uint32_t thread_id() {
   return cached_thread_id;
 }
 
-void forget_threads() { ++fork_epoch; }
+void forget_threads() {
+  ++fork_epoch;
+}
 
-void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before, ValueKind after_kind,
-                 std::uint64_t after) {
+void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
+                 ValueKind after_kind, std::uint64_t after) {
   const Claim claim = ring.claim(0);
   if (!claim) return;
   EventHead& head = *claim.head;

@@ -19,7 +19,9 @@ extern constinit EventRing ring;
 /// Starts the session if it is not running. False: it cannot run (logged once); nothing is recorded then.
 bool ensure_session();
 
-inline DictionaryRef intern(std::string_view text) { return ring ? ring.dictionary().intern(text) : 0; }
+inline DictionaryRef intern(std::string_view text) {
+  return ring ? ring.dictionary().intern(text) : 0;
+}
 DictionaryRef intern_place(std::string_view function, std::string_view file, int line);
 /// `owner` makes the id: file and function for names, so that it is the same in every process and run.
 DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, std::string_view format = {},
@@ -54,10 +56,10 @@ DictionaryRef known_thread_context();
 /// After fork the cached ids are those of the parent.
 void forget_threads();
 
-/// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's variable
-/// unless it is 0.
-void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before, ValueKind after_kind,
-                 std::uint64_t after);
+/// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's
+/// variable unless it is 0.
+void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
+                 ValueKind after_kind, std::uint64_t after);
 
 /// Writes one event. `path` may be null. Blocks or drops as configured when the ring is full.
 void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after);

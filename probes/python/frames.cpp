@@ -12,7 +12,9 @@ namespace {
 constexpr int kOwnedByCStack = 3;  // 3.12+: the shim frame under each entry of the evaluation loop, no Python code
 constexpr int kMaxDepth = 4000;
 
-const std::uint8_t* bytes_data(const PyObject* bytes) { return reinterpret_cast<const std::uint8_t*>(bytes) + 32; }
+const std::uint8_t* bytes_data(const PyObject* bytes) {
+  return reinterpret_cast<const std::uint8_t*>(bytes) + 32;
+}
 
 // co_lnotab, Objects/lnotab_notes.txt: pairs (byte increment, signed line increment).
 int line_from_lnotab(const PyObject* table, int line, int instruction) {
@@ -97,8 +99,8 @@ DictionaryRef intern_position(const FramePosition& at) {
                       line_of(at.code, at.instruction));
 }
 
-// Places by code and instruction. An entry keeps its code object alive, so that its address cannot come to mean another;
-// therefore the table is bounded and never evicts.
+// Places by code and instruction. An entry keeps its code object alive, so that its address cannot come to mean
+// another; therefore the table is bounded and never evicts.
 struct PlaceEntry {
   PyObject* code;
   int instruction;

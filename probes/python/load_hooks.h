@@ -1,5 +1,5 @@
-// Running a module instrumented without changing it: the audit event "exec" hands us the code object just before it runs;
-// the transformed code takes its place for that one execution. Files, .pyc caches and importers see nothing.
+// Running a module instrumented without changing it: the audit event "exec" hands us the code object just before it
+// runs; the transformed code takes its place for that one execution. Files, .pyc caches and importers see nothing.
 //
 // Threads: the GIL is held.
 #pragma once

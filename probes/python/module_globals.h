@@ -10,8 +10,8 @@ namespace watcher::python {
 /// The hook of `from m import *`.
 PyMethodDef* star_import_method();
 
-/// Puts ours in the place of the module type's setattr slot. Once, when the first module is instrumented: lazy modules and
-/// other subclasses made before keep the old slot.
+/// Puts ours in the place of the module type's setattr slot. Once, when the first module is instrumented: lazy modules
+/// and other subclasses made before keep the old slot.
 void watch_module_attributes();
 
 }  // namespace watcher::python

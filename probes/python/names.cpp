@@ -64,7 +64,8 @@ void record_store(Site& site, Variable& variable, PyObject* value, bool from_wat
     variable.variable =
         watch_name.empty() ? site.subject.variable : intern_variable(watch_name, site.owner, site.subject.scope);
   }
-  if (!site.handlers.empty() || variable.handler != 0) [[unlikely]] leave_handler(site, variable);
+  if (!site.handlers.empty() || variable.handler != 0) [[unlikely]]
+    leave_handler(site, variable);
   Subject subject = site.subject;
   if (variable.variable != 0) subject.variable = variable.variable;
   record_binding(subject, variable, value, watch_name.empty() ? std::string_view(site.text) : watch_name, site.owner);
@@ -84,7 +85,8 @@ using Arguments = PyObject* const*;
 
 void* frame_of_call(Site& site, Arguments args) {
   const char* at = reinterpret_cast<const char*>(args);
-  if (site.frame_offset == 0) [[unlikely]] site.frame_offset = at - static_cast<const char*>(current_frame());
+  if (site.frame_offset == 0) [[unlikely]]
+    site.frame_offset = at - static_cast<const char*>(current_frame());
   return const_cast<char*>(at - site.frame_offset);
 }
 
@@ -96,7 +98,8 @@ Variable& variable_of(Site& site, Arguments args) {
   } else if (site.cell_index >= 0) {
     key = field(frame_of_call(site, args), compat.frame_values + site.cell_index * 8);
   }
-  if (key == site.cached_key) [[likely]] return *site.cached;
+  if (key == site.cached_key) [[likely]]
+    return *site.cached;
   if (site.declared_global)
     site.cached = &namespace_of(static_cast<const PyObject*>(key), site.rules).variable(site.text);
   else if (site.cell_index >= 0)
@@ -109,7 +112,9 @@ Variable& variable_of(Site& site, Arguments args) {
 
 // ---- the hooks: METH_FASTCALL functions whose self is a capsule of the site
 
-Site& site_of(PyObject* self) { return *field<Site*>(self, 16); }  // PyCapsule.pointer
+Site& site_of(PyObject* self) {
+  return *field<Site*>(self, 16);
+}  // PyCapsule.pointer
 
 PyObject* none() {
   incref(&_Py_NoneStruct);
@@ -156,7 +161,8 @@ PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
 void enter_module(Site& site, PyObject* globals) {
   Namespace& space = namespace_of(globals, site.rules);
   for (Site* other : site.code->sites)
-    if (other->declared_global && other->kind != SiteKind::kEnter && other->kind != SiteKind::kStar) space.variable(other->text);
+    if (other->declared_global && other->kind != SiteKind::kEnter && other->kind != SiteKind::kStar)
+      space.variable(other->text);
   space.renew(globals);
 }
 
@@ -257,7 +263,7 @@ PyObject* make_hook(Site* site) {
 
 void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
   constexpr int kSuspends = 0x20 | 0x80 | 0x200;  // CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-  auto* table = new CodeSites;  // process-lifetime: the hooks in the code refer to it
+  auto* table = new CodeSites;                    // process-lifetime: the hooks in the code refer to it
   table->suspends = (field<int>(code, compat.code_flags) & kSuspends) != 0;
   table->sites = sites;
   std::unordered_map<std::string, std::uint16_t> slots;

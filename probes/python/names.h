@@ -46,7 +46,7 @@ struct Site {
   std::string owner;  // file and owning function: makes the variable's id
 
   // Where the arguments of a call lie tells the frame: they are on its value stack, and a site's depth there is fixed.
-  std::ptrdiff_t frame_offset = 0;  // from the frame to the arguments, learnt at the first call
+  std::ptrdiff_t frame_offset = 0;   // from the frame to the arguments, learnt at the first call
   const void* cached_key = nullptr;  // what `cached` was found by: arguments, cell or module dictionary
   Variable* cached = nullptr;
 };
@@ -57,9 +57,8 @@ PyObject* make_hook(Site* site);
 /// Tells the sites of one code object how its variables are stored: fast local, cell, or global.
 void bind_sites(PyObject* code, const std::vector<Site*>& sites);
 
-
-/// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable that
-/// it was tracked for meanwhile (0: none).
+/// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable
+/// that it was tracked for meanwhile (0: none).
 void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional);
 
 }  // namespace watcher::python

@@ -50,7 +50,9 @@ std::string file_name(const EmbeddedModule& module) {
   return path + (module.is_package ? "/__init__.py" : ".py");
 }
 
-PyObject* none() { return Ref::borrow(&_Py_NoneStruct).release(); }
+PyObject* none() {
+  return Ref::borrow(&_Py_NoneStruct).release();
+}
 
 PyObject* compile_module(const EmbeddedModule& module) {
   constexpr int kFileInput = 257;  // Py_file_input
@@ -74,7 +76,9 @@ PyObject* find_spec(PyObject*, PyObject* const* args, ssize_t count, PyObject*) 
   return PyObject_Call(spec_class.get(), arguments.get(), keywords.get());
 }
 
-PyObject* create_module(PyObject*, PyObject*) { return none(); }
+PyObject* create_module(PyObject*, PyObject*) {
+  return none();
+}
 
 PyObject* exec_module(PyObject*, PyObject* module) {
   Ref name(PyObject_GetAttrString(module, "__name__"));
@@ -104,14 +108,13 @@ PyObject* is_package(PyObject*, PyObject* name) {
   return module != nullptr ? PyBool_FromLong(module->is_package) : nullptr;
 }
 
-PyMethodDef methods[] = {
-    {"find_spec", reinterpret_cast<void*>(find_spec), kMethFastcall | kMethKeywords, nullptr},
-    {"create_module", reinterpret_cast<void*>(create_module), kMethO, nullptr},
-    {"exec_module", reinterpret_cast<void*>(exec_module), kMethO, nullptr},
-    {"get_code", reinterpret_cast<void*>(get_code), kMethO, nullptr},
-    {"get_source", reinterpret_cast<void*>(get_source), kMethO, nullptr},
-    {"is_package", reinterpret_cast<void*>(is_package), kMethO, nullptr},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"find_spec", reinterpret_cast<void*>(find_spec), kMethFastcall | kMethKeywords, nullptr},
+                         {"create_module", reinterpret_cast<void*>(create_module), kMethO, nullptr},
+                         {"exec_module", reinterpret_cast<void*>(exec_module), kMethO, nullptr},
+                         {"get_code", reinterpret_cast<void*>(get_code), kMethO, nullptr},
+                         {"get_source", reinterpret_cast<void*>(get_source), kMethO, nullptr},
+                         {"is_package", reinterpret_cast<void*>(is_package), kMethO, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef finder_module{.object = {1, nullptr},
                           .init = nullptr,

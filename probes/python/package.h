@@ -1,5 +1,5 @@
-// `from watcher import watch` with nothing installed: a finder and loader in C behind all others on sys.meta_path, so that
-// an application's own package of that name wins. Put there when something named `watcher` is first imported.
+// `from watcher import watch` with nothing installed: a finder and loader in C behind all others on sys.meta_path, so
+// that an application's own package of that name wins. Put there when something named `watcher` is first imported.
 //
 // Threads: the GIL is held.
 #pragma once

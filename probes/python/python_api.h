@@ -1,7 +1,7 @@
 // The part of CPython's C API that the probe uses, declared once for 3.8 to 3.13 (default builds with a GIL).
 //
-// Python.h is not used on purpose: its inline functions and structures bake one version in, and one object must serve all
-// of them. Only functions whose ABI is the same in every supported version stand here; what differs is in compat.h.
+// Python.h is not used on purpose: its inline functions and structures bake one version in, and one object must serve
+// all of them. Only functions whose ABI is the same in every supported version stand here; what differs is in compat.h.
 // Everything is resolved from the host at load time; weak ones may be absent (compare with nullptr before use).
 #pragma once
 
@@ -136,10 +136,12 @@ void PyMem_Free(void*);
 void PyObject_Free(void*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 
-extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type, PyUnicode_Type,
-    PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type, PyFrozenSet_Type, PyFunction_Type,
-    PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type, PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
+extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
+    PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
+    PyFrozenSet_Type, PyFunction_Type, PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type,
+    PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
 extern PyObject _Py_NoneStruct;
-extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError, *PyExc_Warning;
+extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError,
+    *PyExc_Warning;
 
 }  // extern "C"

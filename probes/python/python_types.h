@@ -71,7 +71,14 @@ struct PyBuffer {  // Py_buffer, same layout in all versions
 };
 
 enum { kMethVarargs = 1, kMethKeywords = 2, kMethNoArgs = 4, kMethO = 8, kMethFastcall = 0x80 };
-enum { kPyBufSimple = 0, kPyBufWritable = 1, kPyBufFormat = 4, kPyBufStrides = 0x10 | 8, kPyBufND = 8, kPyBufCContiguous = 0x20 | 0x18 };
+enum {
+  kPyBufSimple = 0,
+  kPyBufWritable = 1,
+  kPyBufFormat = 4,
+  kPyBufStrides = 0x10 | 8,
+  kPyBufND = 8,
+  kPyBufCContiguous = 0x20 | 0x18
+};
 
 typedef int (*PyAuditHook)(const char* event, PyObject* args, void* data);
 typedef PyObject* (*PyVectorcall)(PyObject* callable, PyObject* const* args, size_t nargsf, PyObject* kwnames);

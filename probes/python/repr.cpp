@@ -207,7 +207,8 @@ bool has_native_repr(PyObject* object) {
   PyObject* type = object->type;
   // up to 3.10 a function that the collector has cleared has no name, and its repr crashes
   if (type == &PyFunction_Type) return field(object, compat.function_qualified_name) != nullptr;
-  if (type == &PyFloat_Type || type == &PyBool_Type || object == &_Py_NoneStruct || type == &PyCFunction_Type) return true;
+  if (type == &PyFloat_Type || type == &PyBool_Type || object == &_Py_NoneStruct || type == &PyCFunction_Type)
+    return true;
   if (repr_slot(type) == repr_slot(&PyBaseObject_Type)) return true;
   if (has_flag(type, kTypeSubclass)) return repr_slot(type) == repr_slot(&PyType_Type);
   const std::string_view name = type_name(type);

@@ -18,7 +18,9 @@ std::string without_locals(std::string_view scope) {
   return out;
 }
 
-bool fits(const char* pattern, const std::string& text) { return fnmatch(pattern, text.c_str(), 0) == 0; }
+bool fits(const char* pattern, const std::string& text) {
+  return fnmatch(pattern, text.c_str(), 0) == 0;
+}
 
 }  // namespace
 
@@ -40,7 +42,8 @@ bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) 
 }
 
 const RuleSet* rules_for(std::string_view path) {
-  static auto* known = new std::unordered_map<std::string, std::unique_ptr<RuleSet>>;  // process-lifetime: sites refer to it
+  static auto* known =
+      new std::unordered_map<std::string, std::unique_ptr<RuleSet>>;  // process-lifetime: sites refer to it
   std::unique_ptr<RuleSet>& set = (*known)[std::string(path)];
   if (set == nullptr) {
     const watcher_rule* rules = nullptr;

@@ -11,7 +11,8 @@ namespace watcher::python {
 /// Lives for ever once made (sites refer to it).
 class RuleSet {
  public:
-  RuleSet(std::string_view path, const watcher_rule* rules, std::size_t count) : path_(path), rules_(rules), count_(count) {}
+  RuleSet(std::string_view path, const watcher_rule* rules, std::size_t count)
+      : path_(path), rules_(rules), count_(count) {}
 
   /// Is the name watched there? `scope` is the qualified name of the function or class around it, "" for a module.
   /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.

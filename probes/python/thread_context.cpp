@@ -30,7 +30,9 @@ Ref thread_name() {
 
 }  // namespace
 
-DictionaryRef known_thread_context() { return cached_context; }
+DictionaryRef known_thread_context() {
+  return cached_context;
+}
 
 DictionaryRef thread_context() {
   if (known || !tracks_threads()) return cached_context;

@@ -5,7 +5,8 @@
 namespace watcher::python {
 namespace {
 
-/// Dictionaries that `_pickle` refuses to be imported with unless their type is dict itself: names may be hooked, never items.
+/// Dictionaries that `_pickle` refuses to be imported with unless their type is dict itself: names may be hooked, never
+/// items.
 struct PlainDict {
   const char* module;
   const char* name;

@@ -15,26 +15,27 @@ struct Tracked {
   std::string_view owner;  // file and function: makes the variable's id
   Scope scope = Scope::kUnknown;
   int references = 0;  // references to the value that the caller knows of; 0: unknown
-  const void* frame = nullptr;  // the frame of a local, the cell of a closure variable: it counts while that lives; null: for ever
+  const void* frame =
+      nullptr;  // the frame of a local, the cell of a closure variable: it counts while that lives; null: for ever
   const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is; null: a plain function's
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:
 /// bytearray, array.array, numpy.ndarray, mmap, ctypes, memoryview (buffers.cpp). A value may be held by several
-/// variables: each gets an event. Returns the variable's VariableBlob, 0: nothing to watch in place. Never raises, never
-/// runs the host's Python code.
+/// variables: each gets an event. Returns the variable's VariableBlob, 0: nothing to watch in place. Never raises,
+/// never runs the host's Python code.
 DictionaryRef track_value(PyObject* value, const Tracked& variable);
 DictionaryRef track_container(PyObject* value, const Tracked& variable);
 DictionaryRef track_buffer(PyObject* value, const Tracked& variable);
 
-/// The variable holds the value no more; when none is left, the value is as it was before. `variable` and `frame` are those
-/// of the tracking; `value` is only an address and may have died since.
+/// The variable holds the value no more; when none is left, the value is as it was before. `variable` and `frame` are
+/// those of the tracking; `value` is only an address and may have died since.
 void untrack_value(PyObject* value, DictionaryRef variable, const void* frame);
 bool untrack_container(PyObject* value, DictionaryRef variable, const void* frame);
 bool untrack_buffer(PyObject* value, DictionaryRef variable);
 
-/// What a tracked value holds by now, for a variable that is bound anew: the binding's own store may just have ended its
-/// life. False: that is not known any more. `out` is valid until the next encoding with scratch_before.
+/// What a tracked value holds by now, for a variable that is bound anew: the binding's own store may just have ended
+/// its life. False: that is not known any more. `out` is valid until the next encoding with scratch_before.
 bool tracked_state(PyObject* value, DictionaryRef variable, const void* frame, Value* out);
 bool container_state(PyObject* value, DictionaryRef variable, const void* frame, Value* out);
 bool buffer_state(PyObject* value, DictionaryRef variable, Value* out);

@@ -60,7 +60,8 @@ Value encode_big_integer(const Digits& digits, Scratch& scratch) {
   put(static_cast<std::uint8_t>(window));
   put(0);  // room for the sign; what is not needed goes below
   const char sign = digits.negative ? '\xff' : '\0';
-  while (length > 1 && length <= kMaxValueBytes && out[length - 1] == sign && ((out[length - 2] ^ sign) & 0x80) == 0) --length;
+  while (length > 1 && length <= kMaxValueBytes && out[length - 1] == sign && ((out[length - 2] ^ sign) & 0x80) == 0)
+    --length;
   value.total = length;
   value.stored = static_cast<std::uint32_t>(length < kMaxValueBytes ? length : kMaxValueBytes);
   value.data = out;
@@ -195,7 +196,8 @@ ValueKind encode_inline(PyObject* object, std::uint64_t* word) {
 Value encode(PyObject* object, Scratch& scratch) {
   if (object == nullptr) return {};
   PyObject* type = object->type;
-  if (type == &PyLong_Type) [[likely]] return encode_integer(object, scratch);
+  if (type == &PyLong_Type) [[likely]]
+    return encode_integer(object, scratch);
   if (type == &PyUnicode_Type) return encode_text(object, scratch);
   if (type == &PyFloat_Type) return {.kind = ValueKind::kFloat, .word = field<std::uint64_t>(object, 16)};
   if (object == &_Py_NoneStruct) return {.kind = ValueKind::kNone};
@@ -203,7 +205,8 @@ Value encode(PyObject* object, Scratch& scratch) {
     const Digits digits = digits_of(object);
     return {.kind = ValueKind::kBool, .word = digits.count != 0 && digits.digit[0] != 0};
   }
-  if (type == &PyBytes_Type) return encode_raw(reinterpret_cast<const char*>(object) + 32, static_cast<std::uint64_t>(size_of(object)), 0);
+  if (type == &PyBytes_Type)
+    return encode_raw(reinterpret_cast<const char*>(object) + 32, static_cast<std::uint64_t>(size_of(object)), 0);
   if (type == &PyByteArray_Type)  // ob_start stands behind ob_alloc and ob_bytes
     return encode_raw(field<const char*>(object, 40), static_cast<std::uint64_t>(size_of(object)), intern("bytearray"));
   return encode_repr(object, scratch);
@@ -238,7 +241,9 @@ Shadow& Shadow::operator=(Shadow&& other) noexcept {
   return *this;
 }
 
-Shadow::~Shadow() { free(owned_); }
+Shadow::~Shadow() {
+  free(owned_);
+}
 
 void Shadow::assign_bytes(const Value& value) {
   value_ = value;

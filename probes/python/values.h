@@ -16,9 +16,9 @@ namespace watcher::python {
 struct Value {
   ValueKind kind = ValueKind::kUnbound;
   DictionaryRef type_name = 0;
-  std::uint32_t stored = 0;   // bytes at `data`
-  std::uint64_t total = 0;    // full length; more than `stored` when the value was cut
-  std::uint64_t word = 0;     // inline kinds
+  std::uint32_t stored = 0;  // bytes at `data`
+  std::uint64_t total = 0;   // full length; more than `stored` when the value was cut
+  std::uint64_t word = 0;    // inline kinds
   const char* data = nullptr;
 };
 

@@ -35,7 +35,11 @@ void Variable::track(PyObject* value, std::string_view name, std::string_view ow
   if (tracked != value) untrack();
   // what watch() was called with stays watched when the function is left
   tracked_frame = variable != 0 ? nullptr : frame;
-  const Tracked request{.name = name, .owner = owner, .scope = scope, .references = 2, .frame = tracked_frame,
+  const Tracked request{.name = name,
+                        .owner = owner,
+                        .scope = scope,
+                        .references = 2,
+                        .frame = tracked_frame,
                         .keeper = tracked_frame != nullptr ? keeper : nullptr};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
@@ -46,7 +50,8 @@ bool Variable::refresh() {
   Value now = before.value();
   if (tracked == nullptr) return true;
   if (!tracked_state(tracked, tracked_variable, tracked_frame, &now)) return now.kind == ValueKind::kObject;
-  const bool shown = now.kind == before.value().kind && (now.kind == ValueKind::kBytes || now.type_name == before.value().type_name);
+  const bool shown =
+      now.kind == before.value().kind && (now.kind == ValueKind::kBytes || now.type_name == before.value().type_name);
   if (shown && now.data != before.value().data) before.assign(now);
   return true;
 }
@@ -56,9 +61,9 @@ void Variable::untrack() {
   tracked = nullptr;
 }
 
-// Frames are told apart by address. An address is used again only by a frame that is entered anew, and every hooked body
-// starts with an entry hook, so an entry can be stale but never wrong. There are as many entries as frames of that function
-// were ever alive at once, about: the interpreter uses their memory again.
+// Frames are told apart by address. An address is used again only by a frame that is entered anew, and every hooked
+// body starts with an entry hook, so an entry can be stale but never wrong. There are as many entries as frames of that
+// function were ever alive at once, about: the interpreter uses their memory again.
 std::vector<Variable>& CodeSites::locals(const void* frame) {
   std::vector<Variable>& variables = frames_[frame];
   if (variables.size() != slot_from_rule.size()) {
@@ -112,7 +117,8 @@ void Namespace::renew(PyObject* dictionary) {
   }
 }
 
-void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name, std::string_view owner) {
+void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name,
+                    std::string_view owner) {
   Subject exactly = subject;
   if (variable.tracked != nullptr) exactly.exact = variable.refresh();
   const Value after = encode(value, scratch_after);
@@ -120,7 +126,8 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
   if (op == Op::kStore || records_init()) emit(op, exactly, nullptr, variable.before.value(), after);
   variable.before.assign(after);
   variable.ever_bound = true;
-  if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]] return;
+  if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]]
+    return;
   variable.track(value, name, owner, subject.scope);
 }
 

@@ -16,11 +16,11 @@ struct Variable {
   Shadow before;
   bool watched = false;
   bool ever_bound = false;
-  std::int32_t handler = 0;      // bound by `except … as`: unbound when that handler is left
-  DictionaryRef variable = 0;    // when watch(name=…) renamed it
-  const void* frame = nullptr;   // of a local; the cell of a closure variable; null: a global
+  std::int32_t handler = 0;          // bound by `except … as`: unbound when that handler is left
+  DictionaryRef variable = 0;        // when watch(name=…) renamed it
+  const void* frame = nullptr;       // of a local; the cell of a closure variable; null: a global
   const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is
-  PyObject* tracked = nullptr;   // value that is watched in place: an address, perhaps of a dead object
+  PyObject* tracked = nullptr;       // value that is watched in place: an address, perhaps of a dead object
   DictionaryRef tracked_variable = 0;
   const void* tracked_frame = nullptr;
 
@@ -69,7 +69,8 @@ Variable& cell_variable(const PyObject* cell);
 
 /// The name was bound to `value`: one event (Op::kInit for a first binding, when those are wanted), and the value is
 /// watched in place if it can be. `name` and `owner` are the variable's, as in Tracked.
-void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name, std::string_view owner);
+void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name,
+                    std::string_view owner);
 void record_unbinding(const Subject& subject, Variable& variable);
 
 }  // namespace watcher::python

@@ -4,7 +4,8 @@ namespace watcher::python {
 namespace {
 
 bool opens_scope(Node kind) {
-  return kind == Node::kFunctionDef || kind == Node::kAsyncFunctionDef || kind == Node::kClassDef || kind == Node::kLambda;
+  return kind == Node::kFunctionDef || kind == Node::kAsyncFunctionDef || kind == Node::kClassDef ||
+         kind == Node::kLambda;
 }
 
 template <class Visit>
@@ -82,10 +83,12 @@ bool WatchCalls::is_watch_call(PyObject* expression) const {
   if (kind_of(expression) != Node::kCall) return false;
   Ref function = get(expression, "func");
   if (!function) return false;
-  if (kind_of(function.get()) == Node::kName) return functions_.find(get_text(function.get(), "id")) != functions_.end();
+  if (kind_of(function.get()) == Node::kName)
+    return functions_.find(get_text(function.get(), "id")) != functions_.end();
   if (kind_of(function.get()) != Node::kAttribute || get_text(function.get(), "attr") != "watch") return false;
   Ref module = get(function.get(), "value");
-  return module && kind_of(module.get()) == Node::kName && modules_.find(get_text(module.get(), "id")) != modules_.end();
+  return module && kind_of(module.get()) == Node::kName &&
+         modules_.find(get_text(module.get(), "id")) != modules_.end();
 }
 
 bool WatchCalls::local(PyObject* scope, std::string_view name) const {

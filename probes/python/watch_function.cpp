@@ -23,7 +23,9 @@ struct Arguments {
   PyObject* name = nullptr;
 };
 
-bool is_text(PyObject* object, const char* text) { return PyUnicode_CompareWithASCIIString(object, text) == 0; }
+bool is_text(PyObject* object, const char* text) {
+  return PyUnicode_CompareWithASCIIString(object, text) == 0;
+}
 
 bool parse(PyObject* const* args, ssize_t count, PyObject* keywords, Arguments* out) {
   if (count > 2) {

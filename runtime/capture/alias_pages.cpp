@@ -44,17 +44,23 @@ struct Arena {
   std::uint32_t end;        // first page never allocated
   std::uint32_t committed;  // first page that cannot be accessed yet
   std::uint32_t free[kSizeClasses];
-  int child_file;           // the copy for the child, while forking
-  std::byte* child_copy;    // the same without a descriptor
+  int child_file;         // the copy for the child, while forking
+  std::byte* child_copy;  // the same without a descriptor
 };
 constinit Arena arena = {};
 
-std::uint32_t page_count() { return static_cast<std::uint32_t>(arena.bytes / kPageBytes); }
-std::byte* page_address(std::uint32_t page) { return arena.base + std::size_t{page} * kPageBytes; }
+std::uint32_t page_count() {
+  return static_cast<std::uint32_t>(arena.bytes / kPageBytes);
+}
+std::byte* page_address(std::uint32_t page) {
+  return arena.base + std::size_t{page} * kPageBytes;
+}
 std::uint32_t page_index(std::uintptr_t address) {
   return static_cast<std::uint32_t>((address - reinterpret_cast<std::uintptr_t>(arena.base)) / kPageBytes);
 }
-std::size_t size_class(std::uint32_t pages) { return static_cast<std::size_t>(std::bit_width(pages | 1) - 1); }
+std::size_t size_class(std::uint32_t pages) {
+  return static_cast<std::size_t>(std::bit_width(pages | 1) - 1);
+}
 
 int create_file(std::size_t bytes) {
   rlimit limit{};
@@ -222,7 +228,9 @@ bool alias_pages_contain(std::uintptr_t address) {
   return address - base < arena.bytes;  // no arena: 0 bytes
 }
 
-std::ptrdiff_t alias_distance() { return arena.aliased ? static_cast<std::ptrdiff_t>(arena.bytes) : 0; }
+std::ptrdiff_t alias_distance() {
+  return arena.aliased ? static_cast<std::ptrdiff_t>(arena.bytes) : 0;
+}
 
 void* alias_allocate(std::size_t bytes) {
   const std::size_t pages = (bytes + kPageBytes - 1) / kPageBytes;

@@ -1,5 +1,5 @@
-// An arena whose pages are mapped twice: where the host sees them, and at a fixed distance a second time, always writable,
-// for the commits. Backed by a memfd that is closed once mapped.
+// An arena whose pages are mapped twice: where the host sees them, and at a fixed distance a second time, always
+// writable, for the commits. Backed by a memfd that is closed once mapped.
 //
 // Allocation: normal context, stores held off or under the caller's lock. The look-ups: any context.
 #pragma once

@@ -46,8 +46,8 @@ bool capture_region(StoreContext* context, const Region& region, std::uintptr_t 
   if (first >= last) return true;
   if (context->range_count == kMaxEventsOfStore) return false;
   const Visible captured = widened(region.variable, visible, first, last);
-  context->ranges[context->range_count++] = {&region, captured.begin, captured.end, captured.begin - visible.begin,
-                                             nullptr, 0, 0};
+  context->ranges[context->range_count++] = {
+      &region, captured.begin, captured.end, captured.begin - visible.begin, nullptr, 0, 0};
   return true;
 }
 
@@ -93,8 +93,7 @@ DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryR
   const int saved_errno = errno;
   const Phase phase = context->phase;
   context->phase = Phase::kPlacing;
-  const DictionaryRef place =
-      watcher_guarded_place(memory_state.place, ucontext, of_context, &context->place_resume);
+  const DictionaryRef place = watcher_guarded_place(memory_state.place, ucontext, of_context, &context->place_resume);
   context->phase = phase;
   errno = saved_errno;
   return place;
@@ -121,8 +120,7 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
     slots += context->ranges[i].slots;
   }
   DictionaryRef of_context = 0;
-  const DictionaryRef place =
-      origin.thread_id != 0 ? 0 : place_of_writer(context, origin.ucontext, &of_context);
+  const DictionaryRef place = origin.thread_id != 0 ? 0 : place_of_writer(context, origin.ucontext, &of_context);
   const Claim claim = ring.claim((slots - 1) * static_cast<std::uint32_t>(kSlotBytes));
   if (!claim) {  // the ring has counted one of them
     ring.header()->dropped.fetch_add(static_cast<std::uint64_t>(context->range_count - 1), std::memory_order_relaxed);

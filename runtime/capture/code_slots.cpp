@@ -130,8 +130,7 @@ std::byte* take_slot() {
 
 /// How many bytes could be read: the instruction may end right before memory that is not there.
 std::size_t read_instruction(std::uintptr_t ip, std::uint8_t* bytes) {
-  return kMaxInstructionBytes -
-         watcher_guarded_copy(bytes, reinterpret_cast<const void*>(ip), kMaxInstructionBytes);
+  return kMaxInstructionBytes - watcher_guarded_copy(bytes, reinterpret_cast<const void*>(ip), kMaxInstructionBytes);
 }
 
 bool is_same_code(const CachedStore& cached, std::uintptr_t ip, const std::uint8_t* bytes) {
@@ -141,9 +140,9 @@ bool is_same_code(const CachedStore& cached, std::uintptr_t ip, const std::uint8
   return true;
 }
 
-/// The entry for this instruction, or the free one where it belongs, or null when the bucket is full. By address, not by
-/// content: the way back into the host is part of the slot. Just-in-time compilers reuse addresses, hence the comparison
-/// of the bytes, and several entries for one address.
+/// The entry for this instruction, or the free one where it belongs, or null when the bucket is full. By address, not
+/// by content: the way back into the host is part of the slot. Just-in-time compilers reuse addresses, hence the
+/// comparison of the bytes, and several entries for one address.
 CachedStore* find_cached(std::uintptr_t ip, const std::uint8_t* bytes) {
   const std::size_t start = (ip * 0x9e3779b97f4a7c15u) >> 52;
   for (std::size_t probe = 0; probe < kBucketProbes; ++probe) {
@@ -181,15 +180,16 @@ const std::byte* insert(StoreContext* context, std::uintptr_t ip, const std::uin
 
 }  // namespace
 
-bool code_slots_reserve() { return area.code != nullptr || map_twice() || map_once(); }
+bool code_slots_reserve() {
+  return area.code != nullptr || map_twice() || map_once();
+}
 
 const std::byte* code_for_store(StoreContext* context, std::uintptr_t ip) {
   std::uint8_t bytes[16];
   const std::size_t available = read_instruction(ip, bytes);
   for (std::size_t i = available; i < kMaxInstructionBytes; ++i) bytes[i] = 0;
   const CachedStore* cached = find_cached(ip, bytes);
-  if (cached == nullptr || !cached->ready.load(std::memory_order_acquire))
-    return insert(context, ip, bytes, available);
+  if (cached == nullptr || !cached->ready.load(std::memory_order_acquire)) return insert(context, ip, bytes, available);
   context->form = cached->form;
   return cached->code;
 }
@@ -199,8 +199,8 @@ bool is_in_code_slots(std::uintptr_t ip) {
   return begin != 0 && ip >= begin && ip < begin + kAreaBytes;
 }
 
-// The parent goes on writing slots into the shared pages; ours start as a copy of them. Where no new pages are to be had
-// the old ones stay shared, which the common counter makes safe.
+// The parent goes on writing slots into the shared pages; ours start as a copy of them. Where no new pages are to be
+// had the old ones stay shared, which the common counter makes safe.
 void code_slots_after_fork_child() {
   if (area.code == nullptr || area.code == area.writable) return;
   const int descriptor = create_executable_memfd();

@@ -16,8 +16,8 @@
 extern "C" const char watcher_signal_entry[], watcher_signal_return[];
 
 // The entry keeps the kernel's frame as it is, so that a signal that is not ours can be handed on by a jump: the host's
-// handler then sees exactly what the kernel would have given it, and returns to the kernel by itself. The return is spelled
-// the way unwinders know it.
+// handler then sees exactly what the kernel would have given it, and returns to the kernel by itself. The return is
+// spelled the way unwinders know it.
 __asm__(R"(
   .text
   .globl watcher_signal_entry, watcher_signal_return
@@ -179,7 +179,9 @@ void fault_signals_install() {
   raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &faults, nullptr, sizeof faults);
 }
 
-bool fault_signals_installed() { return installed.load(std::memory_order_acquire); }
+bool fault_signals_installed() {
+  return installed.load(std::memory_order_acquire);
+}
 
 int fault_signals_take_realtime() {
   for (int signal_number = 63; signal_number > 40; --signal_number) {

@@ -23,7 +23,9 @@ extern const char watcher_guarded_place_failed[];
 inline bool guarded_copy(void* to, const void* from, std::size_t bytes) {
   return watcher_guarded_copy(to, from, bytes) == 0;
 }
-inline bool guarded_touch(void* address) { return watcher_guarded_touch(address) != 0; }
+inline bool guarded_touch(void* address) {
+  return watcher_guarded_touch(address) != 0;
+}
 
 /// Where to go on after a fault at `ip`; 0 when `ip` is no guarded access.
 std::uintptr_t guarded_resume(std::uintptr_t ip);

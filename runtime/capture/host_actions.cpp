@@ -47,8 +47,8 @@ KernelAction action_for_delivery(int signal_number) {
   return action;
 }
 
-/// The process dies by this signal. A fault comes again by itself when the handler returns; a signal that was sent has to
-/// be sent again.
+/// The process dies by this signal. A fault comes again by itself when the handler returns; a signal that was sent has
+/// to be sent again.
 void die_of(int signal_number, const siginfo_t* info) {
   const KernelAction by_default;
   raw_syscall(SYS_rt_sigaction, signal_number, &by_default, nullptr, sizeof(SignalMask));
@@ -64,8 +64,8 @@ std::size_t extended_state_bytes(const void* state) {
   return fields[0] == kMagic ? fields[1] : 512;
 }
 
-/// We always run on the alternate stack where the thread has one; a host's handler without SA_ONSTACK must not. Copies the
-/// frame to where the kernel would have built it and returns how far that is.
+/// We always run on the alternate stack where the thread has one; a host's handler without SA_ONSTACK must not. Copies
+/// the frame to where the kernel would have built it and returns how far that is.
 std::ptrdiff_t move_to_host_stack(ucontext_t* ucontext, std::byte* frame) {
   auto* state = reinterpret_cast<std::byte*>(ucontext->uc_mcontext.fpregs);
   std::byte* end = state != nullptr ? state + extended_state_bytes(state)

@@ -11,7 +11,9 @@
 namespace watcher {
 namespace {
 
-int start() { return 0; }
+int start() {
+  return 0;
+}
 
 int protect(std::uintptr_t address, std::size_t bytes, int protection) {
   return static_cast<int>(-raw_syscall(SYS_mprotect, address, bytes, protection));

@@ -104,8 +104,8 @@ void drop_address_extension(std::uint8_t* code) {
   }
 }
 
-/// Copies the instruction with its memory operand replaced by [scratch]. Everything else keeps its encoding, so whatever
-/// the processor makes of it stays the same.
+/// Copies the instruction with its memory operand replaced by [scratch]. Everything else keeps its encoding, so
+/// whatever the processor makes of it stays the same.
 bool encode_redirected(const std::uint8_t* bytes, StoreForm* form) {
   std::size_t from = 0;
   std::size_t to = 0;
@@ -154,8 +154,7 @@ bool is_string_store() {
 
 /// Stores through a register that the encoding does not name.
 void describe_hidden(const std::uint8_t* bytes, const ZydisDecodedOperand& written, StoreForm* form) {
-  constexpr ZydisInstructionAttributes kRepeats =
-      ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+  constexpr ZydisInstructionAttributes kRepeats = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
   if (instruction.address_width != 64) return;
   if (is_string_store()) {
     form->kind = StoreKind::kString;

@@ -28,16 +28,16 @@ struct StoreForm {
   std::uint8_t base = kNoRegister;
   std::uint8_t index = kNoRegister;
   std::uint8_t scale = 0;
-  std::uint8_t segment = 0;             // 0, or 'f', or 'g'
+  std::uint8_t segment = 0;                 // 0, or 'f', or 'g'
   std::uint8_t bit_register = kNoRegister;  // bts & co.: selects a bit anywhere around the operand
-  bool repeated = false;                // kString with a rep prefix
-  bool reads_source = false;            // movs
+  bool repeated = false;                    // kString with a rep prefix
+  bool reads_source = false;                // movs
   bool address32 = false;
-  std::uint8_t stack_adjustment = 0;    // pop: rsp counts after the pop
-  std::uint32_t bytes = 0;              // written; of kString per element
-  std::uint32_t alignment = 1;          // clzero works on a whole line, wherever in it the register points
+  std::uint8_t stack_adjustment = 0;  // pop: rsp counts after the pop
+  std::uint32_t bytes = 0;            // written; of kString per element
+  std::uint32_t alignment = 1;        // clzero works on a whole line, wherever in it the register points
   std::int64_t displacement = 0;
-  std::uint8_t code[16] = {};           // to be executed out of line
+  std::uint8_t code[16] = {};  // to be executed out of line
   std::uint8_t code_bytes = 0;
 };
 

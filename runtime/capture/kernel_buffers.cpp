@@ -41,8 +41,8 @@ KernelBuffer* map_buffer(std::size_t bytes) {
 
 bool kernel_buffers_reserve() {
   if (pool != nullptr) return true;
-  void* memory = mmap(nullptr, kPooled * kPooledBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, kPooled * kPooledBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return false;
   pool = static_cast<std::byte*>(memory);
   for (int i = 0; i < kPooled; ++i) pooled[i].content = pool + static_cast<std::size_t>(i) * kPooledBytes;

@@ -1,8 +1,8 @@
-// System calls that write to watched memory. The kernel fills a buffer of ours instead; what arrived is then stored like
-// the host's own stores, under the page locks, so that before and after always chain.
+// System calls that write to watched memory. The kernel fills a buffer of ours instead; what arrived is then stored
+// like the host's own stores, under the page locks, so that before and after always chain.
 //
-// The second mapping would save the copy, but the kernel would change bytes at a time nobody knows, under other threads'
-// stores; and while a call blocks, no lock may be held.
+// The second mapping would save the copy, but the kernel would change bytes at a time nobody knows, under other
+// threads' stores; and while a call blocks, no lock may be held.
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

@@ -119,7 +119,9 @@ int memory_free(void* pointer) {
 RegionId memory_watch(const MemoryVariable& variable) {
   const auto begin = reinterpret_cast<std::uintptr_t>(variable.base);
   const bool sane = begin != 0 && variable.capacity != 0 && begin + variable.capacity > begin;
-  int error = memory_state.ring == nullptr ? ENOTSUP : !sane ? EINVAL : check_watchable(begin, begin + variable.capacity);
+  int error = memory_state.ring == nullptr ? ENOTSUP
+              : !sane                      ? EINVAL
+                                           : check_watchable(begin, begin + variable.capacity);
   if (error == 0) {
     fault_signals_install();
     StoresHeldOff held;

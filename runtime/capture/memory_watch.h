@@ -1,7 +1,7 @@
 // Watched memory, as the rest of the runtime and the probes see it: the engines stand behind this header.
 //
-// Threads: watch, unwatch, allocate and the lifetime calls from any thread, not from a signal handler (one internal lock);
-// the kernel-write calls from any thread and any context.
+// Threads: watch, unwatch, allocate and the lifetime calls from any thread, not from a signal handler (one internal
+// lock); the kernel-write calls from any thread and any context.
 #pragma once
 
 #include <signal.h>
@@ -13,10 +13,11 @@
 
 namespace watcher {
 
-/// What a probe knows about a buffer. The memory is borrowed: nothing keeps it alive; say memory_unwatch before it goes.
+/// What a probe knows about a buffer. The memory is borrowed: nothing keeps it alive; say memory_unwatch before it
+/// goes.
 struct MemoryVariable {
   void* base = nullptr;
-  std::size_t capacity = 0;               // bytes that may become part of the variable
+  std::size_t capacity = 0;                 // bytes that may become part of the variable
   const std::int64_t* live_size = nullptr;  // where the owner keeps its current size in bytes; null: always `capacity`
   void* const* live_start = nullptr;        // where the owner keeps its current first byte; null: always `base`
   std::int64_t live_item_bytes = 1;         // *live_size counts items of this many bytes
@@ -28,17 +29,19 @@ struct MemoryVariable {
 using RegionId = std::uint64_t;  // 0: none
 
 /// Called on the writing thread, in signal context, before the store of a watched byte is executed: who is it?
-/// Returns a PlaceBlob reference; `context` receives a ContextBlob reference or 0. With a null `ucontext` it is called in
-/// normal context: after a system call that wrote, and when a watch moves or ends; kNoEvent then says that the end of the
-/// process took the memory along. A fault inside costs the place only.
+/// Returns a PlaceBlob reference; `context` receives a ContextBlob reference or 0. With a null `ucontext` it is called
+/// in normal context: after a system call that wrote, and when a watch moves or ends; kNoEvent then says that the end
+/// of the process took the memory along. A fault inside costs the place only.
 inline constexpr DictionaryRef kNoEvent = ~DictionaryRef{0};
 using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 
 /// Prepares the engines. `engine` is "auto", "inline" or "uffd". Returns 0 or an errno; afterwards
-/// RingHeader::engine and ::engine_reason say what was chosen and why. Starts the handler thread of an engine that has one.
+/// RingHeader::engine and ::engine_reason say what was chosen and why. Starts the handler thread of an engine that has
+/// one.
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place);
 
-/// Pages of their own, mapped twice, zeroed, at least `bytes` long and page-aligned; null with errno. Freed by memory_free.
+/// Pages of their own, mapped twice, zeroed, at least `bytes` long and page-aligned; null with errno. Freed by
+/// memory_free.
 void* memory_allocate(std::size_t bytes);
 /// Bytes that belong to an allocation of ours starting at `pointer`, 0 when it is not ours.
 std::size_t memory_allocated(const void* pointer);
@@ -57,8 +60,8 @@ void* memory_resize(void* pointer, std::size_t bytes);
 void* kernel_write_begin(void* buffer, std::size_t bytes, std::uint64_t* token);
 void kernel_write_end(void* buffer, std::size_t written, std::uint64_t token, int call_number);
 
-/// Fork: `before` holds all stores off but the calling thread's, `child` makes the memory private again and re-arms it (after
-/// the ring has been renewed, which it tells its engine). Asynchronous signals are blocked in between.
+/// Fork: `before` holds all stores off but the calling thread's, `child` makes the memory private again and re-arms it
+/// (after the ring has been renewed, which it tells its engine). Asynchronous signals are blocked in between.
 void memory_before_fork();
 void memory_after_fork_parent();
 void memory_after_fork_child();

@@ -33,9 +33,15 @@ constinit Region* free_regions = nullptr;
 constexpr std::size_t kLinksPerChunk = 4096;
 constinit RegionLink* free_links = nullptr;
 
-std::uintptr_t branch_of(std::uintptr_t address) { return address >> 35; }
-std::uintptr_t leaf_of(std::uintptr_t address) { return address >> 23 & (kBranches - 1); }
-std::uintptr_t slot_of(std::uintptr_t address) { return address >> 12 & (kLeafPages - 1); }
+std::uintptr_t branch_of(std::uintptr_t address) {
+  return address >> 35;
+}
+std::uintptr_t leaf_of(std::uintptr_t address) {
+  return address >> 23 & (kBranches - 1);
+}
+std::uintptr_t slot_of(std::uintptr_t address) {
+  return address >> 12 & (kLeafPages - 1);
+}
 
 /// Zeroed memory that is never given back.
 template <class T>

@@ -14,7 +14,9 @@
 namespace watcher {
 
 inline constexpr std::uintptr_t kPageMask = kPageBytes - 1;
-constexpr std::uintptr_t page_of(std::uintptr_t address) { return address & ~kPageMask; }
+constexpr std::uintptr_t page_of(std::uintptr_t address) {
+  return address & ~kPageMask;
+}
 
 struct Engine;
 

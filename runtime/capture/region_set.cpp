@@ -79,7 +79,9 @@ int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool share
   return error;
 }
 
-bool is_armed(std::uintptr_t address) { return find_page(address)->armed; }
+bool is_armed(std::uintptr_t address) {
+  return find_page(address)->armed;
+}
 
 int arm_pages(std::uintptr_t begin, std::uintptr_t end) {
   const bool ours = alias_pages_contain(begin);

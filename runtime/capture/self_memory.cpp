@@ -18,8 +18,8 @@ namespace {
 
 constexpr int kLowestDescriptor = 900;  // hosts count on the low ones
 
-/// Lies on a page that the kernel zeroes in every forked child, by whatever call it was forked: the inherited descriptor
-/// would write to the parent.
+/// Lies on a page that the kernel zeroes in every forked child, by whatever call it was forked: the inherited
+/// descriptor would write to the parent.
 struct OpenFile {
   std::atomic<int> descriptor;  // 0: not open. Release/acquire: the identity below is set first
   std::uint64_t device;
@@ -100,8 +100,8 @@ Mapping parse_line(const char* line, const char* end) {
   ++cursor;
   mapping.end = parse_hex(&cursor);
   ++cursor;
-  mapping.protection = (cursor[0] == 'r' ? PROT_READ : 0) | (cursor[1] == 'w' ? PROT_WRITE : 0) |
-                       (cursor[2] == 'x' ? PROT_EXEC : 0);
+  mapping.protection =
+      (cursor[0] == 'r' ? PROT_READ : 0) | (cursor[1] == 'w' ? PROT_WRITE : 0) | (cursor[2] == 'x' ? PROT_EXEC : 0);
   mapping.shared = cursor[3] == 's';
   mapping.stack = end - line > 7 && __builtin_memcmp(end - 7, "[stack]", 7) == 0;
   return mapping;
@@ -148,8 +148,8 @@ bool search_list(int descriptor, std::uintptr_t address, char* buffer, std::size
     if (got <= 0) return false;
     held += static_cast<std::size_t>(got);
     char* line = buffer;
-    while (auto* end = static_cast<char*>(
-               __builtin_memchr(line, '\n', held - static_cast<std::size_t>(line - buffer)))) {
+    while (auto* end =
+               static_cast<char*>(__builtin_memchr(line, '\n', held - static_cast<std::size_t>(line - buffer)))) {
       *mapping = parse_line(line, end);
       if (address < mapping->end) return address >= mapping->begin;
       line = end + 1;
@@ -166,9 +166,8 @@ bool describe_mapping(std::uintptr_t address, Mapping* mapping) {
   const int descriptor = open_high("/proc/self/maps", O_RDONLY);
   if (descriptor < 0) return false;
   const Answer answer = query_mapping(descriptor, address, buffer, sizeof buffer / 2, mapping);
-  const bool found = answer == Answer::kNotSupported
-                         ? search_list(descriptor, address, buffer, sizeof buffer, mapping)
-                         : answer == Answer::kFound;
+  const bool found = answer == Answer::kNotSupported ? search_list(descriptor, address, buffer, sizeof buffer, mapping)
+                                                     : answer == Answer::kFound;
   raw_syscall(SYS_close, descriptor);
   return found;
 }

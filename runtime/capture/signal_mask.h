@@ -14,7 +14,9 @@ namespace watcher {
 
 using SignalMask = std::uint64_t;
 
-constexpr SignalMask signal_bit(int signal_number) { return SignalMask{1} << (signal_number - 1); }
+constexpr SignalMask signal_bit(int signal_number) {
+  return SignalMask{1} << (signal_number - 1);
+}
 
 /// Signals that an instruction raises itself: blocking one of them turns its fault into the death of the process.
 inline constexpr SignalMask kSynchronousSignals = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGTRAP) |

@@ -1,5 +1,5 @@
-// Instructions that only the processor can carry out in place: their page opens for the one instruction, and the difference
-// tells what they wrote. Every step is counted, because other threads' stores to the open page go unseen.
+// Instructions that only the processor can carry out in place: their page opens for the one instruction, and the
+// difference tells what they wrote. Every step is counted, because other threads' stores to the open page go unseen.
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
 

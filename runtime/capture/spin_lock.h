@@ -14,7 +14,9 @@ namespace watcher {
 
 inline constexpr int kSpinsBeforeYield = 100;
 
-inline void yield_cpu() { raw_syscall(SYS_sched_yield); }
+inline void yield_cpu() {
+  raw_syscall(SYS_sched_yield);
+}
 
 class SpinLock {
  public:

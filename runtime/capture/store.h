@@ -13,16 +13,16 @@
 namespace watcher {
 
 enum class FaultOutcome {
-  kTaken,    // the context was changed: returning from the handler lets the store run
-  kRetry,    // returning runs the instruction again
-  kForeign   // not ours
+  kTaken,   // the context was changed: returning from the handler lets the store run
+  kRetry,   // returning runs the instruction again
+  kForeign  // not ours
 };
 
 /// A store to `address` trapped. `certain`: by the processor, not by way of a signal that may come late.
 FaultOutcome store_faulted(ucontext_t* ucontext, std::uintptr_t address, bool certain);
 
-/// Returning to the instruction is right when another thread has just ended the watch. It must not go on for ever, for the
-/// host itself may have taken the right to write: kRetry a few times, then kForeign.
+/// Returning to the instruction is right when another thread has just ended the watch. It must not go on for ever, for
+/// the host itself may have taken the right to write: kRetry a few times, then kForeign.
 FaultOutcome retry_store(std::uintptr_t ip, std::uintptr_t address);
 
 /// The instruction that runs out of line faulted itself: puts everything back as it was before.
@@ -48,10 +48,10 @@ bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t 
 struct EventOrigin {
   Op op;
   std::uint64_t ip;
-  std::uint32_t system_call;  // number + 1
-  void* ucontext;             // for the probe; null outside signal handlers
-  std::uint32_t thread_id = 0;  // the writer's, when that is another thread: the probe cannot be asked then, and what the
-                                // page saw while it was open is told as one event
+  std::uint32_t system_call;    // number + 1
+  void* ucontext;               // for the probe; null outside signal handlers
+  std::uint32_t thread_id = 0;  // the writer's, when that is another thread: the probe cannot be asked then, and what
+                                // the page saw while it was open is told as one event
 };
 /// Claims ring slots for all captured ranges at once, and fills them but for the bytes after.
 void claim_events(StoreContext* context, const EventOrigin& origin);

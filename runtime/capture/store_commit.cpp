@@ -4,9 +4,10 @@
 #include "runtime/capture/self_memory.h"
 #include "runtime/capture/store.h"
 
-// Entered by a call from a code slot, right behind the host's store and in the middle of its life: every register and flag
-// is saved and given back, none of the vector registers is touched (the library is compiled without them), nothing is
-// written to the red zone, which the slot has skipped. The general registers are pushed in the order of their hardware numbers.
+// Entered by a call from a code slot, right behind the host's store and in the middle of its life: every register and
+// flag is saved and given back, none of the vector registers is touched (the library is compiled without them), nothing
+// is written to the red zone, which the slot has skipped. The general registers are pushed in the order of their
+// hardware numbers.
 __asm__(R"(
   .text
   .globl watcher_commit_stub

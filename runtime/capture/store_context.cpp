@@ -50,11 +50,14 @@ std::uint32_t current_thread_id() {
   return thread_state.thread_id;
 }
 
-int context_index(const StoreContext& context) { return static_cast<int>(&context - contexts); }
+int context_index(const StoreContext& context) {
+  return static_cast<int>(&context - contexts);
+}
 
 bool store_contexts_reserve() {
   if (scratch_area != nullptr) return true;
-  void* area = mmap(nullptr, kStoreContexts * kScratchBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* area =
+      mmap(nullptr, kStoreContexts * kScratchBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (area == MAP_FAILED) return false;
   scratch_area = static_cast<std::byte*>(area);
   return true;

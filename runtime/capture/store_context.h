@@ -1,5 +1,5 @@
-// One store on its way from the fault to the commit: its registers, its copy of the written bytes, the locks it holds and
-// the events it has claimed. Contexts come from a fixed pool, because stores happen in signal handlers.
+// One store on its way from the fault to the commit: its registers, its copy of the written bytes, the locks it holds
+// and the events it has claimed. Contexts come from a fixed pool, because stores happen in signal handlers.
 //
 // A context is also what keeps the region map still: stores_hold_off() waits until every context is free.
 #pragma once
@@ -109,8 +109,8 @@ inline void unlock_pages(StoreContext* context) {
   while (context->page_count > 0) context->pages[--context->page_count].page->lock.unlock();
 }
 
-/// Waits until no store is under way and lets none begin, but for the calling thread's own. Asynchronous signals must be
-/// blocked by the caller. Not recursive.
+/// Waits until no store is under way and lets none begin, but for the calling thread's own. Asynchronous signals must
+/// be blocked by the caller. Not recursive.
 void stores_hold_off();
 void stores_resume();
 /// In a forked child: the other threads' contexts and locks are nobody's.

@@ -1,6 +1,6 @@
 // Write protection by a full-privilege userfaultfd: stores of the kernel are served as well, so no system call of the
-// host can fail on a watched page. A handler thread is told of each fault and signals the storing thread, which then goes
-// the same way as with the inline engine.
+// host can fail on a watched page. A handler thread is told of each fault and signals the storing thread, which then
+// goes the same way as with the inline engine.
 #include "runtime/capture/engine.h"
 
 #include <errno.h>
@@ -84,12 +84,16 @@ int arm(std::uintptr_t address, std::size_t bytes, int) {
 }
 
 /// The range stays registered: that alone costs nothing, and taking it back would split the mapping.
-int disarm(std::uintptr_t address, std::size_t bytes, int) { return write_protect(address, bytes, 0); }
+int disarm(std::uintptr_t address, std::size_t bytes, int) {
+  return write_protect(address, bytes, 0);
+}
 
 }  // namespace
 
 constinit const Engine uffd_engine = {"uffd", start, arm, disarm};
 
-int uffd_signal() { return signal_number; }
+int uffd_signal() {
+  return signal_number;
+}
 
 }  // namespace watcher

@@ -22,9 +22,9 @@ namespace watcher {
 namespace {
 
 constexpr int kFaults = 64;
-constexpr std::int64_t kPatienceNs = 5'000'000;          // for the signal to be answered, before looking why it is not
-constexpr std::int64_t kLongestStallNs = 200'000'000;    // and in any case
-constexpr std::int64_t kOpenNs = 1'000'000;  // a page stays open for a store of the kernel
+constexpr std::int64_t kPatienceNs = 5'000'000;        // for the signal to be answered, before looking why it is not
+constexpr std::int64_t kLongestStallNs = 200'000'000;  // and in any case
+constexpr std::int64_t kOpenNs = 1'000'000;            // a page stays open for a store of the kernel
 constexpr int kTickMs = 1;
 constexpr int kRepeatsOfKernel = 64;
 constexpr std::size_t kStackBytes = 256 * 1024;
@@ -104,7 +104,9 @@ bool blocks_signal(std::uint32_t thread_id) {
   return bytes == 0;
 }
 
-const std::byte* alias_of(std::uintptr_t page) { return reinterpret_cast<const std::byte*>(page) + alias_distance(); }
+const std::byte* alias_of(std::uintptr_t page) {
+  return reinterpret_cast<const std::byte*>(page) + alias_distance();
+}
 
 /// For a store that cannot be carried out by its thread: it goes on at once, and what it wrote is found out later.
 void open_page(PendingFault* fault) {

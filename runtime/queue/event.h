@@ -52,27 +52,29 @@ enum class Scope : std::uint8_t { kUnknown, kLocal, kGlobal, kBoth };
 enum class ValueKind : std::uint8_t {
   kUnbound,  // no value: the name was or is unbound
   kNone,
-  kBool,        // inline, 0 or 1
-  kInt,         // inline, two's complement
-  kFloat,       // inline, IEEE-754 bits
-  kBigInt,      // payload: minimal little-endian two's complement
-  kText,        // payload: UTF-8
-  kBytes,       // payload: raw bytes
-  kObject,      // payload: UTF-8 of a bounded repr; ValueBlob::type_name names the type
-  kMemory,      // payload: raw bytes of the watched memory (Op::kWrite and Op::kKernelWrite only)
+  kBool,    // inline, 0 or 1
+  kInt,     // inline, two's complement
+  kFloat,   // inline, IEEE-754 bits
+  kBigInt,  // payload: minimal little-endian two's complement
+  kText,    // payload: UTF-8
+  kBytes,   // payload: raw bytes
+  kObject,  // payload: UTF-8 of a bounded repr; ValueBlob::type_name names the type
+  kMemory,  // payload: raw bytes of the watched memory (Op::kWrite and Op::kKernelWrite only)
   kCount
 };
 
-constexpr bool is_inline(ValueKind kind) { return kind <= ValueKind::kFloat; }
+constexpr bool is_inline(ValueKind kind) {
+  return kind <= ValueKind::kFloat;
+}
 
 /// Reference to a blob of the ring file's dictionary: 0 is "none".
 using DictionaryRef = std::uint32_t;
 
 enum EventFlag : std::uint8_t {
-  kScopeMask = 0x03,      // a Scope
-  kHasPath = 0x04,        // the payload opens with a PathHeader
-  kInexact = 0x08,        // "exact": false
-  kInexactLine = 0x10,    // "exact_line": false
+  kScopeMask = 0x03,    // a Scope
+  kHasPath = 0x04,      // the payload opens with a PathHeader
+  kInexact = 0x08,      // "exact": false
+  kInexactLine = 0x10,  // "exact_line": false
 };
 
 inline constexpr std::size_t kSlotBytes = 64;
@@ -95,8 +97,8 @@ struct EventHead {
   ValueKind after_kind;
   std::uint8_t flags;  // EventFlag
   std::uint32_t payload_bytes;
-  std::uint64_t before;  // inline value; memory events: byte offset in the variable
-  std::uint64_t after;   // inline value; memory events: instruction pointer of the store
+  std::uint64_t before;     // inline value; memory events: byte offset in the variable
+  std::uint64_t after;      // inline value; memory events: instruction pointer of the store
   std::uint64_t coalesced;  // number of stores merged into this event, 0 for a single one
 };
 static_assert(sizeof(EventHead) == kSlotBytes && std::is_standard_layout_v<EventHead>);

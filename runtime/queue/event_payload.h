@@ -29,7 +29,8 @@ struct PathHeader {
   std::uint32_t bytes;
 };
 enum class PathKind : std::uint8_t { kIndex, kText, kRange };
-struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8 follow. kRange: value is first, extra is end.
+struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8 follow. kRange: value is first, extra
+                      // is end.
   PathKind kind;
   std::uint8_t reserved[7];
   std::int64_t value;
@@ -37,14 +38,16 @@ struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8
 };
 static_assert(sizeof(PathElement) == 24);
 
-constexpr std::uint32_t padded8(std::uint32_t bytes) { return (bytes + 7u) & ~7u; }
+constexpr std::uint32_t padded8(std::uint32_t bytes) {
+  return (bytes + 7u) & ~7u;
+}
 constexpr std::uint32_t slots_for(std::uint32_t payload_bytes) {
   return 1 + static_cast<std::uint32_t>((payload_bytes + kSlotBytes - 1) / kSlotBytes);
 }
 
 /// Dictionary blobs. Strings are blobs of their own (UTF-8, no terminator).
 struct VariableBlob {
-  std::uint64_t id;         // stable over runs: XXH64 of name, file, function and scope
+  std::uint64_t id;  // stable over runs: XXH64 of name, file, function and scope
   DictionaryRef name;
   DictionaryRef format;     // memory: PEP 3118 format of one element, e.g. "q"; 0 for objects
   std::uint32_t item_size;  // memory: bytes of one element; 0 for objects

@@ -10,12 +10,12 @@
 // one whose producer died before its commit, recognisable without ever clearing a slot. The reader takes `state` with
 // acquire and moves `tail` with release, which producers read with acquire before they reuse a slot.
 //
-// A full ring: `kBlock` waits for the reader, but not for ever (see wait_for_room). `kDropNewest` gives up the new event.
-// `kDropOldest` moves `tail` itself over the oldest committed event; there the reader copies an event out and takes it by
-// compare-exchange of `tail`, so that an event is either read or dropped, never both.
+// A full ring: `kBlock` waits for the reader, but not for ever (see wait_for_room). `kDropNewest` gives up the new
+// event. `kDropOldest` moves `tail` itself over the oldest committed event; there the reader copies an event out and
+// takes it by compare-exchange of `tail`, so that an event is either read or dropped, never both.
 //
-// Zone: claim and commit may run in a signal handler; no allocation, no lock. Waiting for room calls futex and nanosleep
-// by raw system call.
+// Zone: claim and commit may run in a signal handler; no allocation, no lock. Waiting for room calls futex and
+// nanosleep by raw system call.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,9 @@
 
 namespace watcher {
 
-constexpr std::uint64_t commit_word(std::uint64_t ticket, std::uint32_t slots) { return (ticket + 1) << 16 | slots; }
+constexpr std::uint64_t commit_word(std::uint64_t ticket, std::uint32_t slots) {
+  return (ticket + 1) << 16 | slots;
+}
 
 /// A claim on contiguous slots; `head` is null when the event was dropped (already counted).
 struct Claim {
@@ -72,9 +74,7 @@ class EventRing {
   explicit operator bool() const { return header_ != nullptr; }
 
   /// Time for EventHead::tsc.
-  std::uint64_t now() const {
-    return header_->clock == Clock::kTsc ? __builtin_ia32_rdtsc() : realtime_ns();
-  }
+  std::uint64_t now() const { return header_->clock == Clock::kTsc ? __builtin_ia32_rdtsc() : realtime_ns(); }
   static std::uint64_t realtime_ns();
 
   /// Brings a collector back; asked when nothing moves and there is none. Set once by the session; may be null.

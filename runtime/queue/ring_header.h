@@ -37,25 +37,25 @@ struct RingHeader {
   OnFull on_full;
   std::uint64_t start_tsc;  // the two clocks read together at the start of the session
   std::uint64_t start_realtime_ns;
-  std::uint64_t run_id;  // same for every process of a run
+  std::uint64_t run_id;         // same for every process of a run
   DictionaryRef engine;         // name of the memory engine in use, 0: no memory watched
   DictionaryRef engine_reason;  // why that one
   DictionaryRef host;           // e.g. "CPython 3.11.2"
   std::uint32_t start_ticks;    // process_start_ticks() of `pid`: tells a reused pid from the writer; 0 unknown
   std::uint32_t holds_lock;     // 1: the writer's lock on the file outlives its descriptor, as long as the mapping
   std::uint32_t reserved;
-  std::atomic<RingState> state;  // also a futex word: kClosing → kClosed wakes the exiting writer
+  std::atomic<RingState> state;              // also a futex word: kClosing → kClosed wakes the exiting writer
   std::atomic<std::uint32_t> collector_pid;  // who drains this ring; 0: nobody yet
   alignas(64) std::atomic<std::uint64_t> head;
   std::atomic<std::uint64_t> room_until;  // writers' memory of tail + slot_count: spares them the reader's cache line
   alignas(64) std::atomic<std::uint64_t> tail;
-  std::atomic<std::uint32_t> room_futex;  // bumped by the reader when it moved `tail` while writers wait
-  std::atomic<std::uint32_t> waiting;     // writers asleep in wait_for_room
-  alignas(64) std::atomic<std::uint64_t> dropped;          // events that found no room
-  std::atomic<std::uint64_t> blocked;                      // times a writer had to wait
-  std::atomic<std::uint64_t> neighbour_traps;              // faults on watched pages beside the watched bytes
-  std::atomic<std::uint64_t> single_steps;                 // stores that had to open their page
-  std::atomic<std::uint64_t> kernel_redirects;             // system calls led to the second mapping
+  std::atomic<std::uint32_t> room_futex;           // bumped by the reader when it moved `tail` while writers wait
+  std::atomic<std::uint32_t> waiting;              // writers asleep in wait_for_room
+  alignas(64) std::atomic<std::uint64_t> dropped;  // events that found no room
+  std::atomic<std::uint64_t> blocked;              // times a writer had to wait
+  std::atomic<std::uint64_t> neighbour_traps;      // faults on watched pages beside the watched bytes
+  std::atomic<std::uint64_t> single_steps;         // stores that had to open their page
+  std::atomic<std::uint64_t> kernel_redirects;     // system calls led to the second mapping
   std::atomic<std::uint64_t> given_up;  // 1 + the tail at which a writer stopped waiting for the reader; 0: never
 };
 

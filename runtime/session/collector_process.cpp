@@ -17,17 +17,22 @@
 namespace watcher {
 namespace {
 
-char* keep(const std::string& text) { return strdup(text.c_str()); }
+char* keep(const std::string& text) {
+  return strdup(text.c_str());
+}
 
-bool starts_with(const char* text, const char* prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+bool starts_with(const char* text, const char* prefix) {
+  return strncmp(text, prefix, strlen(prefix)) == 0;
+}
 
-// The child shares our memory and stack until it execs or ends, and we sleep that long. No exit signal: the host's SIGCHLD
-// handlers and wait() calls are not disturbed.
+// The child shares our memory and stack until it execs or ends, and we sleep that long. No exit signal: the host's
+// SIGCHLD handlers and wait() calls are not disturbed.
 inline __attribute__((always_inline)) long clone_sharing_memory() {
   return raw_syscall(SYS_clone, CLONE_VM | CLONE_VFORK, nullptr, nullptr, nullptr, nullptr);
 }
 
-// In the grandchild: the caller's signals are all blocked, and its handlers are gone with the exec; ignored ones are not.
+// In the grandchild: the caller's signals are all blocked, and its handlers are gone with the exec; ignored ones are
+// not.
 __attribute__((noinline)) long start_detached(const char* path, char* const* arguments, char* const* environment) {
   volatile long failure = 0;  // written by the grandchild, in our memory
   const long middle = clone_sharing_memory();
@@ -54,7 +59,7 @@ bool CollectorProcess::prepare(const std::string& directory, const std::string& 
     break;
   }
   if (path_ == nullptr) return false;
-  arguments_ = new char*[3]{path_, keep(output), nullptr};
+  arguments_ = new char* [3] { path_, keep(output), nullptr };
   std::vector<char*> environment;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const bool ours = starts_with(*entry, "LD_PRELOAD=") || starts_with(*entry, "WATCHER_RUN_ID=") ||

@@ -1,7 +1,7 @@
 // The process that drains our ring when watcher-exec is not there to do it.
 //
-// The helper is started as a grandchild whose parent has ended, without SIGCHLD: the host's wait() never sees it. It gets
-// the host's environment less LD_PRELOAD, with what it must know in WATCHER_*.
+// The helper is started as a grandchild whose parent has ended, without SIGCHLD: the host's wait() never sees it. It
+// gets the host's environment less LD_PRELOAD, with what it must know in WATCHER_*.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace watcher {
 class CollectorProcess {
  public:
   /// Finds the helper beside the runtime and keeps command line and environment ready. Not in a signal handler.
-  bool prepare(const std::string& directory, const std::string& output, const std::string& config, std::uint64_t run_id);
+  bool prepare(const std::string& directory, const std::string& output, const std::string& config,
+               std::uint64_t run_id);
   /// Starts one. Async-signal-safe, any thread; 0 or an errno.
   int spawn() const;
 

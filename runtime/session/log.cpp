@@ -11,7 +11,9 @@ constinit watcher_log_level threshold = WATCHER_WARNING;
 
 }  // namespace
 
-void set_log_level(watcher_log_level level) { threshold = level; }
+void set_log_level(watcher_log_level level) {
+  threshold = level;
+}
 
 void vlog(watcher_log_level level, const char* format, va_list arguments) {
   if (level < threshold) return;

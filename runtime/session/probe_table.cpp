@@ -7,19 +7,33 @@
 namespace watcher {
 namespace {
 
-int asked() { return session()->asked(); }
-int start() { return session()->start(); }
-void* ring() { return session()->ring().header(); }
-void revive_collector() { session()->revive_collector(); }
-size_t rules(const char* path, const watcher_rule** found) { return session()->rules(path, found); }
-int has_rules() { return !session()->options().rules().empty(); }
+int asked() {
+  return session()->asked();
+}
+int start() {
+  return session()->start();
+}
+void* ring() {
+  return session()->ring().header();
+}
+void revive_collector() {
+  session()->revive_collector();
+}
+size_t rules(const char* path, const watcher_rule** found) {
+  return session()->rules(path, found);
+}
+int has_rules() {
+  return !session()->options().rules().empty();
+}
 
 const char* option(const char* name) {
   const std::string& value = session()->options().get(name);
   return value.empty() ? nullptr : value.c_str();
 }
 
-void* allocate(size_t bytes) { return session()->start_memory() == 0 ? memory_allocate(bytes) : nullptr; }
+void* allocate(size_t bytes) {
+  return session()->start_memory() == 0 ? memory_allocate(bytes) : nullptr;
+}
 
 uint64_t watch(const watcher_buffer* buffer) {
   if (session()->start_memory() != 0) return 0;
@@ -33,9 +47,13 @@ uint64_t watch(const watcher_buffer* buffer) {
                        .scope = static_cast<Scope>(buffer->scope)});
 }
 
-void unwatch(uint64_t region, int op) { memory_unwatch(region, static_cast<Op>(op)); }
+void unwatch(uint64_t region, int op) {
+  memory_unwatch(region, static_cast<Op>(op));
+}
 
-void close_session() { session()->close(); }
+void close_session() {
+  session()->close();
+}
 
 void log_line(watcher_log_level level, const char* format, ...) {
   va_list arguments;
@@ -63,6 +81,8 @@ constinit const watcher_runtime table{.abi = WATCHER_PROBE_ABI,
 
 }  // namespace
 
-const watcher_runtime* probe_table() { return &table; }
+const watcher_runtime* probe_table() {
+  return &table;
+}
 
 }  // namespace watcher

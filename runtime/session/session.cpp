@@ -65,9 +65,12 @@ int resize_memory(void* pointer, size_t bytes, void** result) {
 
 }  // namespace
 
-Session* session() { return current; }
+Session* session() {
+  return current;
+}
 
-int Session::attach(watcher_host host, const char* directory, watcher_runtime_hooks* hooks, const watcher_real_functions* real) {
+int Session::attach(watcher_host host, const char* directory, watcher_runtime_hooks* hooks,
+                    const watcher_real_functions* real) {
   current = this;
   directory_ = directory;
   hooks_ = hooks;
@@ -130,7 +133,8 @@ int Session::start() {
   }
   ring_.header()->host = probe_ != nullptr ? ring_.dictionary().intern(probe_->host) : 0;
   EventRing::revive_collector = [](RingHeader*) { session()->revive_collector(); };
-  pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); }, [] { session()->after_fork_child(); });
+  pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },
+                 [] { session()->after_fork_child(); });
   set_hook<void (*)(int)>(&hooks_->leaving, [](int) { session()->close(); });
   // the engine that was asked for by name starts with the session, so that its handler thread is there before main()
   if (options_.get("engine") == "uffd") start_memory();
@@ -148,12 +152,15 @@ int Session::open_ring() {
                               .run_id = run_id != 0 ? run_id : EventRing::realtime_ns()};
   if (const int failed = ring_create(settings, &ring_); failed != 0) return failed;
   if (!collector_.prepare(directory_, output_, config_, ring_.header()->run_id)) {
-    log(WATCHER_WARNING, "watcher-collector is not installed beside the shim; events wait in %s until watcher-exec or the next run collects them",
+    log(WATCHER_WARNING,
+        "watcher-collector is not installed beside the shim; events wait in %s until watcher-exec or the next run "
+        "collects them",
         output_.c_str());
     return 0;
   }
   const char* collector = getenv(kCollectorPidVariable);
-  const bool collected = collector != nullptr && process_runs(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
+  const bool collected =
+      collector != nullptr && process_runs(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
   if (!collected && run_of_ancestor(output_) == 0) collector_.spawn();
   return 0;
 }
@@ -234,8 +241,8 @@ __attribute__((destructor)) static void close_session() {
 }  // namespace watcher
 
 extern "C" __attribute__((visibility("default"))) int watcher_runtime_attach(watcher_host host, const char* directory,
-                                                                              watcher_runtime_hooks* hooks,
-                                                                              const watcher_real_functions* real) {
+                                                                             watcher_runtime_hooks* hooks,
+                                                                             const watcher_real_functions* real) {
   static auto* session = new watcher::Session;  // process-lifetime
   return session->attach(host, directory, hooks, real);
 }

@@ -17,7 +17,8 @@ namespace watcher {
 class Session {
  public:
   /// Reads the configuration and loads the host's probe; starts at once when watching was asked for.
-  int attach(watcher_host host, const char* directory, watcher_runtime_hooks* hooks, const watcher_real_functions* real);
+  int attach(watcher_host host, const char* directory, watcher_runtime_hooks* hooks,
+             const watcher_real_functions* real);
 
   /// Ring, collector, fork handlers. 0 or an errno; said once, remembered.
   int start();
@@ -47,7 +48,7 @@ class Session {
   std::string output_;     // absolute
   std::string config_;     // absolute, or ""
   bool asked_ = false;
-  bool forked_ = false;  // a child of a recorded process, without an exec
+  bool forked_ = false;    // a child of a recorded process, without an exec
   int start_result_ = -1;  // -1: not tried
   int memory_result_ = -1;
   EventRing ring_;

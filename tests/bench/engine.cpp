@@ -45,7 +45,9 @@ double captured(CaptureRing& ring, volatile std::uint64_t* word) {
   return spent / kStores;
 }
 
-void report(const char* what, double ns, double floor) { printf("%-44s %8.0f ns  %5.2fx\n", what, ns, ns / floor); }
+void report(const char* what, double ns, double floor) {
+  printf("%-44s %8.0f ns  %5.2fx\n", what, ns, ns / floor);
+}
 
 }  // namespace
 
@@ -68,4 +70,6 @@ int run(int argc, char** argv) {
 
 }  // namespace watcher::test
 
-int main(int argc, char** argv) { return watcher::test::run(argc, argv); }
+int main(int argc, char** argv) {
+  return watcher::test::run(argc, argv);
+}

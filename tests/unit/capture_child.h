@@ -12,12 +12,12 @@
 namespace watcher::test {
 
 /// In a child: ends it when the condition does not hold; the parent sees status 99.
-#define EXPECT(condition)                                                                    \
-  do {                                                                                       \
-    if (!(condition)) {                                                                      \
-      fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition);               \
-      _exit(99);                                                                             \
-    }                                                                                        \
+#define EXPECT(condition)                                                      \
+  do {                                                                         \
+    if (!(condition)) {                                                        \
+      fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+      _exit(99);                                                               \
+    }                                                                          \
   } while (false)
 
 /// The child's wait status.

@@ -1,5 +1,5 @@
-// Every form of store, run bare on one buffer and watched on another: registers, flags, vector registers and memory must not
-// differ, and the events must replay to the same memory.
+// Every form of store, run bare on one buffer and watched on another: registers, flags, vector registers and memory
+// must not differ, and the events must replay to the same memory.
 #include <cpuid.h>
 #include <doctest/doctest.h>
 
@@ -21,24 +21,31 @@ struct alignas(64) Registers {
 }  // namespace
 
 // Loads all registers, runs the form, stores all registers. The 512-bit versions need a processor that has them.
-#define WRAPPED(name, text, load, store)                                                                           \
-  extern "C" void form_##name(Registers*);                                                                        \
-  __asm__(".text\nform_" #name ":\n"                                                                              \
-          "push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n push %rdi\n vzeroall\n"        \
-          load "(192)(%rdi)" ", " "%" VECTOR_0 "\n"                                                               \
-          load "(256)(%rdi)" ", " "%" VECTOR_1 "\n"                                                               \
-          "push 128(%rdi)\n popfq\n"                                                                              \
-          "mov 0(%rdi), %rax\n mov 8(%rdi), %rcx\n mov 16(%rdi), %rdx\n mov 24(%rdi), %rbx\n"                     \
-          "mov 40(%rdi), %rbp\n mov 48(%rdi), %rsi\n mov 64(%rdi), %r8\n mov 72(%rdi), %r9\n"                     \
-          "mov 80(%rdi), %r10\n mov 88(%rdi), %r11\n mov 96(%rdi), %r12\n mov 104(%rdi), %r13\n"                  \
-          "mov 112(%rdi), %r14\n mov 120(%rdi), %r15\n mov 56(%rdi), %rdi\n" text "\n"                            \
-          "pushfq\n push %rdi\n mov 16(%rsp), %rdi\n"                                                             \
-          "mov %rax, 0(%rdi)\n mov %rcx, 8(%rdi)\n mov %rdx, 16(%rdi)\n mov %rbx, 24(%rdi)\n"                     \
-          "mov %rbp, 40(%rdi)\n mov %rsi, 48(%rdi)\n mov %r8, 64(%rdi)\n mov %r9, 72(%rdi)\n"                     \
-          "mov %r10, 80(%rdi)\n mov %r11, 88(%rdi)\n mov %r12, 96(%rdi)\n mov %r13, 104(%rdi)\n"                  \
-          "mov %r14, 112(%rdi)\n mov %r15, 120(%rdi)\n pop 56(%rdi)\n pop 128(%rdi)\n cld\n"                      \
-          store "%" VECTOR_0 ", (192)(%rdi)\n"                                                                    \
-          store "%" VECTOR_1 ", (256)(%rdi)\n"                                                                    \
+#define WRAPPED(name, text, load, store)                                                                        \
+  extern "C" void form_##name(Registers*);                                                                      \
+  __asm__(".text\nform_" #name                                                                                  \
+          ":\n"                                                                                                 \
+          "push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n push %rdi\n vzeroall\n" load \
+          "(192)(%rdi)"                                                                                         \
+          ", "                                                                                                  \
+          "%" VECTOR_0 "\n" load                                                                                \
+          "(256)(%rdi)"                                                                                         \
+          ", "                                                                                                  \
+          "%" VECTOR_1                                                                                          \
+          "\n"                                                                                                  \
+          "push 128(%rdi)\n popfq\n"                                                                            \
+          "mov 0(%rdi), %rax\n mov 8(%rdi), %rcx\n mov 16(%rdi), %rdx\n mov 24(%rdi), %rbx\n"                   \
+          "mov 40(%rdi), %rbp\n mov 48(%rdi), %rsi\n mov 64(%rdi), %r8\n mov 72(%rdi), %r9\n"                   \
+          "mov 80(%rdi), %r10\n mov 88(%rdi), %r11\n mov 96(%rdi), %r12\n mov 104(%rdi), %r13\n"                \
+          "mov 112(%rdi), %r14\n mov 120(%rdi), %r15\n mov 56(%rdi), %rdi\n" text                               \
+          "\n"                                                                                                  \
+          "pushfq\n push %rdi\n mov 16(%rsp), %rdi\n"                                                           \
+          "mov %rax, 0(%rdi)\n mov %rcx, 8(%rdi)\n mov %rdx, 16(%rdi)\n mov %rbx, 24(%rdi)\n"                   \
+          "mov %rbp, 40(%rdi)\n mov %rsi, 48(%rdi)\n mov %r8, 64(%rdi)\n mov %r9, 72(%rdi)\n"                   \
+          "mov %r10, 80(%rdi)\n mov %r11, 88(%rdi)\n mov %r12, 96(%rdi)\n mov %r13, 104(%rdi)\n"                \
+          "mov %r14, 112(%rdi)\n mov %r15, 120(%rdi)\n pop 56(%rdi)\n pop 128(%rdi)\n cld\n" store "%" VECTOR_0 \
+          ", (192)(%rdi)\n" store "%" VECTOR_1                                                                  \
+          ", (256)(%rdi)\n"                                                                                     \
           "vzeroupper\n pop %rdi\n pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n ret\n");
 
 #define VECTOR_0 "ymm0"
@@ -86,8 +93,7 @@ bool has_clzero() {
 }
 
 unsigned char* map_buffer() {
-  return static_cast<unsigned char*>(
-      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  return static_cast<unsigned char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
 void prepare(unsigned char* buffer, const unsigned char* source, std::size_t shift, Registers* registers) {

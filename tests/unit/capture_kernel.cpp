@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kBytes = 2 * kPageBytes;
 constexpr std::size_t kAt = kPageBytes - 24;  // what is longer crosses the pages
-constexpr std::size_t kLeft = 12;  // before memory ends
+constexpr std::size_t kLeft = 12;             // before memory ends
 constexpr uid_t kNobody = 65534;
 constexpr const char* kNoEngine = nullptr;
 constexpr unsigned char kPattern = 0x5a;
@@ -143,7 +143,9 @@ void run_matrix(Memory kind) {
 
 volatile unsigned char* handler_target = nullptr;
 
-void store_in_handler(int) { *handler_target = static_cast<unsigned char>(*handler_target + 1); }
+void store_in_handler(int) {
+  *handler_target = static_cast<unsigned char>(*handler_target + 1);
+}
 
 /// A thread that has blocked everything before anything was watched, and handlers under masks that block everything.
 void stores_under_full_masks() {
@@ -151,7 +153,8 @@ void stores_under_full_masks() {
   hooks.owner = getpid();
   attach_engine();
   hooks.set_action = memory_set_action;
-  __atomic_store_n(&hooks.filter_mask, +[](sigset_t* set) { memory_filter_mask(set); }, __ATOMIC_RELEASE);
+  __atomic_store_n(
+      &hooks.filter_mask, +[](sigset_t* set) { memory_filter_mask(set); }, __ATOMIC_RELEASE);
   EXPECT(memory_start(ring.get(), "inline", nullptr) == 0);
   unsigned char* memory = buffer_in(Memory::kInPlace, true);
   handler_target = memory;
@@ -189,9 +192,13 @@ TEST_CASE("a store traps wherever everything is blocked") {
   CHECK(status_of_child(stores_under_full_masks) == 0);
 }
 
-TEST_CASE("calls fill watched pages of our own as they fill the host's") { run_matrix(Memory::kOwnPages); }
+TEST_CASE("calls fill watched pages of our own as they fill the host's") {
+  run_matrix(Memory::kOwnPages);
+}
 
-TEST_CASE("calls fill memory that is watched in place as they fill it unwatched") { run_matrix(Memory::kInPlace); }
+TEST_CASE("calls fill memory that is watched in place as they fill it unwatched") {
+  run_matrix(Memory::kInPlace);
+}
 
 TEST_CASE("calls into memory that ends too soon fail or stop where they would without us") {
   run_matrix(Memory::kEndsSoon);

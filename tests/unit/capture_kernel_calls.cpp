@@ -8,10 +8,16 @@ using Bytes = unsigned char*;
 constexpr size_t kRoom = 600;  // that every call may fill
 constexpr timespec kLong = {5, 0};
 
-long same(Bytes at, const char* returned) { return returned == as<char>(at) ? 0 : -1; }
+long same(Bytes at, const char* returned) {
+  return returned == as<char>(at) ? 0 : -1;
+}
 
-void put_room(Bytes at) { put<socklen_t>(at, 64); }
-void put_zero(Bytes at) { put<int64_t>(at, 0); }
+void put_room(Bytes at) {
+  put<socklen_t>(at, 64);
+}
+void put_zero(Bytes at) {
+  put<int64_t>(at, 0);
+}
 
 long sized(Bytes at, int (*call)(int, sockaddr*, socklen_t*), int fd) {
   return call(fd, as<sockaddr>(at + 8), as<socklen_t>(at));
@@ -28,7 +34,9 @@ long select_on(Bytes at, bool with_mask) {
                    : select(fd + 1, reading, nullptr, nullptr, &at_once_too);
 }
 
-void put_all_descriptors(Bytes at) { memset(at, 0xff, 8); }
+void put_all_descriptors(Bytes at) {
+  memset(at, 0xff, 8);
+}
 
 void put_pollfds(Bytes at) {
   const pollfd files[] = {{-1, POLLIN, 9}, {999, POLLIN, 0}};
@@ -123,7 +131,8 @@ const KernelCall kKernelCalls[] = {
     {"preadv", SYS_preadv, [](Bytes at) { return scatter(at, 1); }},
     {"preadv2", SYS_preadv2, [](Bytes at) { return scatter(at, 2); }},
     {"recv", SYS_recvfrom, [](Bytes at) -> long { return recv(filled_socket(), at, kRoom, 0); }},
-    {"recvfrom", SYS_recvfrom, [](Bytes at) -> long { return recvfrom(filled_socket(), at, 200, 0, nullptr, nullptr); }},
+    {"recvfrom", SYS_recvfrom,
+     [](Bytes at) -> long { return recvfrom(filled_socket(), at, 200, 0, nullptr, nullptr); }},
     {"recvmsg", SYS_recvmsg, receive_message},
     {"recvmmsg", SYS_recvmmsg, receive_messages},
     {"fread", SYS_read, [](Bytes at) -> long { return static_cast<long>(fread(at, 3, 100, content_stream())); }},
@@ -135,12 +144,14 @@ const KernelCall kKernelCalls[] = {
     {"fstat", SYS_fstat, [](Bytes at) -> long { return fstat(0, as<struct stat>(at)); }},
     {"fstatat", SYS_newfstatat, [](Bytes at) -> long { return fstatat(AT_FDCWD, "/", as<struct stat>(at), 0); }},
     {"stat64", SYS_newfstatat, [](Bytes at) -> long { return stat64("/", as<struct stat64>(at)); }},
-    {"stat nothing", SYS_newfstatat, [](Bytes at) -> long { return stat("/nothing/there", as<struct stat>(at)); }, nullptr, false, 0},
+    {"stat nothing", SYS_newfstatat, [](Bytes at) -> long { return stat("/nothing/there", as<struct stat>(at)); },
+     nullptr, false, 0},
     {"statx", SYS_statx, [](Bytes at) -> long { return statx(AT_FDCWD, "/", 0, 0xfff, as<struct statx>(at)); }},
     {"statfs", SYS_statfs, [](Bytes at) -> long { return statfs("/proc", as<struct statfs>(at)); }},
     {"fstatfs", SYS_fstatfs, [](Bytes at) -> long { return fstatfs(filled_pipe(), as<struct statfs>(at)); }},
     {"getcwd", SYS_getcwd, [](Bytes at) -> long { return same(at, getcwd(as<char>(at), kRoom)); }},
-    {"getcwd no room", SYS_getcwd, [](Bytes at) -> long { return same(at, getcwd(as<char>(at), 1)); }, nullptr, false, 0},
+    {"getcwd no room", SYS_getcwd, [](Bytes at) -> long { return same(at, getcwd(as<char>(at), 1)); }, nullptr, false,
+     0},
     {"readlink", SYS_readlink, [](Bytes at) -> long { return readlink("/proc/self/exe", as<char>(at), kRoom); }},
     {"readlinkat", SYS_readlinkat,
      [](Bytes at) -> long { return readlinkat(AT_FDCWD, "/proc/self/exe", as<char>(at), 9); }},
@@ -151,19 +162,20 @@ const KernelCall kKernelCalls[] = {
     {"ioctl TIOCGWINSZ", SYS_ioctl, [](Bytes at) -> long { return ioctl(posix_openpt(O_RDWR), TIOCGWINSZ, at); }},
     {"ioctl TIOCGPTN", SYS_ioctl, [](Bytes at) -> long { return ioctl(posix_openpt(O_RDWR), TIOCGPTN, at); }, nullptr,
      true},
-    {"fcntl F_GETLK", SYS_fcntl, [](Bytes at) -> long { return fcntl(content_file(), F_GETLK, at); },
-     put_lock},
+    {"fcntl F_GETLK", SYS_fcntl, [](Bytes at) -> long { return fcntl(content_file(), F_GETLK, at); }, put_lock},
     {"fcntl F_GETOWN_EX", SYS_fcntl, [](Bytes at) -> long { return fcntl(filled_pipe(), F_GETOWN_EX, at); }},
     {"poll", SYS_poll, [](Bytes at) -> long { return poll(as<pollfd>(at), 2, 0); }, put_pollfds},
     {"ppoll", SYS_ppoll, [](Bytes at) -> long { return ppoll(as<pollfd>(at), 2, &kLong, nullptr); }, put_pollfds},
     {"select", SYS_select, [](Bytes at) { return select_on(at, false); }, put_all_descriptors},
     {"pselect", SYS_pselect6, [](Bytes at) { return select_on(at, true); }, put_all_descriptors},
-    {"epoll_wait", SYS_epoll_wait, [](Bytes at) -> long { return epoll_wait(event_poll(), as<epoll_event>(at), 8, 0); }},
+    {"epoll_wait", SYS_epoll_wait,
+     [](Bytes at) -> long { return epoll_wait(event_poll(), as<epoll_event>(at), 8, 0); }},
     {"epoll_pwait", SYS_epoll_pwait,
      [](Bytes at) -> long { return epoll_pwait(event_poll(), as<epoll_event>(at), 8, 0, nullptr); }},
     {"getsockname", SYS_getsockname, [](Bytes at) { return sized(at, getsockname, listening_socket(false)); }, put_room,
      true, 2},
-    {"getpeername", SYS_getpeername, [](Bytes at) { return sized(at, getpeername, listening_socket(false)); }, put_room, false, 0},
+    {"getpeername", SYS_getpeername, [](Bytes at) { return sized(at, getpeername, listening_socket(false)); }, put_room,
+     false, 0},
     {"accept", SYS_accept, [](Bytes at) { return sized(at, accept, listening_socket(true)); }, put_room, true, 2},
     {"accept4", SYS_accept4,
      [](Bytes at) -> long { return accept4(listening_socket(true), as<sockaddr>(at + 8), as<socklen_t>(at), 0); },
@@ -174,7 +186,8 @@ const KernelCall kKernelCalls[] = {
     {"getrlimit", SYS_prlimit64, [](Bytes at) -> long { return getrlimit(RLIMIT_NOFILE, as<struct rlimit>(at)); }},
     {"prlimit", SYS_prlimit64,
      [](Bytes at) -> long { return prlimit(0, RLIMIT_STACK, nullptr, as<struct rlimit>(at)); }},
-    {"getrusage", SYS_getrusage, [](Bytes at) -> long { return getrusage(RUSAGE_SELF, as<rusage>(at)); }, nullptr, true},
+    {"getrusage", SYS_getrusage, [](Bytes at) -> long { return getrusage(RUSAGE_SELF, as<rusage>(at)); }, nullptr,
+     true},
     {"times", SYS_times, [](Bytes at) -> long { return times(as<tms>(at)) != 0; }, nullptr, true},
     {"clock_gettime", SYS_clock_gettime,
      [](Bytes at) -> long { return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, as<timespec>(at)); }, nullptr, true},
@@ -186,9 +199,10 @@ const KernelCall kKernelCalls[] = {
     {"nanosleep", SYS_nanosleep, [](Bytes at) -> long { return wake_soon(), nanosleep(&kLong, as<timespec>(at)); },
      nullptr, true},
     {"clock_nanosleep", SYS_clock_nanosleep,
-     [](Bytes at) -> long { return wake_soon(), clock_nanosleep(CLOCK_MONOTONIC, 0, &kLong, as<timespec>(at)); }, nullptr,
-     true},
-    {"getitimer", SYS_getitimer, [](Bytes at) -> long { return getitimer(ITIMER_VIRTUAL, as<itimerval>(at)); }, put_zero},
+     [](Bytes at) -> long { return wake_soon(), clock_nanosleep(CLOCK_MONOTONIC, 0, &kLong, as<timespec>(at)); },
+     nullptr, true},
+    {"getitimer", SYS_getitimer, [](Bytes at) -> long { return getitimer(ITIMER_VIRTUAL, as<itimerval>(at)); },
+     put_zero},
     {"timerfd_gettime", SYS_timerfd_gettime, [](Bytes at) { return timer(at, false); }, nullptr, true},
     {"timerfd_settime", SYS_timerfd_settime, [](Bytes at) { return timer(at, true); }, nullptr, true},
     {"pipe", SYS_pipe, [](Bytes at) -> long { return pipe(as<int>(at)); }},
@@ -208,12 +222,14 @@ const KernelCall kKernelCalls[] = {
     {"sysinfo", SYS_sysinfo, [](Bytes at) -> long { return sysinfo(as<struct sysinfo>(at)); }, nullptr, true},
     {"process_vm_readv", SYS_process_vm_readv, own_memory},
     {"mincore", SYS_mincore,
-     [](Bytes at) -> long { return mincore(reinterpret_cast<void*>(~4095ul & reinterpret_cast<size_t>(&kLong)), 1, at); }},
+     [](Bytes at) -> long {
+       return mincore(reinterpret_cast<void*>(~4095ul & reinterpret_cast<size_t>(&kLong)), 1, at);
+     }},
     {"waitpid", SYS_wait4, [](Bytes at) -> long { return waitpid(ended_child(), as<int>(at), 0) > 0; }},
     {"wait4", SYS_wait4, [](Bytes at) -> long { return wait4(ended_child(), as<int>(at), 0, nullptr) > 0; }},
     {"waitid", SYS_waitid,
-     [](Bytes at) -> long { return waitid(P_PID, static_cast<id_t>(ended_child()), as<siginfo_t>(at), WEXITED); }, nullptr,
-     true},
+     [](Bytes at) -> long { return waitid(P_PID, static_cast<id_t>(ended_child()), as<siginfo_t>(at), WEXITED); },
+     nullptr, true},
     {"sendfile", SYS_sendfile,
      [](Bytes at) -> long { return sendfile(memfd_create("to", 0), content_file(), as<off_t>(at), 100); }, put_zero},
     {"splice", SYS_splice, splice_file, put_zero},

@@ -67,7 +67,9 @@ inline int content_file() {
   return file;
 }
 
-inline FILE* content_stream() { return fdopen(content_file(), "r"); }
+inline FILE* content_stream() {
+  return fdopen(content_file(), "r");
+}
 
 inline int filled_pipe() {
   int ends[2];

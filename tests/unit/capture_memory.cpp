@@ -12,7 +12,9 @@
 namespace watcher::test {
 namespace {
 
-volatile unsigned char* bytes_of(void* memory) { return static_cast<volatile unsigned char*>(memory); }
+volatile unsigned char* bytes_of(void* memory) {
+  return static_cast<volatile unsigned char*>(memory);
+}
 
 void start(CaptureRing& ring, const char* engine = "inline") {
   EXPECT(memory_start(ring.get(), engine, nullptr) == 0);
@@ -25,9 +27,9 @@ void items_are_whole() {
   EXPECT(memory_allocated(memory) == kPageBytes);
   EXPECT(memory_watch(variable_of(static_cast<char*>(memory) + 8, 83, 8)) != 0);
   bytes_of(memory)[8 + 17] = 5;
-  bytes_of(memory)[8 + 82] = 6;                // the last item is cut short
-  bytes_of(memory)[4] = 7;                     // a neighbour
-  bytes_of(memory)[95] = 8;                    // another
+  bytes_of(memory)[8 + 82] = 6;  // the last item is cut short
+  bytes_of(memory)[4] = 7;       // a neighbour
+  bytes_of(memory)[95] = 8;      // another
   const auto events = ring.drain();
   EXPECT(events.size() == 2);
   EXPECT(events[0].offset == 16 && events[0].before.size() == 8 && events[0].after[1] == 5);
@@ -291,19 +293,35 @@ TEST_CASE("captured ranges are whole items of what is visible") {
   SCENARIO_OK(items_are_whole);
   SCENARIO_OK(live_cells_are_read_at_the_fault);
 }
-TEST_CASE("a store to several variables is an event of each") { SCENARIO_OK(one_store_many_variables); }
-TEST_CASE("memory is watched in its place, beside the allocator's own") { SCENARIO_OK(heap_neighbours_live_on); }
-TEST_CASE("a shared mapping is committed through a duplicate") { SCENARIO_OK(shared_mapping_keeps_every_store); }
-TEST_CASE("stacks, thread blocks and read-only memory are refused") { SCENARIO_OK(dangerous_memory_is_refused); }
-TEST_CASE("the arena hands out zeroed pages and takes them back") { SCENARIO_OK(arena_allocates_and_frees); }
-TEST_CASE("a watch follows its memory") { SCENARIO_OK(resize_moves_the_watch); }
-TEST_CASE("ten thousand regions") { SCENARIO_OK(many_regions); }
+TEST_CASE("a store to several variables is an event of each") {
+  SCENARIO_OK(one_store_many_variables);
+}
+TEST_CASE("memory is watched in its place, beside the allocator's own") {
+  SCENARIO_OK(heap_neighbours_live_on);
+}
+TEST_CASE("a shared mapping is committed through a duplicate") {
+  SCENARIO_OK(shared_mapping_keeps_every_store);
+}
+TEST_CASE("stacks, thread blocks and read-only memory are refused") {
+  SCENARIO_OK(dangerous_memory_is_refused);
+}
+TEST_CASE("the arena hands out zeroed pages and takes them back") {
+  SCENARIO_OK(arena_allocates_and_frees);
+}
+TEST_CASE("a watch follows its memory") {
+  SCENARIO_OK(resize_moves_the_watch);
+}
+TEST_CASE("ten thousand regions") {
+  SCENARIO_OK(many_regions);
+}
 TEST_CASE("fork leaves parent and child to themselves") {
   SCENARIO_OK([] { fork_is_private("inline", true); });
   SCENARIO_OK([] { fork_is_private("inline", false); });
   SCENARIO_OK([] { fork_is_private("uffd", true); });
   SCENARIO_OK(raw_fork_is_private);
 }
-TEST_CASE("a descriptor that is no longer ours is not written to") { SCENARIO_OK(descriptors_are_not_trusted); }
+TEST_CASE("a descriptor that is no longer ours is not written to") {
+  SCENARIO_OK(descriptors_are_not_trusted);
+}
 
 }  // namespace watcher::test

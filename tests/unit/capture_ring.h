@@ -35,7 +35,8 @@ class CaptureRing {
     const RingLayout layout{slots, 1u << 20};
     const int file = memfd_create("ring", 0);
     if (ftruncate(file, static_cast<off_t>(layout.file_bytes())) != 0) abort();
-    auto* base = static_cast<std::byte*>(mmap(nullptr, layout.mapping_bytes(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    auto* base =
+        static_cast<std::byte*>(mmap(nullptr, layout.mapping_bytes(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mmap(base, layout.file_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
     mmap(base + layout.file_bytes(), layout.slots_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
          static_cast<off_t>(layout.slots_offset()));

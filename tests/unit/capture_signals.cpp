@@ -229,7 +229,9 @@ TEST_CASE("the host's handler gets its fault as if we were not there") {
   CHECK(status_of_child(host_handler_repairs) == 0);
 }
 
-TEST_CASE("sigaction returns what the host installed") { CHECK(status_of_child(action_is_reported_back) == 0); }
+TEST_CASE("sigaction returns what the host installed") {
+  CHECK(status_of_child(action_is_reported_back) == 0);
+}
 
 TEST_CASE("a watched store that would fault in place faults, and nothing is left behind") {
   CHECK(status_of_child(faults_of_watched_stores) == 0);
@@ -240,7 +242,9 @@ TEST_CASE("the place of the writer is asked for, and may fault") {
   CHECK(status_of_child(place_may_fault) == 0);
 }
 
-TEST_CASE("single steps work with SIGTRAP blocked") { CHECK(status_of_child(step_with_trap_blocked) == 0); }
+TEST_CASE("single steps work with SIGTRAP blocked") {
+  CHECK(status_of_child(step_with_trap_blocked) == 0);
+}
 
 TEST_CASE("a crash keeps its signal") {
   for (const int signal_number : {SIGSEGV, SIGTRAP, SIGBUS}) {
