@@ -22,6 +22,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,20 @@ EXCLUDED = {"sys_settrace", "sys_setprofile", "bdb", "monitoring"}
 
 # (module, test id as a glob, version as a glob): differences that cannot be avoided; the reasons stand in tests/RESULTS.md.
 UNAVOIDABLE = [
+    # `type(x) is dict`: a watched container's type is a subclass of the same name
+    ("typing", "*.TypedDictTests.test_basics_*_syntax", "*"),
+    ("typing", "*.TypedDictTests.test_non_generic_subscript", "*"),
+    ("functools", "*.test_setstate_subclasses", "*"),
+    ("types", "*.MappingProxyTests.test_copy", "*"),
+    ("warnings", "*.test_catch_warnings_recording", "*"),
+    ("pickle", "*.test_dict_chunking", "*"),
+    ("pickle", "*.test_list_chunking", "*"),
+    ("pickle", "*.test_set_chunking", "*"),
+    ("pickle", "*.test_roundtrip_equality", "*"),
+    # they read their own constants by index, or count their own instructions
+    ("compile", "*.test_32_63_bit_values", "*"),
+    ("compile", "*.test_merge_constants", "*"),
+    ("compile", "*.test_consts_in_conditionals", "*"),
 ]
 
 SAMPLE = '''"""A module to chew on."""
@@ -245,7 +260,6 @@ class Campaign:
         self.state = pathlib.Path(options.state or tempfile.mkdtemp(prefix="fidelity-"))
         self.state.mkdir(parents=True, exist_ok=True)
         self.deadline = time.monotonic() + options.budget
-        self.commit = "again" if options.again else "kept"
 
     def command(self, directory, python, watch, arguments):
         command = [python, *arguments]
@@ -298,7 +312,9 @@ class Campaign:
             cwd.mkdir()
             report = directory / "report"
             started = time.monotonic()
-            arguments = ["-B", str(pathlib.Path(__file__).resolve()), "--inside", module, str(report), package or ""]
+            # the suite's own .pyc come from another patch release's compiler
+            fresh = ["-X", f"pycache_prefix={directory}/pycache"] if package else []
+            arguments = ["-B", *fresh, str(pathlib.Path(__file__).resolve()), "--inside", module, str(report), package or ""]
             status, out, err = self.execute(directory, python, watch, arguments, "", timeout, cwd)
             tests, last, complete = {}, None, False
             for line in report.read_text().splitlines() if report.exists() else []:
@@ -426,6 +442,7 @@ def main():
     if sys.argv[1:2] == ["--inside"]:
         return run_tests(*sys.argv[2:5])
     options = parse_options()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job, and so in what is run
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "behaviour"))
     import harness
 
