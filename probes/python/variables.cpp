@@ -1,10 +1,24 @@
 #include "probes/python/variables.h"
 
+#include <string.h>
+
 #include "probes/python/compat.h"
 #include "probes/python/tracked.h"
 
 namespace watcher::python {
 namespace {
+
+bool option_is(const char* name, const char* wanted) {
+  const char* value = runtime->option(name);
+  return value != nullptr && strcmp(value, wanted) == 0;
+}
+
+/// A name from a rule is watched before it is bound, so its first binding changes it: from unbound. It may be taken for the
+/// initial state instead, as what watch() is called with always is.
+bool first_bindings_are_initial() {
+  static const bool initial = option_is("first_bindings", "skip");
+  return initial;
+}
 
 bool records_init() {
   static const bool wanted = [] {
@@ -122,7 +136,9 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
   Subject exactly = subject;
   if (variable.tracked != nullptr) exactly.exact = variable.refresh();
   const Value after = encode(value, scratch_after);
-  const Op op = variable.ever_bound ? Op::kStore : Op::kInit;
+  const bool initial = variable.from_watch || (!variable.ever_bound && first_bindings_are_initial());
+  const Op op = initial ? Op::kInit : Op::kStore;
+  variable.from_watch = false;
   if (op == Op::kStore || records_init()) emit(op, exactly, nullptr, variable.before.value(), after);
   variable.before.assign(after);
   variable.ever_bound = true;

@@ -81,7 +81,12 @@ def changes(events):
 
 
 class Case(unittest.TestCase):
-    """A test with a directory of its own; `files` are written there and the first one is the program."""
+    """A test with a directory of its own; `files` are written there and the first one is the program.
+
+    `settings` are WATCHER_* variables of every watched run.
+    """
+
+    settings = {}
 
     def setUp(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="watcher-test-"))
@@ -118,7 +123,7 @@ class Case(unittest.TestCase):
         if user is not None:
             os.chown(output, user, user)
         command = [python, "-B", str(program), *arguments]
-        env = dict(environment or {})
+        env = {**self.settings, **(environment or {})}
         if preload:
             env.update(LD_PRELOAD=str(BUILD / "preload" / "libwatcher_preload.so"), WATCHER_OUTPUT=str(output))
             if config is not None:

@@ -7,6 +7,8 @@ RULES = '[[watch]]\nfile = "app.py"\nboth = ["v", "w", "x"]\n'
 
 
 class Endings(harness.Case):
+    settings = {"WATCHER_FIRST_BINDINGS": "skip"}
+
     def test_daemon_threads_that_store_until_the_end_do_no_harm(self):
         source = """\
 import atexit, sys, threading, time

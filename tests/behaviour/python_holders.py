@@ -11,6 +11,8 @@ def rules(text):
 class Holders(harness.Case):
     """One value, several variables: an event for each that holds it at that moment."""
 
+    settings = {"WATCHER_FIRST_BINDINGS": "skip"}
+
     RULES = rules('file = "app.py"\nlocal = ["items", "records", "g", "b"]\n')
 
     def test_a_list_is_changed_for_every_variable_that_holds_it(self):

@@ -28,6 +28,8 @@ RULES = '[[watch]]\nfile = "loop.py"\nlocal = ["counter", "buffer"]\n'
 
 
 class Killed(harness.Case):
+    settings = {"WATCHER_FIRST_BINDINGS": "skip"}
+
     def run_and_kill(self, user, preload):
         """Returns the last announced counter, and the events."""
         program = self.write({"loop.py": PROGRAM})
@@ -36,6 +38,7 @@ class Killed(harness.Case):
         harness.shutil.rmtree(output, True)
         output.mkdir(0o755)
         environment = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
+        environment.update(self.settings)
         command = ["/usr/bin/python3", str(program)]
         if preload:
             environment.update(LD_PRELOAD=str(harness.BUILD / "preload/libwatcher_preload.so"), WATCHER_OUTPUT=str(output),
@@ -99,6 +102,8 @@ class Killed(harness.Case):
 
 
 class CollectorKilled(harness.Case):
+    settings = {"WATCHER_FIRST_BINDINGS": "skip"}
+
     PROGRAM = """\
 import os, signal
 def main():

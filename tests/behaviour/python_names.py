@@ -67,8 +67,59 @@ class GuideExamples(harness.Case):
         self.on_all({"db_app.py": source}, check)
 
 
+class FirstBindings(harness.Case):
+    """A name from a rule is watched before it is bound: its first binding is a store, from unbound."""
+
+    def test_names_bound_once_are_events_too(self):
+        source = """\
+import contextlib
+top = 0
+def f(a, *b, c=3, **d):
+    with contextlib.nullcontext(4) as e:
+        pass
+    for g in (5,):
+        pass
+    try:
+        raise KeyError(6)
+    except KeyError as h:
+        pass
+    (i, j) = 7, 8
+    if (k := 9): pass
+    def l(): pass
+    import json as m
+    return (lambda n: n)(10)
+f(1, 2, z=0)
+f(11)
+"""
+        names = [letter for letter in "abcdeghijklmn"]
+
+        def check(run):
+            first = [(e["variable_name"], e["line"], value(e["before"])) for e in run.events]
+            lines = dict(zip(names, (3, 3, 3, 3, 4, 6, 10, 12, 12, 13, 14, 15, 16)))
+            order = [name for name in ("a", "c", "b", "d") + tuple(names[4:])]
+            self.assertEqual(first, [("top", 2, None)] + [(name, lines[name], None) for name in order] * 2)
+            self.assertEqual({e["op"] for e in run.events}, {"store"})
+            self.assertEqual([value(e["after"]) for e in run.of("a")], [1, 11])
+            self.assertEqual([value(e["after"]) for e in run.of("n")], [10, 10])
+
+        self.on_all({"app.py": source}, check, config=rules(f'file = "app.py"\nlocal = {names!r}\nglobal = ["top"]\n'.replace("'", '"')))
+
+    def test_they_may_be_left_out_or_shown_as_initial_states(self):
+        source = "def f():\n    v = 0\n    v = 1\nf()\n"
+        for options, expected in (([], [("store", None, 0), ("store", 0, 1)]),
+                                  (["--first-bindings", "skip"], [("store", 0, 1)]),
+                                  (["--first-bindings", "skip", "--record-init"], [("init", None, 0), ("store", 0, 1)])):
+            self.on_all({"app.py": source}, lambda run: self.assertEqual(changes(run.events), expected),
+                        config=rules('file = "app.py"\nlocal = ["v"]\n'), options=options)
+
+
+SKIP_FIRST = {"WATCHER_FIRST_BINDINGS": "skip"}  # the tests below are about what comes after
+
+
 class Bindings(harness.Case):
     """No watch() call in the script; four lines of TOML."""
+
+    settings = SKIP_FIRST
 
     def stores(self, source, expected, name="v", scope="local", extra=None, **settings):
         """`expected`: (op, before, after, line) of each event, line counted from 1 in `source`."""
@@ -304,6 +355,8 @@ f([1, 2]); f({"k": 3}); f([4])
 class Fidelity(harness.Case):
     """What the host shows does not change."""
 
+    settings = SKIP_FIRST
+
     PROGRAM = '''\
 """doc"""
 from __future__ import annotations
@@ -358,7 +411,7 @@ deep(3)
                 with self.subTest(python=python, flags=flags):
                     run = harness.Run(done, output)
                     self.assert_same_host(plain, run)
-                    self.assertEqual(changes(run.events), [("store", 0, 1)])
+                    self.assertEqual(changes(run.events), [("store", None, 0), ("store", 0, 1)])
                 harness.shutil.rmtree(output)
 
     def test_forked_children_record_for_themselves(self):
