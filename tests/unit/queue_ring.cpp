@@ -103,6 +103,9 @@ TEST_CASE("several producers and one reader: everything arrives once, each produ
   const TempDirectory directory;
   Writer writer(directory.path(), 256);
   RingReader reader = open_reader(own_ring(directory));
+  // a reader that is known to live is waited for longer than one that may be gone
+  RingHeader& header = *writer.ring.header();
+  header.collector_pid.store(static_cast<std::uint32_t>(getpid()));
   constexpr int kThreads = 4;
   constexpr std::int64_t kEvents = 50'000;
   std::vector<std::thread> producers;
@@ -112,7 +115,7 @@ TEST_CASE("several producers and one reader: everything arrives once, each produ
     });
   std::vector<std::uint64_t> next(kThreads);
   std::uint64_t wrong = 0;
-  for (std::int64_t taken = 0; taken < kThreads * kEvents;) {
+  for (std::int64_t taken = 0; taken + static_cast<std::int64_t>(header.dropped) < kThreads * kEvents;) {
     RingEvent event;
     if (reader.take(false, &event) != RingReader::Taken::kEvent) {
       reader.release();
@@ -125,7 +128,7 @@ TEST_CASE("several producers and one reader: everything arrives once, each produ
   }
   for (std::thread& producer : producers) producer.join();
   CHECK(wrong == 0);
-  CHECK(writer.ring.header()->dropped == 0);
+  CHECK(header.dropped == 0);
 }
 
 TEST_CASE("drop-newest keeps the first events, drop-oldest the last; both count") {
