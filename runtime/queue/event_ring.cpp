@@ -1,5 +1,6 @@
 #include "runtime/queue/event_ring.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -14,6 +15,7 @@ constexpr long kSleepNs = 20'000'000;  // one sleep; short enough to notice a de
 constexpr int kSleepsBeforeRevival = 3;
 constexpr int kSleepsForDeadReader = 12;
 constexpr int kSleepsForLivingReader = 100;  // starved of CPU or held up by a slow disk, it will come back
+constexpr int kEarlyWakesPerSleep = 1000;
 constexpr std::uint64_t kDropsBetweenAttempts = 4096;
 
 }  // namespace
@@ -55,6 +57,7 @@ bool EventRing::wait_for_reader(std::uint32_t slots) {
       header_->dropped.load(std::memory_order_relaxed) % kDropsBetweenAttempts != 0)
     return has_room(slots, tail);
   header_->blocked.fetch_add(1, std::memory_order_relaxed);
+  int early_wakes = 0;
   for (int sleeps = 0; sleeps < (reader_lives() ? kSleepsForLivingReader : kSleepsForDeadReader); ++sleeps) {
     const std::uint32_t ticket = header_->room_futex.load(std::memory_order_acquire);
     // Sequentially consistent with the reader's store of `tail` and load of `waiting`: either it sees us waiting, or we
@@ -62,12 +65,15 @@ bool EventRing::wait_for_reader(std::uint32_t slots) {
     header_->waiting.fetch_add(1, std::memory_order_seq_cst);
     const std::uint64_t now_at = header_->tail.load(std::memory_order_seq_cst);
     const bool room = has_room(slots, now_at);
+    long slept = 0;
     if (!room) {
       const timespec patience{0, kSleepNs};
-      raw_syscall(SYS_futex, &header_->room_futex, FUTEX_WAIT, ticket, &patience, nullptr, 0);
+      slept = raw_syscall(SYS_futex, &header_->room_futex, FUTEX_WAIT, ticket, &patience, nullptr, 0);
     }
     header_->waiting.fetch_sub(1, std::memory_order_seq_cst);
     if (room) return true;
+    // A reader held up by a claim in the making wakes us without moving: such a wake is no sleep.
+    if (slept != -ETIMEDOUT && ++early_wakes % kEarlyWakesPerSleep != 0) --sleeps;
     if (now_at != tail) sleeps = -1;
     tail = now_at;
     if (sleeps == kSleepsBeforeRevival && revive_collector != nullptr && !reader_lives()) revive_collector(header_);
