@@ -79,7 +79,7 @@ DictionaryRef intern_variable(std::string_view name, std::string_view owner, Sco
                               .name = dictionary.intern(name),
                               .format = format.empty() ? 0 : dictionary.intern(format),
                               .item_size = item_bytes,
-                              .reserved = 0};
+                              .mutation_depth = 0};
   return dictionary.intern(BlobKind::kVariable, variable);
 }
 

@@ -4,7 +4,9 @@ namespace watcher::python {
 
 void names_in_target(PyObject* target, Bindings* out) {
   switch (kind_of(target)) {
-    case Node::kName: out->push_back({std::string(get_text(target, "id")), target}); break;
+    case Node::kName:
+      out->push_back({std::string(get_text(target, "id")), target});
+      break;
     case Node::kStarred: {
       Ref value = get(target, "value");
       if (value) names_in_target(value.get(), out);
@@ -16,7 +18,8 @@ void names_in_target(PyObject* target, Bindings* out) {
       for (ssize_t i = 0; i < length(elements); ++i) names_in_target(item(elements, i), out);
       break;
     }
-    default: break;  // attributes and subscripts bind no name
+    default:
+      break;  // attributes and subscripts bind no name
   }
 }
 
@@ -46,7 +49,8 @@ Bindings parameters_of(PyObject* node) {
   if (!arguments) return out;
   for (const char* group : {"posonlyargs", "args", "kwonlyargs"}) {
     Ref list = get(arguments.get(), group);
-    for (ssize_t i = 0; i < length(list); ++i) out.push_back({std::string(get_text(item(list, i), "arg")), item(list, i)});
+    for (ssize_t i = 0; i < length(list); ++i)
+      out.push_back({std::string(get_text(item(list, i), "arg")), item(list, i)});
   }
   for (const char* single : {"vararg", "kwarg"}) {
     Ref argument = get(arguments.get(), single);
@@ -63,22 +67,32 @@ bool Transformer::rewrite_statement(PyObject* node, PyObject* out, LexicalScope&
     case Node::kAugAssign:
     case Node::kAnnAssign:
     case Node::kTypeAlias:
-    case Node::kDelete: return rewrite_assignment(node, out, scope);
+    case Node::kDelete:
+      return rewrite_assignment(node, out, scope);
     case Node::kImport:
-    case Node::kImportFrom: return rewrite_import(node, out, scope);
+    case Node::kImportFrom:
+      return rewrite_import(node, out, scope);
     case Node::kFunctionDef:
-    case Node::kAsyncFunctionDef: return rewrite_function(node, out, scope);
-    case Node::kClassDef: return rewrite_class(node, out, scope);
+    case Node::kAsyncFunctionDef:
+      return rewrite_function(node, out, scope);
+    case Node::kClassDef:
+      return rewrite_class(node, out, scope);
     case Node::kFor:
-    case Node::kAsyncFor: return rewrite_for(node, scope);
+    case Node::kAsyncFor:
+      return rewrite_for(node, scope);
     case Node::kWith:
-    case Node::kAsyncWith: return rewrite_with(node, scope);
+    case Node::kAsyncWith:
+      return rewrite_with(node, scope);
     case Node::kIf:
-    case Node::kWhile: return rewrite_block(node, "body", scope) && rewrite_block(node, "orelse", scope);
+    case Node::kWhile:
+      return rewrite_block(node, "body", scope) && rewrite_block(node, "orelse", scope);
     case Node::kTry:
-    case Node::kTryStar: return rewrite_try(node, scope);
-    case Node::kMatch: return rewrite_match(node, scope);
-    default: return !failed_;
+    case Node::kTryStar:
+      return rewrite_try(node, scope);
+    case Node::kMatch:
+      return rewrite_match(node, scope);
+    default:
+      return !failed_;
   }
 }
 
@@ -91,11 +105,11 @@ bool Transformer::rewrite_assignment(PyObject* node, PyObject* out, LexicalScope
   for (ssize_t i = 0; i < length(targets); ++i) names_in_target(item(targets, i), &bindings);
   Ref target = get(node, kind == Node::kTypeAlias ? "name" : "target");
   if (target) names_in_target(target.get(), &bindings);
-  const bool from_watch =
-      value && (calls_.is_watch_call(value.get()) || kind_of(value.get()) == Node::kTuple || kind_of(value.get()) == Node::kList);
-  const SiteKind site = kind == Node::kDelete                 ? SiteKind::kDelete
+  const bool from_watch = value && (calls_.is_watch_call(value.get()) || kind_of(value.get()) == Node::kTuple ||
+                                    kind_of(value.get()) == Node::kList);
+  const SiteKind site = kind == Node::kDelete        ? SiteKind::kDelete
                         : from_watch && calls_.any() ? SiteKind::kWatchBind
-                                                              : SiteKind::kStore;
+                                                     : SiteKind::kStore;
   for (const Binding& binding : bindings) append_hook(out, binding, scope, site, binding.at);
   return !failed_;
 }
@@ -208,7 +222,8 @@ bool Transformer::rewrite_import(PyObject* node, PyObject* out, LexicalScope& sc
     const std::string_view as = get_text(alias, "asname");
     if (name == "*") {
       if (rules_.empty() && !calls_.any()) return true;
-      Site* site = add_site(SiteKind::kStar, std::string(get_text(node, "module")), scope, get_int(node, "lineno", 0), true);
+      Site* site =
+          add_site(SiteKind::kStar, std::string(get_text(node, "module")), scope, get_int(node, "lineno", 0), true);
       site->import_level = get_int(node, "level", 0);
       Ref none = make_constant(node, &_Py_NoneStruct);
       Ref call = none ? hook_call(node, none.get()) : Ref();
@@ -216,7 +231,8 @@ bool Transformer::rewrite_import(PyObject* node, PyObject* out, LexicalScope& sc
       return statement && PyList_Append(out, statement.get()) == 0;
     }
     if (as.empty() && kind_of(node) == Node::kImport) name = name.substr(0, name.find('.'));
-    append_hook(out, {std::string(as.empty() ? name : as), compat.minor >= 10 ? alias : node}, scope, SiteKind::kStore, node);
+    append_hook(out, {std::string(as.empty() ? name : as), compat.minor >= 10 ? alias : node}, scope, SiteKind::kStore,
+                node);
   }
   return !failed_;
 }

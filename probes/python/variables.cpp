@@ -13,8 +13,8 @@ bool option_is(const char* name, const char* wanted) {
   return value != nullptr && strcmp(value, wanted) == 0;
 }
 
-/// A name from a rule is watched before it is bound, so its first binding changes it: from unbound. It may be taken for the
-/// initial state instead, as what watch() is called with always is.
+/// A name from a rule is watched before it is bound, so its first binding changes it: from unbound. It may be taken for
+/// the initial state instead, as what watch() is called with always is.
 bool first_bindings_are_initial() {
   static const bool initial = option_is("first_bindings", "skip");
   return initial;

@@ -12,6 +12,7 @@
 namespace watcher {
 
 struct Page;
+struct Region;
 
 struct Engine {
   const char* name;
@@ -19,17 +20,28 @@ struct Engine {
   /// Gets what the engine needs: 0 or an errno. Also called again in a forked child.
   int (*start)();
 
-  // Page-aligned ranges whose `protection` is the host's; 0 or an errno. Any context.
+  // Engines that make pages trap. Page-aligned ranges whose `protection` is the host's; 0 or an errno. Any context.
+  // Null in an engine that watches regions.
 
   /// Stores trap from now on.
   int (*arm)(std::uintptr_t address, std::size_t bytes, int protection);
   int (*disarm)(std::uintptr_t address, std::size_t bytes, int protection);
+
+  // Engines that watch a region as it is, without a page of it being touched. 0 or an errno (EINVAL: not this size or
+  // alignment; ENOSPC: no more of them); stores held off, normal context. Null in an engine that arms pages.
+
+  int (*watch)(Region* region);
+  void (*unwatch)(Region* region);
 };
 
 /// mprotect: the storing thread takes SIGSEGV.
 extern const Engine inline_engine;
-/// userfaultfd write protection: a handler thread is told and signals the storing thread.
+/// userfaultfd write protection: a handler is told and signals the storing thread.
 extern const Engine uffd_engine;
+/// Debug registers: up to four aligned words of at most 8 bytes, trapping behind the store.
+extern const Engine hwbp_engine;
+/// Dirty pages looked for from time to time: what changed, not who changed it.
+extern const Engine sampled_engine;
 
 /// The real-time signal of the uffd engine, 0 while it is not running.
 int uffd_signal();

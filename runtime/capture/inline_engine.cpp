@@ -25,6 +25,7 @@ int arm(std::uintptr_t address, std::size_t bytes, int protection) {
 
 }  // namespace
 
-constinit const Engine inline_engine = {"inline", start, arm, protect};
+constinit const Engine inline_engine = {
+    .name = "inline", .start = start, .arm = arm, .disarm = protect, .watch = nullptr, .unwatch = nullptr};
 
 }  // namespace watcher

@@ -24,6 +24,7 @@ struct MemoryVariable {
   DictionaryRef variable = 0;
   std::uint32_t item_bytes = 1;  // captured ranges are widened to whole items
   Scope scope = Scope::kUnknown;
+  std::uint32_t mutation_depth = 0;  // bytes of a change to tell; 0: as many as an event holds
 };
 
 using RegionId = std::uint64_t;  // 0: none
@@ -52,6 +53,12 @@ int memory_free(void* pointer);
 RegionId memory_watch(const MemoryVariable& variable);
 /// Ends one watch; `op` (kFreed, kMoved or kCount for none) is recorded as its last event.
 void memory_unwatch(RegionId region, Op op);
+
+/// Pausing copies what is watched and disarms it: stores cost nothing until memory_resume, which tells what changed
+/// meanwhile as one event of each variable (Op::kResumed). 0 or an errno (ENOMEM: there is no room for the copy; then
+/// nothing changed). A variable that was watched during the pause is armed by the resume.
+int memory_pause();
+int memory_resume();
 
 /// realloc of memory of ours: in place where the pages allow it, else new pages with the content and the watches moved.
 void* memory_resize(void* pointer, std::size_t bytes);

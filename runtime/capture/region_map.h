@@ -23,6 +23,7 @@ struct Engine;
 /// One watched variable.
 struct Region {
   MemoryVariable variable;
+  const Engine* engine = nullptr;  // one that watches regions; null: the pages' engines do
   std::uint32_t generation = 0;  // tells a reused slot from the region a stale RegionId meant
   std::uint32_t index = 0;
   Region* next_free = nullptr;

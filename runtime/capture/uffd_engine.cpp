@@ -90,7 +90,8 @@ int disarm(std::uintptr_t address, std::size_t bytes, int) {
 
 }  // namespace
 
-constinit const Engine uffd_engine = {"uffd", start, arm, disarm};
+constinit const Engine uffd_engine = {
+    .name = "uffd", .start = start, .arm = arm, .disarm = disarm, .watch = nullptr, .unwatch = nullptr};
 
 int uffd_signal() {
   return signal_number;

@@ -75,6 +75,7 @@ enum EventFlag : std::uint8_t {
   kHasPath = 0x04,      // the payload opens with a PathHeader
   kInexact = 0x08,      // "exact": false
   kInexactLine = 0x10,  // "exact_line": false
+  kBulk = 0x20,         // the payload is a BulkBlob
 };
 
 inline constexpr std::size_t kSlotBytes = 64;

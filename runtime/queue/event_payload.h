@@ -23,6 +23,26 @@ struct MemoryBlob {
 };
 static_assert(sizeof(MemoryBlob) == 8);
 
+/// With kBulk, a memory event's payload is a BulkBlob, `ranges` BulkRanges in order of offset, then the kept bytes
+/// before of all ranges in a row, padded to 8, then those after. EventHead::before is 0 then.
+struct BulkBlob {
+  std::uint64_t changed_bytes;  // that differ, kept or not
+  std::uint32_t ranges;
+  std::uint32_t kept_bytes;   // a side: the sum of BulkRange::kept
+  std::uint32_t system_call;  // as in MemoryBlob
+  std::uint32_t reserved;
+};
+static_assert(sizeof(BulkBlob) == 24);
+/// Changed bytes, or several runs of them merged when there were too many.
+struct BulkRange {
+  std::uint64_t offset;  // in the variable
+  std::uint64_t length;
+  std::uint64_t kept;  // of its first bytes, before and after are in the payload
+};
+static_assert(sizeof(BulkRange) == 24);
+inline constexpr std::uint32_t kMaxBulkRanges = 1024;
+inline constexpr std::uint32_t kMaxBulkBytes = 64 * 1024;
+
 /// Opens a path: `count` elements follow in `bytes` bytes, each a PathElement and its text, unpadded.
 struct PathHeader {
   std::uint32_t count;
@@ -49,9 +69,9 @@ constexpr std::uint32_t slots_for(std::uint32_t payload_bytes) {
 struct VariableBlob {
   std::uint64_t id;  // stable over runs: XXH64 of name, file, function and scope
   DictionaryRef name;
-  DictionaryRef format;     // memory: PEP 3118 format of one element, e.g. "q"; 0 for objects
-  std::uint32_t item_size;  // memory: bytes of one element; 0 for objects
-  std::uint32_t reserved;
+  DictionaryRef format;          // memory: PEP 3118 format of one element, e.g. "q"; 0 for objects
+  std::uint32_t item_size;       // memory: bytes of one element; 0 for objects
+  std::uint32_t mutation_depth;  // bytes of a change to tell; 0: as the session is configured
 };
 struct PlaceBlob {
   DictionaryRef function;

@@ -56,6 +56,12 @@ struct RingHeader {
   std::atomic<std::uint64_t> neighbour_traps;      // faults on watched pages beside the watched bytes
   std::atomic<std::uint64_t> single_steps;         // stores that had to open their page
   std::atomic<std::uint64_t> kernel_redirects;     // system calls led to the second mapping
+  std::atomic<std::uint64_t> bulk_windows;         // calls whose stores were told as one event
+  std::atomic<std::uint64_t> raw_kernel_writes;    // system calls served on the page itself
+  // Of an engine with a handler process, for whoever watches over it (0: there is none).
+  std::atomic<std::uint32_t> handler_pid;
+  std::atomic<std::uint32_t> handler_lost;        // 1: it ended or was stopped; what followed is told by another engine
+  std::atomic<std::uint64_t> handler_busy_since;  // CLOCK_MONOTONIC ns at which it took up what it works on; 0: idle
   std::atomic<std::uint64_t> given_up;  // 1 + the tail at which a writer stopped waiting for the reader; 0: never
 };
 
