@@ -27,7 +27,8 @@ bool must_redirect(std::uintptr_t begin, std::uintptr_t end) {
   if (surely_unwatched(begin, end)) return false;
   for (std::uintptr_t address = page_of(begin); address < end; address += kPageBytes) {
     const Page* page = find_page(address);
-    if (page != nullptr && page->armed) return true;
+    // While capture is paused too: the call may still be waiting in the kernel when it is resumed.
+    if (page != nullptr && page->placed()) return true;
   }
   return false;
 }
@@ -45,7 +46,7 @@ void copy_outside(StoreContext* context) {
 }
 
 /// Stores up to `bytes` and returns how many.
-std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, int call_number) {
+std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, const EventOrigin& origin) {
   StoreContext* context = acquire_store_context();
   context->outside_reachable = false;
   context->address = to;
@@ -57,12 +58,20 @@ std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, i
     unlock_pages(context);
   }
   copy_outside(context);
-  claim_events(context, {Op::kKernelWrite, 0, static_cast<std::uint32_t>(call_number) + 1, nullptr});
+  claim_events(context, origin);
   commit_events(context);
   commit_bytes(context);
   unlock_pages(context);
   release_store_context(context);
   return bytes;
+}
+
+/// Stores `bytes` from a buffer of ours, as events where they are watched.
+void store_copy(std::uintptr_t to, std::byte* from, std::size_t bytes, const EventOrigin& origin) {
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t left = bytes - done;
+    done += store_chunk(to + done, from + done, left < kChunkBytes ? left : kChunkBytes, origin);
+  }
 }
 
 /// How much of the range is there, from its first byte on. Not asked within one page.
@@ -122,13 +131,30 @@ void kernel_write_end(void* host, std::size_t written, std::uint64_t token, int 
     set_armed(*buffer, true);
     memory_state.ring->header()->dropped.fetch_add(written != 0, std::memory_order_relaxed);
   } else {
-    const auto to = reinterpret_cast<std::uintptr_t>(host);
-    for (std::size_t done = 0; done < written;) {
-      const std::size_t left = written - done;
-      done += store_chunk(to + done, buffer->content + done, left < kChunkBytes ? left : kChunkBytes, call_number);
-    }
+    store_copy(reinterpret_cast<std::uintptr_t>(host), buffer->content, written,
+               {Op::kKernelWrite, 0, static_cast<std::uint32_t>(call_number) + 1, nullptr});
   }
   give_kernel_buffer(buffer);
+}
+
+// No other store falls between its chunks: all others are held off.
+int memory_write(RegionId id, const void* from, std::size_t bytes, std::uintptr_t ip) {
+  if (memory_state.ring == nullptr) return ENOENT;
+  StoresHeldOff held;
+  const Region* region = find_region(id);
+  if (region == nullptr) return ENOENT;
+  if (bytes > region->variable.capacity) return EINVAL;
+  store_copy(region->begin(), static_cast<std::byte*>(const_cast<void*>(from)), bytes, {Op::kWrite, ip, 0, nullptr});
+  return 0;
+}
+
+int memory_read(RegionId id, void* to, std::size_t bytes) {
+  if (memory_state.ring == nullptr) return ENOENT;
+  StoresHeldOff held;
+  const Region* region = find_region(id);
+  if (region == nullptr) return ENOENT;
+  if (bytes > region->variable.capacity) return EINVAL;
+  return guarded_copy(to, region->variable.base, bytes) ? 0 : EFAULT;
 }
 
 }  // namespace watcher

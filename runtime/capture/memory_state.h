@@ -1,4 +1,5 @@
-// What memory_start was given and chose; constant afterwards, but for a forked child's fallback to the inline engine.
+// What memory_start was given and chose; constant afterwards, but for a forked child's fallback to the inline engine
+// and for `paused`, which belongs to whoever holds stores off.
 //
 // Read in any context.
 #pragma once
@@ -12,6 +13,7 @@ struct MemoryState {
   EventRing* ring = nullptr;
   PlaceOfWriter place = nullptr;
   const Engine* arena_engine = nullptr;  // for memory of ours; everything else is inline
+  bool paused = false;                   // pages are placed, not armed
 };
 
 extern constinit MemoryState memory_state;

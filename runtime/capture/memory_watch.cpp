@@ -16,6 +16,7 @@
 #include "runtime/capture/region_set.h"
 #include "runtime/capture/self_memory.h"
 #include "runtime/capture/store.h"
+#include "runtime/capture/thread_memory.h"
 
 namespace watcher {
 
@@ -48,12 +49,6 @@ void publish_end(const Region& region, Op op, std::uint64_t before, std::uint64_
   claim.commit();
 }
 
-void end_watch(Region* region, Op op) {
-  displace_region(region);
-  if (op != Op::kCount) publish_end(*region, op, 0, 0);
-  free_region(region);
-}
-
 /// What stores need in signal handlers, all of it reserved before the first one.
 bool reserve_for_stores() {
   return store_contexts_reserve() && kernel_buffers_reserve() && (code_slots_reserve(), true);
@@ -81,6 +76,12 @@ void move_regions(std::uintptr_t from, std::size_t bytes, std::ptrdiff_t distanc
 
 }  // namespace
 
+void end_watch(Region* region, Op op) {
+  displace_region(region);
+  if (op != Op::kCount) publish_end(*region, op, 0, 0);
+  free_region(region);
+}
+
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
   memory_state.ring = ring;
   memory_state.place = place;
@@ -89,6 +90,7 @@ int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
     return ENOMEM;
   }
   open_self_memory();
+  measure_thread_block();
   choose_engine(engine);
   return 0;
 }

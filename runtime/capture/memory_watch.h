@@ -49,16 +49,27 @@ std::size_t memory_allocated(const void* pointer);
 /// Ends the watches inside and gives the pages back. 1 when `pointer` was ours.
 int memory_free(void* pointer);
 
-/// Starts to watch. 0 with errno: EINVAL (empty, or the calling thread's stack or TCB), ENOMEM, ENOTSUP (no engine).
+/// Starts to watch. 0 with errno: EINVAL (empty), EFAULT (not mapped, or not writable), EBUSY (in use while a store is
+/// captured: a thread's stack or thread-local storage, the caller's signal stack), ENOMEM, ENOTSUP (no engine).
 RegionId memory_watch(const MemoryVariable& variable);
 /// Ends one watch; `op` (kFreed, kMoved or kCount for none) is recorded as its last event.
 void memory_unwatch(RegionId region, Op op);
 
 /// Pausing copies what is watched and disarms it: stores cost nothing until memory_resume, which tells what changed
 /// meanwhile as one event of each variable (Op::kResumed). 0 or an errno (ENOMEM: there is no room for the copy; then
-/// nothing changed). A variable that was watched during the pause is armed by the resume.
+/// nothing changed; EALREADY). A variable that was watched during the pause is armed by the resume. Before memory_start
+/// there is nothing to copy, and it starts paused. memory_resume may end with EALREADY, or with the errno (ENOMEM) for
+/// which some variables could not be armed again: these are watched no longer, though their change was still told.
+/// Variables whose memory is gone by then end with Op::kFreed. System calls stay redirected during a pause, as one may
+/// still be under way when it ends.
 int memory_pause();
 int memory_resume();
+
+/// The bytes as they are between two stores. 0, ENOENT (no such region), EINVAL (longer than the region) or EFAULT.
+int memory_read(RegionId region, void* to, std::size_t bytes);
+/// Stores `bytes` at the region's start as if the code at `ip` did: Op::kWrite, one event for 60 KiB; no other store
+/// falls in between. 0, ENOENT or EINVAL.
+int memory_write(RegionId region, const void* from, std::size_t bytes, std::uintptr_t ip);
 
 /// realloc of memory of ours: in place where the pages allow it, else new pages with the content and the watches moved.
 void* memory_resize(void* pointer, std::size_t bytes);

@@ -29,6 +29,7 @@ constexpr std::uint32_t kMaxRegionChunks = 4096;
 constinit Region* region_chunks[kMaxRegionChunks] = {};
 constinit std::uint32_t region_chunk_count = 0;
 constinit Region* free_regions = nullptr;
+constinit std::atomic<std::uint32_t> regions_in_use{0};
 
 constexpr std::size_t kLinksPerChunk = 4096;
 constinit RegionLink* free_links = nullptr;
@@ -116,12 +117,15 @@ Region* allocate_region(const MemoryVariable& variable) {
   free_regions = region->next_free;
   region->next_free = nullptr;
   region->variable = variable;
+  regions_in_use.fetch_add(1, std::memory_order_relaxed);
   return region;
 }
 
 void free_region(Region* region) {
   ++region->generation;
   region->variable = {};
+  region->paused_copy = nullptr;
+  regions_in_use.fetch_sub(1, std::memory_order_relaxed);
   region->next_free = free_regions;
   free_regions = region;
 }
@@ -166,7 +170,9 @@ void include_in_bounds(std::uintptr_t begin, std::uintptr_t end) {
   if (end > highest.load(std::memory_order_relaxed)) highest.store(end, std::memory_order_relaxed);
 }
 
-void for_each_armed_page(ArmedPageVisitor visit, void* argument) {
+namespace {
+
+void for_each_page(std::atomic<bool> Page::*mark, PageVisitor visit, void* argument) {
   for (std::uintptr_t i = 0; i < kBranches; ++i) {
     Branch* branch = root[i].load(std::memory_order_acquire);
     if (branch == nullptr) continue;
@@ -174,9 +180,29 @@ void for_each_armed_page(ArmedPageVisitor visit, void* argument) {
       Leaf* leaf = branch->leaves[j].load(std::memory_order_acquire);
       if (leaf == nullptr) continue;
       for (std::uintptr_t k = 0; k < kLeafPages; ++k)
-        if (leaf->pages[k].armed) visit((i << 35) + (j << 23) + (k << 12), leaf->pages[k], argument);
+        if (leaf->pages[k].*mark) visit((i << 35) + (j << 23) + (k << 12), leaf->pages[k], argument);
     }
   }
+}
+
+}  // namespace
+
+void for_each_armed_page(PageVisitor visit, void* argument) {
+  for_each_page(&Page::armed, visit, argument);
+}
+
+void for_each_paused_page(PageVisitor visit, void* argument) {
+  for_each_page(&Page::paused, visit, argument);
+}
+
+void for_every_region(RegionVisitor visit, void* argument) {
+  for (std::uint32_t chunk = 0; chunk < region_chunk_count; ++chunk)
+    for (std::uint32_t i = 0; i < kRegionsPerChunk; ++i)
+      if (Region& region = region_chunks[chunk][i]; region.variable.base != nullptr) visit(region, argument);
+}
+
+std::uint32_t region_count() {
+  return regions_in_use.load(std::memory_order_relaxed);
 }
 
 }  // namespace watcher

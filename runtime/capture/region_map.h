@@ -23,7 +23,9 @@ struct Engine;
 /// One watched variable.
 struct Region {
   MemoryVariable variable;
-  const Engine* engine = nullptr;  // one that watches regions; null: the pages' engines do
+  const Engine* engine = nullptr;    // one that watches regions; null: the pages' engines do
+  std::byte* paused_copy = nullptr;  // what it held when capture was paused, its first `paused_bytes`; not owned
+  std::size_t paused_bytes = 0;
   std::uint32_t generation = 0;  // tells a reused slot from the region a stale RegionId meant
   std::uint32_t index = 0;
   Region* next_free = nullptr;
@@ -40,15 +42,17 @@ struct RegionLink {
 };
 
 struct Page {
-  SpinLock lock;                   // held from a store's fault to its commit
-  std::atomic<bool> armed{false};  // write-protected by us; read without a lock to tell whose a fault is
-  std::uint8_t protection = 0;     // what the host believes it is (PROT_*)
+  SpinLock lock;                    // held from a store's fault to its commit
+  std::atomic<bool> armed{false};   // write-protected by us; read without a lock to tell whose a fault is
+  std::atomic<bool> paused{false};  // would be armed if capture were not paused
+  std::uint8_t protection = 0;      // what the host believes it is (PROT_*)
   const Engine* engine = nullptr;
   std::ptrdiff_t alias = 0;  // distance to the writable second mapping, 0: there is none
   Region* first = nullptr;
   RegionLink* more = nullptr;
 
   bool watched() const { return first != nullptr; }
+  bool placed() const { return armed || paused; }
 };
 
 template <class Visit>
@@ -80,8 +84,15 @@ void remove_from_page(Page& page, Region* region);
 /// Moves the bounds of surely_unwatched outwards.
 void include_in_bounds(std::uintptr_t begin, std::uintptr_t end);
 
-/// Calls visit(address, page) for every armed page, in order of address.
-using ArmedPageVisitor = void (*)(std::uintptr_t address, Page& page, void* argument);
-void for_each_armed_page(ArmedPageVisitor visit, void* argument);
+/// Calls visit(address, page) for every armed, or every paused page, in order of address.
+using PageVisitor = void (*)(std::uintptr_t address, Page& page, void* argument);
+void for_each_armed_page(PageVisitor visit, void* argument);
+void for_each_paused_page(PageVisitor visit, void* argument);
+
+/// Calls visit(region) for every region, in no order; it may free that region.
+using RegionVisitor = void (*)(Region& region, void* argument);
+void for_every_region(RegionVisitor visit, void* argument);
+/// How many there are. Any context.
+std::uint32_t region_count();
 
 }  // namespace watcher

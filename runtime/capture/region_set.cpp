@@ -1,8 +1,6 @@
 #include "runtime/capture/region_set.h"
 
-#include <asm/prctl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -11,41 +9,16 @@
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/self_memory.h"
+#include "runtime/capture/thread_memory.h"
 
 namespace watcher {
 namespace {
-
-// glibc's struct pthread lies at the thread pointer, static thread-local data right below it.
-constexpr std::uintptr_t kThreadBlockBytes = 4096;
-
-bool overlap(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t other_begin, std::uintptr_t other_end) {
-  return page_of(begin) < other_end && other_begin < page_of(end + kPageMask);
-}
-
-/// The main thread's stack shows by its name in the list of mappings; asking libc for it would read that whole list.
-bool touches_own_stack(std::uintptr_t begin, std::uintptr_t end) {
-  if (raw_syscall(SYS_gettid) == raw_syscall(SYS_getpid)) return false;
-  pthread_attr_t attributes;
-  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return false;
-  void* low = nullptr;
-  std::size_t bytes = 0;
-  pthread_attr_getstack(&attributes, &low, &bytes);
-  pthread_attr_destroy(&attributes);
-  const auto stack = reinterpret_cast<std::uintptr_t>(low);
-  return overlap(begin, end, stack, stack + bytes);
-}
-
-bool touches_thread_block(std::uintptr_t begin, std::uintptr_t end) {
-  std::uintptr_t thread = 0;
-  raw_syscall(SYS_arch_prctl, ARCH_GET_FS, &thread);
-  return overlap(begin, end, thread - kThreadBlockBytes, thread + kThreadBlockBytes);
-}
 
 bool touches_signal_stack(std::uintptr_t begin, std::uintptr_t end) {
   stack_t stack{};
   if (raw_syscall(SYS_sigaltstack, nullptr, &stack) != 0 || (stack.ss_flags & SS_DISABLE) != 0) return false;
   const auto low = reinterpret_cast<std::uintptr_t>(stack.ss_sp);
-  return overlap(begin, end, low, low + stack.ss_size);
+  return page_of(begin) < low + stack.ss_size && low < page_of(end + kPageMask);
 }
 
 /// A second mapping of shared pages, of which the kernel allows any number; 0 for private memory.
@@ -70,17 +43,18 @@ int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool share
     page.protection = static_cast<std::uint8_t>(protection);
     page.engine = engine;
     page.alias = alias;
-    page.armed = true;  // before the protection: whoever traps must find it
+    page.paused = memory_state.paused;
+    page.armed = !memory_state.paused;  // before the protection: whoever traps must find it
   }
-  const int error = engine->arm(begin, end - begin, protection);
+  const int error = memory_state.paused ? 0 : engine->arm(begin, end - begin, protection);
   if (error == 0) return 0;
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) find_page(address)->armed = false;
   drop_duplicate(begin, end - begin, alias);
   return error;
 }
 
-bool is_armed(std::uintptr_t address) {
-  return find_page(address)->armed;
+bool is_placed(std::uintptr_t address) {
+  return find_page(address)->placed();
 }
 
 int arm_pages(std::uintptr_t begin, std::uintptr_t end) {
@@ -88,13 +62,13 @@ int arm_pages(std::uintptr_t begin, std::uintptr_t end) {
   Mapping mapping;
   if (ours) mapping = {begin, end, PROT_READ | PROT_WRITE, true, false};
   for (std::uintptr_t address = begin; address < end;) {
-    if (is_armed(address)) {
+    if (is_placed(address)) {
       address += kPageBytes;
       continue;
     }
     if (address >= mapping.end && !describe_mapping(address, &mapping)) return EINVAL;
     std::uintptr_t run = address;
-    while (run < end && run < mapping.end && !is_armed(run)) run += kPageBytes;
+    while (run < end && run < mapping.end && !is_placed(run)) run += kPageBytes;
     // Between two maps of different protection the kernel's word is the host's.
     if (const int error = arm_run(address, run, mapping.protection, mapping.shared, ours); error != 0) return error;
     address = run;
@@ -104,17 +78,18 @@ int arm_pages(std::uintptr_t begin, std::uintptr_t end) {
 
 void disarm_run(std::uintptr_t begin, std::uintptr_t end) {
   const Page& first = *find_page(begin);
-  first.engine->disarm(begin, end - begin, first.protection);
+  if (first.armed) first.engine->disarm(begin, end - begin, first.protection);
   drop_duplicate(begin, end - begin, first.alias);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
-    find_page(address)->armed = false;
-    find_page(address)->alias = 0;
+    Page& page = *find_page(address);
+    page.armed = page.paused = false;
+    page.alias = 0;
   }
 }
 
 bool is_idle(std::uintptr_t address) {
   const Page& page = *find_page(address);
-  return page.armed && !page.watched();
+  return page.placed() && !page.watched();
 }
 
 bool alike(std::uintptr_t left, std::uintptr_t right) {
@@ -135,17 +110,17 @@ void disarm_idle_pages(std::uintptr_t begin, std::uintptr_t end) {
 }  // namespace
 
 int check_watchable(std::uintptr_t begin, std::uintptr_t end) {
-  if (alias_pages_contain(begin)) return alias_pages_contain(end - 1) ? 0 : EINVAL;
-  if (touches_own_stack(begin, end) || touches_thread_block(begin, end) || touches_signal_stack(begin, end))
-    return EINVAL;
+  if (alias_pages_contain(begin)) return alias_pages_contain(end - 1) ? 0 : EFAULT;
+  if (touches_own_thread(begin, end) || touches_signal_stack(begin, end)) return EBUSY;
   for (std::uintptr_t address = page_of(begin); address < end;) {
     const Page* page = find_page(address);
-    if (page != nullptr && page->armed) {
+    if (page != nullptr && page->placed()) {
       address += kPageBytes;
       continue;
     }
     Mapping mapping;
-    if (!describe_mapping(address, &mapping) || mapping.stack || (mapping.protection & PROT_WRITE) == 0) return EINVAL;
+    if (!describe_mapping(address, &mapping) || (mapping.protection & PROT_WRITE) == 0) return EFAULT;
+    if (mapping.stack || touches_any_thread(begin, end, mapping)) return EBUSY;
     address = mapping.end;
   }
   return 0;

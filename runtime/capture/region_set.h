@@ -13,8 +13,11 @@ void displace_region(Region* region);
 /// The first region on any page of [begin, end), null when there is none.
 Region* region_within(std::uintptr_t begin, std::uintptr_t end);
 
-/// EINVAL when a page of [begin, end) must not be protected: not writable, or in use by the kernel or by our own
-/// handlers while a store is under way (stack, thread control block, signal stack). 0 otherwise. Normal context.
+/// Takes the region off its pages and frees it; `op` (kCount for none) is recorded as its last event.
+void end_watch(Region* region, Op op);
+
+/// Why a page of [begin, end) must not be protected: EFAULT (not writable), or EBUSY (in use by the kernel or by our
+/// own handlers while a store is under way: stack, thread control block, signal stack). 0 otherwise. Normal context.
 int check_watchable(std::uintptr_t begin, std::uintptr_t end);
 
 }  // namespace watcher

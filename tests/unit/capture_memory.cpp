@@ -1,6 +1,7 @@
 // Which memory can be watched, what of it is captured, and what becomes of it in forks, frees and moves.
 #include <doctest/doctest.h>
 #include <errno.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <string>
@@ -133,18 +134,83 @@ void dangerous_memory_is_refused() {
   start(ring);
   char local[64];
   errno = 0;
-  EXPECT(memory_watch(variable_of(local, sizeof local)) == 0 && errno == EINVAL);
+  EXPECT(memory_watch(variable_of(local, sizeof local)) == 0 && errno == EBUSY);
   static thread_local char own[16];
-  EXPECT(memory_watch(variable_of(own, sizeof own)) == 0 && errno == EINVAL);
+  EXPECT(memory_watch(variable_of(own, sizeof own)) == 0 && errno == EBUSY);
   EXPECT(memory_watch(variable_of(nullptr, 8)) == 0 && errno == EINVAL);
   EXPECT(memory_watch(variable_of(&ring, 0)) == 0 && errno == EINVAL);
-  EXPECT(memory_watch(variable_of(const_cast<char*>("text"), 4)) == 0 && errno == EINVAL);
-  void* other_stack = nullptr;
+  EXPECT(memory_watch(variable_of(const_cast<char*>("text"), 4)) == 0 && errno == EFAULT);
   std::thread([&] {
     char there[64];
-    other_stack = there;
-    EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EINVAL);
+    EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EBUSY);
+    EXPECT(memory_watch(variable_of(own, sizeof own)) == 0 && errno == EBUSY);
+    EXPECT(memory_watch(variable_of(local, sizeof local)) == 0 && errno == EBUSY);
   }).join();
+}
+
+/// A thread's stack and block, given away by pointer; and what only lies near them.
+void other_threads_memory_is_refused() {
+  CaptureRing ring;
+  start(ring);
+  static thread_local char own[16];
+  struct Given {
+    char* on_stack = nullptr;
+    char* in_block = nullptr;
+    int stop[2];
+  } given;
+  EXPECT(pipe(given.stop) == 0);
+  const auto wait = [](void* argument) -> void* {
+    auto* out = static_cast<Given*>(argument);
+    char there[64];
+    out->in_block = own;
+    __atomic_store_n(&out->on_stack, &there[0], __ATOMIC_RELEASE);
+    return reinterpret_cast<void*>(read(out->stop[0], there, 1));
+  };
+  const auto expect_refusals = [&] {
+    while (__atomic_load_n(&given.on_stack, __ATOMIC_ACQUIRE) == nullptr) usleep(100);
+    errno = 0;
+    EXPECT(memory_watch(variable_of(given.on_stack, 64)) == 0 && errno == EBUSY);
+    EXPECT(memory_watch(variable_of(given.on_stack - 8 * kPageBytes, 64)) == 0 && errno == EBUSY);
+    EXPECT(memory_watch(variable_of(given.in_block, 16)) == 0 && errno == EBUSY);
+    given.on_stack = nullptr;
+  };
+  pthread_t first, second;
+  EXPECT(pthread_create(&first, nullptr, wait, &given) == 0);
+  expect_refusals();
+  void* beside = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  EXPECT(memory_watch(variable_of(beside, 8)) != 0);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  constexpr std::size_t kStackBytes = 256 * 1024;
+  pthread_attr_setstack(
+      &attributes, mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), kStackBytes);
+  EXPECT(pthread_create(&second, &attributes, wait, &given) == 0);
+  expect_refusals();
+  EXPECT(write(given.stop[1], "xx", 2) == 2);
+  pthread_join(first, nullptr);
+  pthread_join(second, nullptr);
+}
+
+/// A child runs on the stack of the thread that forked: there is no [stack] in use, and thread and process id are one.
+void a_forked_threads_stack_is_refused() {
+  CaptureRing ring;
+  start(ring);
+  int status = -1;
+  std::thread([&] {
+    char there[64];
+    memory_before_fork();
+    const pid_t child = fork();
+    if (child == 0) {
+      memory_after_fork_child();
+      EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EBUSY);
+      std::thread([&] { EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EBUSY); }).join();
+      EXPECT(memory_watch(variable_of(malloc(64), 64)) != 0);
+      _exit(0);
+    }
+    memory_after_fork_parent();
+    waitpid(child, &status, 0);
+  }).join();
+  EXPECT(status == 0);
 }
 
 void arena_allocates_and_frees() {
@@ -304,6 +370,8 @@ TEST_CASE("a shared mapping is committed through a duplicate") {
 }
 TEST_CASE("stacks, thread blocks and read-only memory are refused") {
   SCENARIO_OK(dangerous_memory_is_refused);
+  SCENARIO_OK(other_threads_memory_is_refused);
+  SCENARIO_OK(a_forked_threads_stack_is_refused);
 }
 TEST_CASE("the arena hands out zeroed pages and takes them back") {
   SCENARIO_OK(arena_allocates_and_frees);

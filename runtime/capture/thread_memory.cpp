@@ -1,0 +1,124 @@
+#include "runtime/capture/thread_memory.h"
+
+#include <asm/prctl.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "runtime/base/raw_syscall.h"
+#include "runtime/capture/region_map.h"
+
+namespace watcher {
+namespace {
+
+// glibc's struct pthread lies at the thread pointer, static thread-local storage right below it.
+constexpr std::uintptr_t kThreadBlockBytes = 4096;
+constexpr std::uintptr_t kMaxStaticStorage = 1u << 20;
+
+constinit std::uintptr_t storage_below = kThreadBlockBytes;
+
+bool overlap(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t other_begin, std::uintptr_t other_end) {
+  return page_of(begin) < other_end && other_begin < page_of(end + kPageMask);
+}
+
+std::uintptr_t own_thread_pointer() {
+  std::uintptr_t thread = 0;
+  raw_syscall(SYS_arch_prctl, ARCH_GET_FS, &thread);
+  return thread;
+}
+
+/// The head of a thread's list of robust mutexes: glibc keeps it in the thread control block, and the kernel tells it
+/// of every thread. 0 when it does not.
+std::uintptr_t robust_list_of(long thread_id) {
+  std::uintptr_t head = 0;
+  std::size_t bytes = 0;
+  return raw_syscall(SYS_get_robust_list, thread_id, &head, &bytes) == 0 ? head : 0;
+}
+
+bool touches_block(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t thread) {
+  return overlap(begin, end, thread - storage_below, thread + kThreadBlockBytes);
+}
+
+/// Under a stack of pthread_create lies its guard.
+bool has_guard_below(const Mapping& mapping) {
+  Mapping below;
+  return describe_mapping(mapping.begin - 1, &below) && below.protection == PROT_NONE;
+}
+
+/// A thread's stack reaches up to its control block, in the same mapping. What else that mapping holds lies above, but
+/// for a stack that the host has cut out of larger memory: then all below is refused as well. The main thread's stack
+/// is another mapping, unless this process was forked by another thread, whose stack it now runs on.
+bool touches_thread(std::uintptr_t begin, std::uintptr_t end, const Mapping& mapping, std::uintptr_t thread,
+                    bool main) {
+  if (touches_block(begin, end, thread)) return true;
+  if (thread < mapping.begin || thread >= mapping.end || !overlap(begin, end, mapping.begin, thread)) return false;
+  return !main || has_guard_below(mapping);
+}
+
+long parse_decimal(const char* text) {
+  long value = 0;
+  for (; *text >= '0' && *text <= '9'; ++text) value = value * 10 + (*text - '0');
+  return value;
+}
+
+template <class Visit>
+bool any_thread(Visit visit) {
+  const long directory = raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (directory < 0) return false;
+  alignas(dirent64) char entries[4096];
+  bool found = false;
+  for (long got = 0; !found && (got = raw_syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0;)
+    for (long at = 0; !found && at < got;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
+      at += entry->d_reclen;
+      const long thread_id = parse_decimal(entry->d_name);
+      found = thread_id != 0 && visit(thread_id);
+    }
+  raw_syscall(SYS_close, directory);
+  return found;
+}
+
+}  // namespace
+
+void measure_thread_block() {
+  std::uintptr_t lowest = own_thread_pointer();
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* argument) {
+        auto& low = *static_cast<std::uintptr_t*>(argument);
+        const auto data = reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data);
+        if (data < low && data > own_thread_pointer() - kMaxStaticStorage) low = data;
+        return 0;
+      },
+      &lowest);
+  // and what libraries loaded later may take of the loader's surplus
+  storage_below = own_thread_pointer() - lowest + kThreadBlockBytes;
+}
+
+bool touches_own_thread(std::uintptr_t begin, std::uintptr_t end) {
+  if (touches_block(begin, end, own_thread_pointer())) return true;
+  // The main thread's stack shows by its name in the list of mappings; asking libc for it would read that whole list.
+  if (raw_syscall(SYS_gettid) == raw_syscall(SYS_getpid)) return false;
+  pthread_attr_t attributes;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return false;
+  void* low = nullptr;
+  std::size_t bytes = 0;
+  pthread_attr_getstack(&attributes, &low, &bytes);
+  pthread_attr_destroy(&attributes);
+  const auto stack = reinterpret_cast<std::uintptr_t>(low);
+  return overlap(begin, end, stack, stack + bytes);
+}
+
+bool touches_any_thread(std::uintptr_t begin, std::uintptr_t end, const Mapping& mapping) {
+  const std::uintptr_t offset = robust_list_of(0) - own_thread_pointer();  // the same for all
+  if (offset >= kThreadBlockBytes) return false;                           // none, or not glibc's
+  const long process = raw_syscall(SYS_getpid);
+  return any_thread([&](long thread_id) {
+    const std::uintptr_t head = robust_list_of(thread_id);
+    return head != 0 && touches_thread(begin, end, mapping, head - offset, thread_id == process);
+  });
+}
+
+}  // namespace watcher
