@@ -68,6 +68,12 @@ struct EventView {
   bool is_memory = false;           // a write: the two fields below, and both values are kMemory
   std::uint64_t memory_offset = 0;  // in the variable, bytes
   std::uint64_t instruction = 0;
+
+  // A memory event of many stores: both values are what was kept of each range, in a row, and their `total` is how far
+  // the ranges reach.
+  bool is_bulk = false;
+  std::vector<BulkRange> ranges;
+  std::uint64_t changed_bytes = 0;
 };
 
 /// Fills `view` (reused: its storage is kept). False when the event cannot be understood.
