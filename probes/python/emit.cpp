@@ -5,9 +5,7 @@
 
 #include "probes/python/compat.h"
 #include "runtime/base/raw_syscall.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "runtime/queue/variable_id.h"
 
 namespace watcher::python {
 
@@ -73,9 +71,7 @@ DictionaryRef intern_place(std::string_view function, std::string_view file, int
 DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, std::string_view format,
                               std::uint32_t item_bytes) {
   Dictionary& dictionary = ring.dictionary();
-  std::uint64_t id = XXH64(name.data(), name.size(), static_cast<std::uint64_t>(scope));
-  id = XXH64(owner.data(), owner.size(), id);
-  const VariableBlob variable{.id = id,
+  const VariableBlob variable{.id = variable_id(name, owner, scope),
                               .name = dictionary.intern(name),
                               .format = format.empty() ? 0 : dictionary.intern(format),
                               .item_size = item_bytes,

@@ -136,6 +136,10 @@ RegionId memory_watch(const MemoryVariable& variable) {
   return 0;
 }
 
+std::uint32_t memory_regions() {
+  return region_count();
+}
+
 void memory_unwatch(RegionId id, Op op) {
   if (memory_state.ring == nullptr) return;
   StoresHeldOff held;

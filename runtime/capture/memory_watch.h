@@ -52,6 +52,8 @@ int memory_free(void* pointer);
 /// Starts to watch. 0 with errno: EINVAL (empty), EFAULT (not mapped, or not writable), EBUSY (in use while a store is
 /// captured: a thread's stack or thread-local storage, the caller's signal stack), ENOMEM, ENOTSUP (no engine).
 RegionId memory_watch(const MemoryVariable& variable);
+/// How many there are. Any context.
+std::uint32_t memory_regions();
 /// Ends one watch; `op` (kFreed, kMoved or kCount for none) is recorded as its last event.
 void memory_unwatch(RegionId region, Op op);
 

@@ -17,6 +17,7 @@ constexpr int kSleepsForDeadReader = 12;
 constexpr int kSleepsForLivingReader = 100;  // starved of CPU or held up by a slow disk, it will come back
 constexpr int kEarlyWakesPerSleep = 1000;
 constexpr std::uint64_t kDropsBetweenAttempts = 4096;
+constexpr int kCountAttempts = 16;
 
 }  // namespace
 
@@ -43,6 +44,25 @@ bool EventRing::wait_for_room(std::uint32_t slots) {
   if (!never_fits && header_->on_full == OnFull::kDropOldest) room = drop_oldest(slots);
   if (!room) header_->dropped.fetch_add(1, std::memory_order_relaxed);
   return room;
+}
+
+// What readers took, and what lies in the ring; once more when a reader moved meanwhile.
+std::uint64_t EventRing::committed() const {
+  std::uint64_t events = 0;
+  for (int attempt = 0; attempt < kCountAttempts; ++attempt) {
+    const std::uint64_t taken = header_->taken.load(std::memory_order_acquire);
+    const std::uint64_t head = header_->head.load(std::memory_order_acquire);
+    events = taken;
+    for (std::uint64_t ticket = header_->tail.load(std::memory_order_acquire); ticket < head;) {
+      const std::uint64_t word = slot(ticket)->state.load(std::memory_order_acquire);
+      const auto slots = static_cast<std::uint32_t>(word & 0xffff);
+      if (slots == 0 || word != commit_word(ticket, slots)) break;
+      events += slot(ticket)->op != Op::kCount;
+      ticket += slots;
+    }
+    if (header_->taken.load(std::memory_order_acquire) == taken) break;
+  }
+  return events;
 }
 
 bool EventRing::reader_lives() const {

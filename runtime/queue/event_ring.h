@@ -73,6 +73,9 @@ class EventRing {
   Dictionary& dictionary() { return dictionary_; }
   explicit operator bool() const { return header_ != nullptr; }
 
+  /// Events committed so far, at about this moment: counting them costs producers nothing. Not in signal handlers.
+  std::uint64_t committed() const;
+
   /// Time for EventHead::tsc.
   std::uint64_t now() const { return header_->clock == Clock::kTsc ? __builtin_ia32_rdtsc() : realtime_ns(); }
   static std::uint64_t realtime_ns();

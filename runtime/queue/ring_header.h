@@ -51,6 +51,7 @@ struct RingHeader {
   alignas(64) std::atomic<std::uint64_t> tail;
   std::atomic<std::uint32_t> room_futex;           // bumped by the reader when it moved `tail` while writers wait
   std::atomic<std::uint32_t> waiting;              // writers asleep in wait_for_room
+  std::atomic<std::uint64_t> taken;                // events that readers have given the room of back
   alignas(64) std::atomic<std::uint64_t> dropped;  // events that found no room
   std::atomic<std::uint64_t> blocked;              // times a writer had to wait
   std::atomic<std::uint64_t> neighbour_traps;      // faults on watched pages beside the watched bytes

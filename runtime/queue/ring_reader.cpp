@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "runtime/base/raw_syscall.h"
 #include "runtime/queue/ring_layout.h"
 
@@ -128,6 +130,7 @@ RingReader::Taken RingReader::take(bool writer_is_dead, RingEvent* event) {
       if (!take_for_good(slots, event)) continue;
     }
     next_ += slots;
+    taken_ += event->head->op != Op::kCount;
     return Taken::kEvent;
   }
 }
@@ -145,6 +148,8 @@ bool RingReader::take_for_good(std::uint32_t slots, RingEvent* event) {
 }
 
 void RingReader::release() {
+  // Before the tail: whoever counts looks whether this has changed meanwhile.
+  header_->taken.fetch_add(std::exchange(taken_, 0), std::memory_order_acq_rel);
   if (identity_.on_full != OnFull::kDropOldest) {
     // Sequentially consistent with the writer's increment of `waiting` and its load of `tail`, see wait_for_reader.
     header_->tail.store(next_, std::memory_order_seq_cst);

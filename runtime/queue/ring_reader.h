@@ -80,6 +80,7 @@ class RingReader {
   WriterLife life_;
   std::uint64_t next_ = 0;
   std::uint64_t skipped_ = 0;
+  std::uint64_t taken_ = 0;          // since the last release
   std::vector<std::uint64_t> copy_;  // of one event, for drop-oldest rings
 };
 
