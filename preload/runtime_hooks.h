@@ -17,7 +17,8 @@ extern "C" {
 
 #define WATCHER_KERNEL_WRITE_KEEPS 1u
 
-enum watcher_host { WATCHER_HOST_PYTHON = 1, WATCHER_HOST_NODE = 2 };
+/* A native host is a program that watches its own memory (runtime/watcher.h); the shim never attaches to one itself. */
+enum watcher_host { WATCHER_HOST_PYTHON = 1, WATCHER_HOST_NODE = 2, WATCHER_HOST_NATIVE = 3 };
 
 /* What the interposers ask the runtime. Every hook may run on any thread, most of them in signal handlers: no locks
  * that an application thread can hold, no allocation. Order of stores: the runtime sets a hook once, with release,
@@ -73,6 +74,9 @@ struct watcher_real_functions {
 typedef int (*watcher_runtime_attach_fn)(enum watcher_host host, const char* directory,
                                          struct watcher_runtime_hooks* hooks,
                                          const struct watcher_real_functions* real);
+
+/* Exported by the shim, for a program that attaches the runtime to itself. 0 and the two tables, or -1. */
+int watcher_shim_tables(struct watcher_runtime_hooks** hooks, const struct watcher_real_functions** real);
 
 #ifdef __cplusplus
 }

@@ -95,6 +95,13 @@ void attach(void* runtime, watcher_host host, const char* directory) {
 
 }  // namespace
 
+WATCHER_INTERPOSER int watcher_shim_tables(watcher_runtime_hooks** shim_hooks, const watcher_real_functions** real) {
+  if (!fill_tables()) return -1;
+  *shim_hooks = &hooks;
+  *real = &real_functions;
+  return 0;
+}
+
 void load_runtime(watcher_host host) {
   char directory[PATH_MAX];
   if (!own_directory(directory)) return debug_line("cannot tell where the shim is", "");

@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/watcher.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define WATCHER_PROBE_ABI 2u
+#define WATCHER_PROBE_ABI 3u
 
 enum watcher_rule_scope { WATCHER_SCOPE_UNKNOWN, WATCHER_SCOPE_LOCAL, WATCHER_SCOPE_GLOBAL, WATCHER_SCOPE_BOTH };
 
@@ -68,6 +70,13 @@ struct watcher_runtime {
 
   /* No more events come: returns when all are written, as the end of the process would. */
   void (*close)(void);
+
+  /* Watched memory costs nothing between the two; the second tells what changed meanwhile. 0 or an errno (EALREADY,
+   * ENOMEM): see runtime/capture/memory_watch.h. */
+  int (*memory_pause)(void);
+  int (*memory_resume)(void);
+  /* What happened so far; zeros before start(). */
+  void (*stats)(struct watcher_stats* stats);
 };
 
 struct watcher_probe {

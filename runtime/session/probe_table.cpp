@@ -55,6 +55,10 @@ void close_session() {
   session()->close();
 }
 
+void stats(watcher_stats* stats) {
+  session()->fill(stats);
+}
+
 void log_line(watcher_log_level level, const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -77,7 +81,10 @@ constinit const watcher_runtime table{.abi = WATCHER_PROBE_ABI,
                                       .memory_watch = watch,
                                       .memory_unwatch = unwatch,
                                       .log = log_line,
-                                      .close = close_session};
+                                      .close = close_session,
+                                      .memory_pause = memory_pause,
+                                      .memory_resume = memory_resume,
+                                      .stats = stats};
 
 }  // namespace
 

@@ -71,27 +71,50 @@ Session* session() {
 
 int Session::attach(watcher_host host, const char* directory, watcher_runtime_hooks* hooks,
                     const watcher_real_functions* real) {
-  current = this;
-  directory_ = directory;
-  hooks_ = hooks;
-  real_ = real;
-  if (!load_options()) return EINVAL;
+  adopt(directory, hooks, real);
+  if (const Result<void> loaded = load_options(); !loaded) {
+    log(WATCHER_ERROR, "nothing is watched: %s", loaded.error().message.c_str());
+    return EINVAL;
+  }
   if (!load_probe(host)) return ENOTSUP;
   if (asked_) start();
   return 0;
 }
 
-bool Session::load_options() {
+Result<void> Session::attach_program(const std::string& directory, watcher_runtime_hooks* hooks,
+                                     const watcher_real_functions* real, const char* output,
+                                     std::size_t max_queue_size) {
+  adopt(directory, hooks, real);
+  if (Result<void> loaded = load_options(); !loaded) return loaded;
+  const auto suggest = [this](const char* key, const std::string& value) {
+    return options_.is_set(key) ? Result<void>() : options_.set(key, value, std::string("watcher_initialize: ") + key);
+  };
+  if (output != nullptr && output[0] != '\0')
+    if (Result<void> set = suggest("output", output); !set) return set;
+  if (max_queue_size != 0)
+    if (Result<void> set = suggest("max_queue_size", std::to_string(max_queue_size)); !set) return set;
+  output_ = absolute(options_.get("output"));
+  if (const int error = start(); error != 0)
+    return Error{error, "no event queue in " + output_ + ": " + strerror(error)};
+  if (const int error = start_memory(); error != 0) return Error{error, std::string("no engine: ") + strerror(error)};
+  return {};
+}
+
+void Session::adopt(const std::string& directory, watcher_runtime_hooks* hooks, const watcher_real_functions* real) {
+  current = this;
+  directory_ = directory;
+  hooks_ = hooks;
+  real_ = real;
+}
+
+Result<void> Session::load_options() {
   Result<Options> loaded = load_from_environment(&asked_);
-  if (!loaded) {
-    log(WATCHER_ERROR, "nothing is watched: %s", loaded.error().message.c_str());
-    return false;
-  }
+  if (!loaded) return loaded.error();
   options_ = std::move(loaded.value());
   if (options_.is_set("log_level")) set_log_level(level_of(options_.get("log_level")));
   output_ = absolute(options_.get("output"));
   config_ = absolute(options_.get("config"));
-  return true;
+  return {};
 }
 
 bool Session::load_probe(watcher_host host) {
@@ -131,7 +154,7 @@ int Session::start() {
     log(WATCHER_ERROR, "nothing is watched: no event queue in %s: %s", output_.c_str(), strerror(start_result_));
     return start_result_;
   }
-  ring_.header()->host = probe_ != nullptr ? ring_.dictionary().intern(probe_->host) : 0;
+  ring_.header()->host = ring_.dictionary().intern(probe_ != nullptr ? probe_->host : "native");
   EventRing::revive_collector = [](RingHeader*) { session()->revive_collector(); };
   pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },
                  [] { session()->after_fork_child(); });
@@ -168,7 +191,7 @@ int Session::open_ring() {
 int Session::start_memory() {
   if (memory_result_ >= 0) return memory_result_;
   if (start() != 0) return memory_result_ = start_result_;
-  memory_result_ = memory_start(&ring_, options_.get("engine").c_str(), probe_->place);
+  memory_result_ = memory_start(&ring_, options_.get("engine").c_str(), probe_ != nullptr ? probe_->place : nullptr);
   if (memory_result_ != 0) {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
     return memory_result_;
@@ -195,20 +218,26 @@ void Session::after_fork_parent() {
 void Session::after_fork_child() {
   forked_ = true;
   hooks_->owner = static_cast<pid_t>(raw_syscall(SYS_getpid));
-  const bool renewed = ring_renew_in_child(&ring_) == 0;
+  const bool renewed = stopped_ || ring_renew_in_child(&ring_) == 0;
   if (memory_result_ == 0) memory_after_fork_child();
   if (probe_ != nullptr && probe_->after_fork_child != nullptr) probe_->after_fork_child();
   if (!renewed) log(WATCHER_WARNING, "process %d is not watched: its event queue could not be made", hooks_->owner);
 }
 
-void Session::close() {
-  if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return;
+bool Session::close() {
+  if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return true;
   RingState open = RingState::kOpen;
-  if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return;
+  if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return true;
   // servers and shells fork often: a child that recorded nothing has nothing to wait for
-  if (forked_ && ring_.header()->head.load(std::memory_order_relaxed) == 0) return;
-  if (wait_until_closed()) return;
+  if (forked_ && ring_.header()->head.load(std::memory_order_relaxed) == 0) return true;
+  if (wait_until_closed()) return true;
   log(WATCHER_WARNING, "no collector took the last events; they wait in %s", output_.c_str());
+  return false;
+}
+
+bool Session::stop() {
+  stopped_ = true;
+  return close();
 }
 
 // Waits as long as the collector makes progress; a missing one is started, a stuck one does not hold the host.
@@ -231,6 +260,25 @@ bool Session::wait_until_closed() {
     if (orphaned && idle >= 5 && !spawned) spawned = collector_.spawn() == 0;
   }
   return header->state.load(std::memory_order_acquire) == RingState::kClosed;
+}
+
+void Session::fill(watcher_stats* stats) const {
+  *stats = {};
+  if (!ring_ || start_result_ != 0) return;
+  const RingHeader& header = *ring_.header();
+  const auto copy = [this](DictionaryRef text, char* to, std::size_t room) {
+    const std::string_view from = ring_.dictionary().string(text);
+    memcpy(to, from.data(), from.size() < room ? from.size() : room - 1);
+  };
+  stats->emitted = ring_.committed();
+  stats->dropped = header.dropped.load(std::memory_order_relaxed);
+  stats->blocked = header.blocked.load(std::memory_order_relaxed);
+  stats->neighbour_traps = header.neighbour_traps.load(std::memory_order_relaxed);
+  stats->kernel_redirects = header.kernel_redirects.load(std::memory_order_relaxed);
+  stats->single_steps = header.single_steps.load(std::memory_order_relaxed);
+  stats->regions = memory_regions();
+  copy(header.engine, stats->engine, sizeof stats->engine);
+  copy(header.engine_reason, stats->engine_reason, sizeof stats->engine_reason);
 }
 
 // exit() and a return from main(): after the interpreter has finalized, since the shim's constructor came before it.

@@ -20,15 +20,24 @@ class Session {
   int attach(watcher_host host, const char* directory, watcher_runtime_hooks* hooks,
              const watcher_real_functions* real);
 
+  /// For a program that watches its own memory: no probe, and the session starts. What the program suggests counts
+  /// where nothing was configured; null, empty and 0 are no suggestions.
+  Result<void> attach_program(const std::string& directory, watcher_runtime_hooks* hooks,
+                              const watcher_real_functions* real, const char* output, std::size_t max_queue_size);
+
   /// Ring, collector, fork handlers. 0 or an errno; said once, remembered.
   int start();
   /// Engines and interposers for watched memory, at the first buffer. 0 or an errno.
   int start_memory();
-  /// Everything is written when this returns (or the ring is left to a collector that comes later).
-  void close();
+  /// Everything is written when this returns true; else the ring is left to a collector that comes later.
+  bool close();
+  /// The same for good: children forked from now on get no ring.
+  bool stop();
 
   bool asked() const { return asked_; }
   EventRing& ring() { return ring_; }
+  /// Zeros before start().
+  void fill(watcher_stats* stats) const;
   const Options& options() const { return options_; }
   std::size_t rules(const char* path, const watcher_rule** rules) const;
 
@@ -38,7 +47,8 @@ class Session {
   void revive_collector() const { collector_.spawn(); }
 
  private:
-  bool load_options();
+  void adopt(const std::string& directory, watcher_runtime_hooks* hooks, const watcher_real_functions* real);
+  Result<void> load_options();
   bool load_probe(watcher_host host);
   int open_ring();
   bool wait_until_closed();
@@ -48,7 +58,8 @@ class Session {
   std::string output_;     // absolute
   std::string config_;     // absolute, or ""
   bool asked_ = false;
-  bool forked_ = false;    // a child of a recorded process, without an exec
+  bool forked_ = false;  // a child of a recorded process, without an exec
+  bool stopped_ = false;
   int start_result_ = -1;  // -1: not tried
   int memory_result_ = -1;
   EventRing ring_;
