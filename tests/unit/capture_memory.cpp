@@ -137,6 +137,7 @@ void dangerous_memory_is_refused() {
   EXPECT(memory_watch(variable_of(local, sizeof local)) == 0 && errno == EBUSY);
   static thread_local char own[16];
   EXPECT(memory_watch(variable_of(own, sizeof own)) == 0 && errno == EBUSY);
+  char* mine = own;
   EXPECT(memory_watch(variable_of(nullptr, 8)) == 0 && errno == EINVAL);
   EXPECT(memory_watch(variable_of(&ring, 0)) == 0 && errno == EINVAL);
   EXPECT(memory_watch(variable_of(const_cast<char*>("text"), 4)) == 0 && errno == EFAULT);
@@ -145,6 +146,7 @@ void dangerous_memory_is_refused() {
     EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EBUSY);
     EXPECT(memory_watch(variable_of(own, sizeof own)) == 0 && errno == EBUSY);
     EXPECT(memory_watch(variable_of(local, sizeof local)) == 0 && errno == EBUSY);
+    EXPECT(memory_watch(variable_of(mine, sizeof own)) == 0 && errno == EBUSY);
   }).join();
 }
 
@@ -197,13 +199,14 @@ void a_forked_threads_stack_is_refused() {
   start(ring);
   int status = -1;
   std::thread([&] {
-    char there[64];
+    char here[64];
+    char* there = here - 8 * kPageBytes;  // well below the thread's block
     memory_before_fork();
     const pid_t child = fork();
     if (child == 0) {
       memory_after_fork_child();
-      EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EBUSY);
-      std::thread([&] { EXPECT(memory_watch(variable_of(there, sizeof there)) == 0 && errno == EBUSY); }).join();
+      EXPECT(memory_watch(variable_of(there, sizeof here)) == 0 && errno == EBUSY);
+      std::thread([&] { EXPECT(memory_watch(variable_of(there, sizeof here)) == 0 && errno == EBUSY); }).join();
       EXPECT(memory_watch(variable_of(malloc(64), 64)) != 0);
       _exit(0);
     }
