@@ -200,7 +200,8 @@ void a_forked_threads_stack_is_refused() {
   int status = -1;
   std::thread([&] {
     char here[64];
-    char* there = here - 8 * kPageBytes;  // well below the thread's block
+    auto* there = reinterpret_cast<char*>(reinterpret_cast<std::uintptr_t>(here) -
+                                          8 * kPageBytes);  // well below the thread's block
     memory_before_fork();
     const pid_t child = fork();
     if (child == 0) {
