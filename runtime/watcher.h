@@ -16,6 +16,8 @@
  * States: new -> initialize -> initialized -> start -> running <-> paused -> stop -> stopped; a failed initialize leads
  * to failed. There is one session a process and no way back. A call in the wrong state changes nothing and fails.
  *
+ * What is recorded are stores: a change that the compiler keeps in a register, or merges with the next, is none.
+ *
  * Results: 0 or a WATCHER_E_ code; watcher_last_error() then has a sentence. Nothing here aborts, throws, or touches
  * errno's meaning. Threads: any, one call at a time (they wait for each other); not from signal handlers. A forked
  * child goes on in its parent's state, with events of its own in the same file. */

@@ -251,7 +251,8 @@ int Control::write(const char* id, const void* from, std::size_t bytes, std::uin
   const auto found = find(id, "write a snapshot");
   if (found == variables_->end()) return WATCHER_E_UNKNOWN;
   const Variable& variable = found->second;
-  if (bytes != variable.bytes || from == nullptr)
+  if (from == nullptr) return fail(WATCHER_E_ARGUMENT, "cannot write a snapshot of %zu bytes: no bytes given", bytes);
+  if (bytes != variable.bytes)
     return fail(WATCHER_E_ARGUMENT, "cannot write a snapshot of %zu bytes: %s has %zu", bytes, variable.name.c_str(),
                 variable.bytes);
   if (memory_write(variable.region, from, bytes, ip) == 0) return WATCHER_OK;
