@@ -73,6 +73,7 @@ TEST_CASE("events come out in order, across the ring's end, whatever their lengt
     const std::string text(static_cast<std::size_t>(lap * 7 % 1500), static_cast<char>('a' + lap % 26));
     writer.store(lap, lap + 1);
     writer.store_bytes(ValueKind::kText, text);
+    CHECK(writer.ring.committed() == 2u * static_cast<unsigned>(lap) + 2);
     RingEvent event;
     REQUIRE(reader.take(false, &event) == RingReader::Taken::kEvent);
     CHECK(event.head->after == static_cast<std::uint64_t>(lap + 1));
@@ -80,8 +81,13 @@ TEST_CASE("events come out in order, across the ring's end, whatever their lengt
     REQUIRE(event.payload.size() == sizeof(ValueBlob) + padded8(static_cast<std::uint32_t>(text.size())));
     CHECK(memcmp(event.payload.data() + sizeof(ValueBlob), text.data(), text.size()) == 0);
     CHECK(reader.take(false, &event) == RingReader::Taken::kEmpty);
+    CHECK(writer.ring.committed() == 2u * static_cast<unsigned>(lap) + 2);
     reader.release();
+    CHECK(writer.ring.committed() == 2u * static_cast<unsigned>(lap) + 2);
   }
+  const Claim given_up = writer.begin(Op::kCount, 0);
+  given_up.commit();
+  CHECK(writer.ring.committed() == 400);
 }
 
 TEST_CASE("a slot claimed and not committed holds up a living writer's events, and is stepped over for a dead one") {
