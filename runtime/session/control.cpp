@@ -159,7 +159,7 @@ int Control::initialize(const char* output, std::size_t max_queue_size) {
     state_ = WATCHER_STATE_FAILED;
     return code;
   }
-  variables_ = new Variables;
+  registry_ = new Registry;
   state_ = WATCHER_STATE_INITIALIZED;
   return code;
 }
@@ -193,8 +193,10 @@ int Control::add(void* base, std::size_t bytes, const char* name, std::uint32_t 
   if (bytes % item->bytes != 0)
     return fail(WATCHER_E_ARGUMENT, "cannot register %s: %zu bytes are no whole number of %s", name, bytes, item->name);
   const auto scope = static_cast<Scope>(flags >> kScopeShift);
+  const std::uint64_t first = numbered_id(name, scope, 0);
+  unsigned& same = registry_->of_one_name[first];
   std::uint64_t number = 0;
-  for (unsigned same = 0; variables_->contains(number = numbered_id(name, scope, same)); ++same) {
+  for (unsigned n = same; registry_->variables.contains(number = numbered_id(name, scope, n)); ++n) {
   }
   const DictionaryRef variable = intern_variable(number, name, *item, mutation_depth);
   if (variable == 0) return fail(WATCHER_E_SYSTEM, "cannot register %s: there are too many names", name);
@@ -208,16 +210,18 @@ int Control::add(void* base, std::size_t bytes, const char* name, std::uint32_t 
     const int code = errno == ENOMEM ? WATCHER_E_SYSTEM : WATCHER_E_MEMORY;
     return fail(code, "cannot register %s, %zu bytes at %p: %s", name, bytes, base, refusal(errno));
   }
-  variables_->insert({number, {region, bytes, name}});
+  registry_->variables.insert({number, {region, bytes, name, first}});
+  ++same;
   snprintf(id, WATCHER_ID_BYTES, "%016llx", static_cast<unsigned long long>(number));
   return WATCHER_OK;
 }
 
-Control::Variables::iterator Control::find(const char* id, const char* what) {
+Control::Found Control::find(const char* id, const char* what) {
   char* end = nullptr;
   const std::uint64_t number = id != nullptr && strlen(id) == kIdDigits ? strtoull(id, &end, 16) : 0;
-  const auto found = end != nullptr && *end == '\0' ? variables_->find(number) : variables_->end();
-  if (found == variables_->end())
+  auto& variables = registry_->variables;
+  const auto found = end != nullptr && *end == '\0' ? variables.find(number) : variables.end();
+  if (found == variables.end())
     fail(0, "cannot %s: no variable has the id %.*s", what, static_cast<int>(kIdDigits), id != nullptr ? id : "(null)");
   return found;
 }
@@ -226,9 +230,10 @@ int Control::remove(const char* id) {
   std::lock_guard guard(*this);
   if (!allowed(kWatching, "unregister a variable")) return WATCHER_E_STATE;
   const auto found = find(id, "unregister a variable");
-  if (found == variables_->end()) return WATCHER_E_UNKNOWN;
+  if (found == registry_->variables.end()) return WATCHER_E_UNKNOWN;
   memory_unwatch(found->second.region, Op::kCount);
-  variables_->erase(found);
+  --registry_->of_one_name[found->second.first_of_name];
+  registry_->variables.erase(found);
   return WATCHER_OK;
 }
 
@@ -236,7 +241,7 @@ int Control::read(const char* id, void* to, std::size_t bytes, std::size_t* vari
   std::lock_guard guard(*this);
   if (!allowed(kWatching, "read a snapshot")) return WATCHER_E_STATE;
   const auto found = find(id, "read a snapshot");
-  if (found == variables_->end()) return WATCHER_E_UNKNOWN;
+  if (found == registry_->variables.end()) return WATCHER_E_UNKNOWN;
   const Variable& variable = found->second;
   if (variable_bytes != nullptr) *variable_bytes = variable.bytes;
   if (bytes > variable.bytes || (bytes != 0 && to == nullptr))
@@ -249,7 +254,7 @@ int Control::write(const char* id, const void* from, std::size_t bytes, std::uin
   std::lock_guard guard(*this);
   if (!allowed(kWatching, "write a snapshot")) return WATCHER_E_STATE;
   const auto found = find(id, "write a snapshot");
-  if (found == variables_->end()) return WATCHER_E_UNKNOWN;
+  if (found == registry_->variables.end()) return WATCHER_E_UNKNOWN;
   const Variable& variable = found->second;
   if (from == nullptr) return fail(WATCHER_E_ARGUMENT, "cannot write a snapshot of %zu bytes: no bytes given", bytes);
   if (bytes != variable.bytes)
@@ -290,8 +295,8 @@ int Control::resume() {
 int Control::stop() {
   std::lock_guard guard(*this);
   if (!allowed(kWatching, "stop")) return WATCHER_E_STATE;
-  for (const auto& [id, variable] : *variables_) memory_unwatch(variable.region, Op::kCount);
-  variables_->clear();
+  for (const auto& [id, variable] : registry_->variables) memory_unwatch(variable.region, Op::kCount);
+  registry_->variables.clear();
   state_ = WATCHER_STATE_STOPPED;
   if (session()->stop()) return WATCHER_OK;
   return fail(WATCHER_E_SYSTEM, "stopped, but no collector took the last events; they wait in the output directory");

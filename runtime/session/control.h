@@ -44,17 +44,22 @@ class Control {
     RegionId region = 0;
     std::size_t bytes = 0;
     std::string name;
+    std::uint64_t first_of_name = 0;  // the id of the first variable of that name and scope
   };
-  using Variables = std::map<std::uint64_t, Variable>;
+  struct Registry {
+    std::map<std::uint64_t, Variable> variables;    // by id
+    std::map<std::uint64_t, unsigned> of_one_name;  // how many there are, by the first one's id
+  };
+  using Found = std::map<std::uint64_t, Variable>::iterator;
 
   /// False, with the sentence, when the state is none of `states` (bits); `what` completes "cannot …".
   bool allowed(unsigned states, const char* what) const;
   int set_up(const char* output, std::size_t max_queue_size);
-  Variables::iterator find(const char* id, const char* what);
+  Found find(const char* id, const char* what);
 
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   std::atomic<watcher_state> state_{WATCHER_STATE_NEW};  // written under the lock
-  Variables* variables_ = nullptr;                       // made by initialize, lives for ever
+  Registry* registry_ = nullptr;                         // made by initialize, lives for ever
 };
 
 extern constinit Control control;

@@ -358,6 +358,26 @@ int main(void) {
 """
 
 
+SAME_NAME = r"""
+#include <stdio.h>
+#include <watcher/watcher.h>
+static char bytes[20000];
+int main(void) {
+  char id[WATCHER_ID_BYTES], ids[3][WATCHER_ID_BYTES];
+  watcher_initialize(NULL, 0);
+  for (int i = 0; i < 3; ++i) watcher_register(&bytes[i], 1, "byte", 0, 0, ids[i]);
+  watcher_unregister(ids[1]);
+  watcher_register(&bytes[1], 1, "byte", 0, 0, ids[1]);
+  for (int i = 0; i < 3; ++i) puts(ids[i]);
+  for (int i = 0; i < 3; ++i) watcher_unregister(ids[i]);
+  for (int i = 0; i < 20000; ++i) /* no more work for one than for the first */
+    if (watcher_register(&bytes[i], 1, "byte", 0, 0, id) != 0) return 1;
+    else if (i < 3) puts(id);
+  return 0;
+}
+"""
+
+
 class Beside(Native):
     def test_system_calls_forks_and_faults_of_the_program(self):
         program = self.build(KERNEL_AND_FORK)
@@ -380,6 +400,14 @@ class Beside(Native):
         runs = [self.run_native([program], "inline") for _ in range(2)]
         self.assertEqual(*({event["variable_id"] for event in run.events} for run in runs))
         self.assertEqual(list(runs[0].summary["variables"].values()), [{"name": "balance", "events": 6}])
+
+    def test_variables_of_one_name_have_ids_of_their_own(self):
+        program = self.build(SAME_NAME)
+        runs = [self.run_native([program], "inline") for _ in range(2)]
+        self.assertEqual((runs[0].status, runs[0].stdout), (0, runs[1].stdout))
+        ids = runs[0].stdout.decode().split()
+        self.assertEqual((len(set(ids[:3])), len(set(ids[3:]))), (3, 3))
+        self.assertEqual((ids[3], ids[5]), (ids[0], ids[2]))
 
 
 if __name__ == "__main__":
