@@ -9,6 +9,7 @@
 
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/kernel_window.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/self_memory.h"
 
@@ -107,6 +108,7 @@ void disarm_run(std::uintptr_t begin, std::uintptr_t end) {
   first.engine->disarm(begin, end - begin, first.protection);
   drop_duplicate(begin, end - begin, first.alias);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
+    window_forget(find_page(address));
     find_page(address)->armed = false;
     find_page(address)->alias = 0;
   }
