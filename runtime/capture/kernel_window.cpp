@@ -14,7 +14,8 @@ constexpr int kWindows = 1024;
 constexpr std::uintptr_t kMaxRunPages = 15;  // with what widening adds, no more pages than a context can lock
 constexpr std::int64_t kFirstLookNs = 1'000'000;
 constexpr std::int64_t kNextLookNs = 20'000'000;
-constexpr std::int64_t kLateNs = 50'000'000;       // for the thread to close it itself, once it runs
+constexpr std::int64_t kLateNs = 50'000'000;       // before looking why the thread does not close it itself
+constexpr std::int64_t kLatestNs = 2'000'000'000;  // in any case
 constexpr std::int64_t kNoRoomNs = 1'000'000'000;  // for the ring's reader to make room
 constexpr std::size_t kSmallestPiece = kMaxEventsOfStore / 2;
 
@@ -187,6 +188,13 @@ void protect_sleeper(Window* window) {
   page->lock.unlock();
 }
 
+/// On a busy machine a thread may long be about to close its window. Only one that blocks the signal never will.
+bool will_close(const Opening& opening, std::int64_t age_ns) {
+  if (!opening.told_by_thread || age_ns > kLatestNs) return false;
+  bool exists = true;
+  return age_ns < kLateNs || (!signal_waits(opening.thread_id, SIGTRAP, &exists) && exists);
+}
+
 void tend(Window* window, std::int64_t now_ns) {
   const Opening& opening = window->opening;
   const std::int64_t age_ns = now_ns - window->since_ns;
@@ -198,8 +206,8 @@ void tend(Window* window, std::int64_t now_ns) {
   if (in_call) {
     if (window->state.load(std::memory_order_relaxed) == WindowState::kOpen) protect_sleeper(window);
     window->since_ns = now_ns;
-  } else if (!opening.told_by_thread || does == ThreadDoes::kNothing || age_ns > kLateNs) {
-    if (!close_thread(opening.thread_id, nullptr, age_ns > kNoRoomNs)) window->look_ns = now_ns + kFirstLookNs;
+  } else if (does == ThreadDoes::kNothing || !will_close(opening, age_ns)) {
+    if (!close_thread(opening.thread_id, nullptr, age_ns > kLatestNs + kNoRoomNs)) window->look_ns = now_ns + kFirstLookNs;
   }
 }
 

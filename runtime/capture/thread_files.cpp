@@ -43,6 +43,18 @@ std::uint32_t parse_decimal(const char* text, const char* end) {
   return value;
 }
 
+SignalMask mask_in(const char* text, std::size_t bytes, const char* name) {
+  constexpr std::size_t kNameBytes = 8, kDigits = 16;
+  SignalMask mask = 0;
+  for (std::size_t at = 0; at + kNameBytes + kDigits < bytes; ++at) {
+    if (__builtin_memcmp(text + at, name, kNameBytes) != 0) continue;
+    for (std::size_t i = at + kNameBytes; i < at + kNameBytes + kDigits; ++i)
+      mask = mask * 16 + static_cast<SignalMask>(text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
+    break;
+  }
+  return mask;
+}
+
 }  // namespace
 
 void thread_files_of(std::uint32_t process_id) {
@@ -63,20 +75,12 @@ ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call) {
   return ThreadDoes::kCall;
 }
 
-bool thread_blocks(std::uint32_t thread_id, int signal_number, bool* exists) {
+bool signal_waits(std::uint32_t thread_id, int signal_number, bool* exists) {
   char status[4096];
   const std::size_t bytes = read_thread_file(thread_id, "status", status, sizeof status);
   *exists = bytes != 0;
-  for (std::size_t at = 0; at + 24 < bytes; ++at) {
-    if (__builtin_memcmp(status + at, "SigBlk:\t", 8) != 0) continue;
-    SignalMask mask = 0;
-    for (std::size_t i = at + 8; i < at + 24; ++i) {
-      const char digit = status[i];
-      mask = mask * 16 + static_cast<SignalMask>(digit <= '9' ? digit - '0' : digit - 'a' + 10);
-    }
-    return (mask & signal_bit(signal_number)) != 0;
-  }
-  return false;
+  const SignalMask waiting = mask_in(status, bytes, "SigPnd:\t") & mask_in(status, bytes, "SigBlk:\t");
+  return (waiting & signal_bit(signal_number)) != 0;
 }
 
 bool is_kernel_worker(std::uint32_t thread_id) {

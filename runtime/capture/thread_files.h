@@ -21,8 +21,9 @@ enum class ThreadDoes : std::uint8_t {
 
 /// `call`: the number, of kCall.
 ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call);
-/// Does the thread block this signal? `exists`: false when there is no such thread.
-bool thread_blocks(std::uint32_t thread_id, int signal_number, bool* exists);
+/// Was this signal sent to the thread, and does it block it? While it is handled it is blocked as well, but gone from
+/// the queue. `exists`: false when there is no such thread.
+bool signal_waits(std::uint32_t thread_id, int signal_number, bool* exists);
 /// A thread that the kernel has made for io_uring: it does nothing else.
 bool is_kernel_worker(std::uint32_t thread_id);
 /// Calls visit(thread) for every thread of the host.

@@ -144,7 +144,7 @@ void tend(PendingFault* fault, std::int64_t now_ns) {
   // A thread that only waits for its turn on a processor is not stuck, however long that takes.
   fault->look_ns = now_ns + kPatienceNs;
   bool exists = false;
-  if (thread_blocks(fault->opening.thread_id, signal_to_send, &exists)) {
+  if (signal_waits(fault->opening.thread_id, signal_to_send, &exists)) {
     fault->state = FaultState::kFree;
     open_for(fault->opening);
   } else if (!exists) {
