@@ -211,15 +211,15 @@ void tend(Window* window, std::int64_t now_ns) {
   }
 }
 
-/// Stores to an untold page before this one were another thread's: theirs are told first.
-bool reopen(Page* page, Window* window, const Opening& opening) {
+/// What another thread wrote there is told first.
+bool reopen(Window* window, const Opening& opening) {
   if (window->opening.thread_id != opening.thread_id) return false;
   if (opening.address < window->opening.address) window->opening.address = opening.address;
-  window->opening.told_by_thread = window->opening.told_by_thread && opening.told_by_thread;
+  window->opening.told_by_thread |= opening.told_by_thread;
   if (window->opening.system_call == 0) window->opening.system_call = opening.system_call;
   window->state.store(WindowState::kOpen, std::memory_order_relaxed);
   userfault_protect(window->page, kPageBytes, false);
-  return page != nullptr;
+  return true;
 }
 
 }  // namespace
@@ -242,7 +242,7 @@ bool window_open(const Opening& opening) {
   if (!page->armed || (page->told != nullptr && window == nullptr)) {
     userfault_protect(address, kPageBytes, false);
   } else if (window != nullptr) {
-    done = reopen(page, window, opening);
+    done = reopen(window, opening);
   } else if ((window = take_window()) != nullptr) {
     window->opening = opening;
     window->page = address;
@@ -260,6 +260,12 @@ bool window_open(const Opening& opening) {
   // One thread's windows make room for its next ones, or for another thread's on the same page.
   close_thread(window != nullptr ? window->opening.thread_id : opening.thread_id, nullptr, false);
   return false;
+}
+
+bool window_is_open(std::uintptr_t page, std::uint32_t thread_id) {
+  const Window* window = window_of(*find_page(page));
+  return window != nullptr && window->opening.thread_id == thread_id &&
+         window->state.load(std::memory_order_acquire) == WindowState::kOpen;
 }
 
 void windows_tend(std::int64_t now_ns) {

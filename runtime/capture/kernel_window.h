@@ -30,6 +30,8 @@ bool windows_reserve();
 
 /// Opens the page and lets the writer go on. False: not just now.
 bool window_open(const Opening& opening);
+/// Is the page open, and was it opened for that thread?
+bool window_is_open(std::uintptr_t page, std::uint32_t thread_id);
 /// Closes what has been open for long enough.
 void windows_tend(std::int64_t now_ns);
 /// Milliseconds until windows_tend is worth a call.

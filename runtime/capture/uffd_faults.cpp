@@ -105,14 +105,14 @@ Opening of_kernel(std::uint32_t thread_id, std::uintptr_t address, bool witnesse
 }
 
 /// Pages that the kernel pins are no faults that it counts, and without a witness /proc has to do; it says nothing of a
-/// thread that spins in the kernel because a signal is due.
+/// thread that runs.
 FaultMode mode_by_files(std::uint32_t thread_id) {
   std::uint32_t call = 0;
   switch (what_thread_does(thread_id, &call)) {
     case ThreadDoes::kUserFault:
       return FaultMode::kUser;
     case ThreadDoes::kRuns:
-      return witness_present() ? FaultMode::kKernel : FaultMode::kUser;
+      return witness_present() ? FaultMode::kUnknown : FaultMode::kUser;
     default:
       return FaultMode::kKernel;
   }
@@ -171,7 +171,13 @@ void on_fault(std::uint32_t thread_id, std::uintptr_t address) {
     if (is_known(known, &in_kernel)) return;
     if (in_kernel) mode = FaultMode::kKernel;
   }
-  if (mode == FaultMode::kUnknown) mode = mode_by_files(thread_id);
+  if (mode == FaultMode::kUnknown) {
+    // A thread for which a signal is due does not sleep in its fault but tells of it again and again. If it was helped
+    // meanwhile it goes on; if it was not, it will be found asleep or in a new fault.
+    if (window_is_open(page, thread_id)) return let_go(address);
+    mode = mode_by_files(thread_id);
+    if (mode == FaultMode::kUnknown) return userfault_wake(page);
+  }
   if (mode == FaultMode::kUser)
     signal_writer({address, thread_id, 0, Op::kWrite, false});
   else

@@ -64,6 +64,11 @@ int userfault_descriptor() {
   return descriptor;
 }
 
+void userfault_wake(std::uintptr_t page) {
+  uffdio_range range = {page, kPageBytes};
+  raw_syscall(SYS_ioctl, descriptor, UFFDIO_WAKE, &range);
+}
+
 int userfault_perform(const HandlerRequest& request) {
   if (request.kind == RequestKind::kArm) return arm_directly(request.address, request.bytes);
   return protect_directly(request.address, request.bytes, request.kind == RequestKind::kProtect);

@@ -22,5 +22,7 @@ std::int64_t monotonic_ns();
 /// With full privilege, and not in a system call's way. 0 or an errno.
 int userfault_open();
 int userfault_descriptor();
+/// Lets whoever waits for the page look again; it stays as it is.
+void userfault_wake(std::uintptr_t page);
 
 }  // namespace watcher
