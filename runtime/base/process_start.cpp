@@ -55,4 +55,9 @@ bool process_runs(std::uint32_t pid) {
   return raw_syscall(SYS_kill, pid, 0) == 0;  // no /proc
 }
 
+bool process_is_stopped(std::uint32_t pid) {
+  const Stat stat(pid);
+  return stat && (stat.state() == 'T' || stat.state() == 't');
+}
+
 }  // namespace watcher

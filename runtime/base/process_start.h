@@ -14,4 +14,7 @@ std::uint32_t process_start_ticks(std::uint32_t pid);
 /// False for a process that is gone or has ended and waits for its parent, which may never come.
 bool process_runs(std::uint32_t pid);
 
+/// Stopped by a signal or a tracer.
+bool process_is_stopped(std::uint32_t pid);
+
 }  // namespace watcher

@@ -12,6 +12,7 @@
 
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/engine.h"
+#include "runtime/capture/fault_witness.h"
 #include "runtime/capture/region_map.h"
 
 namespace watcher {
@@ -103,6 +104,7 @@ bool reserve(std::size_t bytes) {
   arena.end = arena.committed = 1;
   arena.child_file = -1;
   arena.bytes = bytes;
+  witness_range(reinterpret_cast<std::uintptr_t>(space), bytes);
   return true;
 }
 

@@ -41,7 +41,7 @@ std::uint32_t payload_of(const CapturedRange& range) {
          2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
 }
 
-void fill_event(const StoreContext& context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
+void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
                 DictionaryRef of_context, std::uint64_t now) {
   EventHead* head = range->head;
   const MemoryVariable& variable = range->region->variable;
@@ -129,7 +129,7 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
     range.head = claim.head + at;
     range.ticket = claim.ticket + at;
     at += range.slots;
-    fill_event(*context, &range, origin, place, of_context, now);
+    fill_event(context, &range, origin, place, of_context, now);
   }
 }
 

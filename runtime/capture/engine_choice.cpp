@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/capture/handler_request.h"
+#include "runtime/capture/kernel_window.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/store.h"
 
 namespace watcher {
 namespace {
@@ -22,9 +25,10 @@ void use_inline(const char* why) {
   snprintf(reason, sizeof reason, "%s", why);
 }
 
-void try_uffd() {
+void try_uffd(bool asked) {
   memory_state.arena_engine = &uffd_engine;
-  snprintf(reason, sizeof reason, "asked for; memory that stays in its place is watched inline");
+  snprintf(reason, sizeof reason, "%s; memory that stays in its place is watched inline",
+           asked ? "asked for" : "a full-privilege userfaultfd is to be had");
   const int error = uffd_engine.start();
   if (error == 0) return;
   char why[kReasonBytes];
@@ -32,19 +36,62 @@ void try_uffd() {
   use_inline(why);
 }
 
+/// Neighbouring pages change hands by one call.
+struct Run {
+  std::uintptr_t begin = 0;
+  std::uintptr_t end = 0;
+  int protection = 0;
+};
+
+void arm_inline(Run* run) {
+  if (run->begin != run->end) inline_engine.arm(run->begin, run->end - run->begin, run->protection);
+  *run = {};
+}
+
+void take_over(std::uintptr_t address, Page& page, void* argument) {
+  if (page.engine != &uffd_engine) return;
+  page.engine = &inline_engine;
+  auto* run = static_cast<Run*>(argument);
+  if (run->end != address || run->protection != page.protection) {
+    arm_inline(run);
+    *run = {address, address, page.protection};
+  }
+  run->end += kPageBytes;
+}
+
 }  // namespace
 
 void choose_engine(const char* wanted) {
-  if (strcmp(wanted, "uffd") == 0)
-    try_uffd();
+  if (strcmp(wanted, "inline") == 0)
+    use_inline("asked for");
   else
-    use_inline(strcmp(wanted, "inline") == 0 ? "asked for" : "needs no privilege and no thread in the host");
+    try_uffd(strcmp(wanted, "uffd") == 0);
   record_choice();
 }
 
 void renew_engine_after_fork() {
-  if (memory_state.arena_engine == &uffd_engine) try_uffd();
+  if (memory_state.arena_engine == &uffd_engine) try_uffd(false);
   record_choice();
+}
+
+// What the handler had locked is released first: others wait for it, and stores cannot be held off meanwhile.
+void fall_back_to_inline() {
+  RingHeader& header = *memory_state.ring->header();
+  header.handler_lost.store(1, std::memory_order_relaxed);
+  handler_requests_end();
+  for_each_armed_page([](std::uintptr_t, Page& page, void*) { page.lock.take_from_helper(); }, nullptr);
+  release_contexts_of_helper();
+  stores_hold_off();
+  windows_after_fork_child();
+  memory_state.arena_engine = &inline_engine;
+  Run run;
+  for_each_armed_page(take_over, &run);
+  arm_inline(&run);
+  EventRing& ring = *memory_state.ring;
+  header.engine = ring.dictionary().intern(inline_engine.name);
+  header.engine_reason = ring.dictionary().intern("the uffd engine's handler process was killed");
+  header.handler_pid.store(0, std::memory_order_relaxed);
+  stores_resume();
 }
 
 }  // namespace watcher

@@ -9,8 +9,10 @@
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine.h"
+#include "runtime/capture/fault_witness.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/host_actions.h"
+#include "runtime/capture/kernel_window.h"
 #include "runtime/capture/store.h"
 
 extern "C" const char watcher_signal_entry[], watcher_signal_return[];
@@ -128,8 +130,12 @@ bool take_fault(int signal_number, siginfo_t* info, ucontext_t* ucontext) {
   return (wait_for_fork(address) || was_ours) && retry_store(ip, address) == FaultOutcome::kRetry;
 }
 
-bool take_trap(ucontext_t* ucontext) {
+bool take_trap(const siginfo_t* info, ucontext_t* ucontext) {
   StoreContext* context = thread_state.current;
+  if (witness_signalled(info)) {
+    if (context == nullptr) windows_close_own(ucontext);
+    return true;
+  }
   if (context == nullptr || context->phase != Phase::kStepping) return false;
   step_finish(context, ucontext);
   return true;
@@ -153,11 +159,12 @@ extern "C" __attribute__((used)) Delivery watcher_signal_taken(int signal_number
   const int saved_errno = errno;
   bool taken = false;
   if (signal_number == SIGTRAP)
-    taken = take_trap(ucontext);
+    taken = take_trap(info, ucontext);
   else if (signal_number == uffd_signal())
     taken = take_message(info, ucontext);
   else
     taken = take_fault(signal_number, info, ucontext);
+  if (!taken && thread_state.is_helper) raw_syscall(SYS_exit_group, 1);  // the host's handlers are none of its business
   const Delivery delivery = taken ? Delivery{} : deliver_to_host(signal_number, info, ucontext, frame);
   errno = saved_errno;
   return delivery;

@@ -7,6 +7,7 @@
 
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/kernel_window.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/self_memory.h"
 #include "runtime/capture/thread_memory.h"
@@ -82,6 +83,7 @@ void disarm_run(std::uintptr_t begin, std::uintptr_t end) {
   drop_duplicate(begin, end - begin, first.alias);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     Page& page = *find_page(address);
+    window_forget(&page);
     page.armed = page.paused = false;
     page.alias = 0;
   }

@@ -9,9 +9,14 @@ namespace {
 constexpr greg_t kTrapFlag = 0x100;
 
 void open_page(StoreContext* context, const LockedPage& locked) {
-  copy_bytes(context->scratch + static_cast<std::size_t>(context->opened_count) * kPageBytes,
-             reinterpret_cast<const void*>(locked.address), kPageBytes);
-  context->opened[context->opened_count++] = locked.address;
+  const int index = context->opened_count++;
+  context->opened[index] = locked.address;
+  context->told_elsewhere[index] = locked.page->told != nullptr;
+  if (locked.page->told == nullptr) {
+    std::byte* snapshot = context->scratch + static_cast<std::size_t>(index) * kPageBytes;
+    copy_bytes(snapshot, reinterpret_cast<const void*>(locked.address), kPageBytes);
+    locked.page->told = snapshot;
+  }
   locked.page->engine->disarm(locked.address, kPageBytes, locked.page->protection);
 }
 
@@ -30,7 +35,7 @@ void close_pages(StoreContext* context) {
 
 /// Narrows the store down to the bytes that differ on one opened page. False when none does.
 bool find_difference(StoreContext* context, int index) {
-  const std::byte* before = context->scratch + static_cast<std::size_t>(index) * kPageBytes;
+  const std::byte* before = locked_page(context, context->opened[index])->page->told;
   const auto* now = reinterpret_cast<const std::byte*>(context->opened[index]);
   std::size_t first = 0;
   std::size_t last = kPageBytes;
@@ -48,6 +53,13 @@ void publish_differences(StoreContext* context, ucontext_t* ucontext) {
     capture_ranges(context, context->address, context->address + context->bytes);
     claim_events(context, {Op::kWrite, static_cast<std::uint64_t>(context->registers[REG_RIP]), 0, ucontext});
     commit_events(context);
+  }
+  for (int i = 0; i < context->opened_count; ++i) {
+    std::byte*& told = locked_page(context, context->opened[i])->page->told;
+    if (context->told_elsewhere[i])
+      copy_bytes(told, reinterpret_cast<const void*>(context->opened[i]), kPageBytes);
+    else
+      told = nullptr;
   }
 }
 

@@ -18,13 +18,16 @@ inline void yield_cpu() {
   raw_syscall(SYS_sched_yield);
 }
 
+/// Helper processes share our memory and may be killed at any time: what they hold can be told and taken from them.
+enum class Holder : std::uint32_t { kNobody, kHost, kHelper };
+
 class SpinLock {
  public:
   /// Acquire pairs with the release in unlock(): what the last holder wrote is seen.
   void lock() {
     int spins = 0;
-    while (word_.exchange(1, std::memory_order_acquire) != 0) {
-      while (word_.load(std::memory_order_relaxed) != 0) {
+    while (!try_lock()) {
+      while (word_.load(std::memory_order_relaxed) != Holder::kNobody) {
         __builtin_ia32_pause();
         if (++spins < kSpinsBeforeYield) continue;
         spins = 0;
@@ -32,11 +35,19 @@ class SpinLock {
       }
     }
   }
-  bool try_lock() { return word_.exchange(1, std::memory_order_acquire) == 0; }
-  void unlock() { word_.store(0, std::memory_order_release); }
+  bool try_lock(Holder holder = Holder::kHost) {
+    Holder nobody = Holder::kNobody;
+    return word_.compare_exchange_strong(nobody, holder, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  void unlock() { word_.store(Holder::kNobody, std::memory_order_release); }
+  /// Takes the lock from a helper that is gone.
+  void take_from_helper() {
+    Holder helper = Holder::kHelper;
+    word_.compare_exchange_strong(helper, Holder::kNobody, std::memory_order_acq_rel);
+  }
 
  private:
-  std::atomic<std::uint32_t> word_{0};
+  std::atomic<Holder> word_{Holder::kNobody};
 };
 
 class SpinGuard {

@@ -74,8 +74,8 @@ void commit_events(StoreContext* context);
 /// Makes the bytes at context->image the host's.
 void commit_bytes(StoreContext* context);
 
-/// Bytes as they were before: from the snapshot of an opened page, else from memory.
-void copy_before(const StoreContext& context, std::byte* to, std::uintptr_t from, std::size_t bytes);
+/// Bytes as they were told last: from the snapshot of an opened page, else from memory.
+void copy_before(StoreContext* context, std::byte* to, std::uintptr_t from, std::size_t bytes);
 
 inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
   __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");

@@ -88,6 +88,7 @@ void store_outside(std::byte* to, const std::byte* from, std::size_t bytes) {
 
 void store_to_page(const LockedPage& locked, std::byte* to, const std::byte* from, std::size_t bytes) {
   const Page& page = *locked.page;
+  if (page.told != nullptr) store_bytes(page.told + (reinterpret_cast<std::uintptr_t>(to) & kPageMask), from, bytes);
   if (page.alias != 0) return store_bytes(to + page.alias, from, bytes);
   if (write_protected_memory(reinterpret_cast<std::uintptr_t>(to), from, bytes)) return;
   // No other way is left than to open the page: what other threads store meanwhile goes unseen.
@@ -109,16 +110,16 @@ void restore_registers(const StoreContext& context, std::uint64_t* registers) {
 
 }  // namespace
 
-void copy_before(const StoreContext& context, std::byte* to, std::uintptr_t from, std::size_t bytes) {
-  if (context.phase != Phase::kStepping) return copy_bytes(to, reinterpret_cast<const void*>(from), bytes);
-  // The snapshots of the opened pages lie in the scratch pages, in the order of opening.
-  for (std::size_t i = 0; i < bytes; ++i) {
-    const std::uintptr_t address = from + i;
-    const std::byte* source = reinterpret_cast<const std::byte*>(address);
-    for (int k = 0; k < context.opened_count; ++k)
-      if (page_of(address) == context.opened[k])
-        source = context.scratch + static_cast<std::size_t>(k) * kPageBytes + (address & kPageMask);
-    to[i] = *source;
+void copy_before(StoreContext* context, std::byte* to, std::uintptr_t from, std::size_t bytes) {
+  while (bytes > 0) {
+    const std::size_t to_boundary = kPageBytes - (from & kPageMask);
+    const std::size_t piece = bytes < to_boundary ? bytes : to_boundary;
+    const LockedPage* locked = locked_page(context, from);
+    const std::byte* told = locked != nullptr ? locked->page->told : nullptr;
+    copy_bytes(to, told != nullptr ? told + (from & kPageMask) : reinterpret_cast<const std::byte*>(from), piece);
+    to += piece;
+    from += piece;
+    bytes -= piece;
   }
 }
 

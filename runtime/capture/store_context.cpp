@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/store.h"
 
 namespace watcher {
 
@@ -31,14 +32,16 @@ bool open_scratch(StoreContext* context, int index) {
 StoreContext* try_acquire() {
   for (int i = 0; i < kStoreContexts; ++i) {
     StoreContext* context = &contexts[i];
-    if (context->busy.load(std::memory_order_relaxed) != 0) continue;
+    Holder nobody = Holder::kNobody;
+    if (context->busy.load(std::memory_order_relaxed) != nobody) continue;
     // Sequentially consistent, like the store to `held_off`: either the holder sees us busy, or we see it hold.
-    if (context->busy.exchange(1, std::memory_order_seq_cst) != 0) continue;
+    const Holder self = thread_state.is_helper ? Holder::kHelper : Holder::kHost;
+    if (!context->busy.compare_exchange_strong(nobody, self, std::memory_order_seq_cst)) continue;
     int used = used_contexts.load(std::memory_order_relaxed);
     while (used <= i && !used_contexts.compare_exchange_weak(used, i + 1, std::memory_order_seq_cst)) {
     }
     if (open_scratch(context, i)) return context;
-    context->busy.store(0, std::memory_order_release);
+    context->busy.store(Holder::kNobody, std::memory_order_release);
   }
   return nullptr;
 }
@@ -68,7 +71,7 @@ StoreContext* try_acquire_store_context() {
   StoreContext* context = try_acquire();
   if (context == nullptr) return nullptr;
   if (held_off.load(std::memory_order_seq_cst) && !thread_state.holds_stores_off) {
-    context->busy.store(0, std::memory_order_release);
+    context->busy.store(Holder::kNobody, std::memory_order_release);
     return nullptr;
   }
   context->phase = Phase::kPreparing;
@@ -96,6 +99,28 @@ void lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end)
   }
 }
 
+bool try_lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end) {
+  for (std::uintptr_t address = page_of(begin); address < end && context->page_count < kMaxLockedPages;
+       address += kPageBytes) {
+    Page* page = find_page(address);
+    if (page == nullptr || !page->armed) continue;
+    if (!page->lock.try_lock(Holder::kHelper)) {
+      unlock_pages(context);
+      return false;
+    }
+    context->pages[context->page_count++] = {page, address};
+  }
+  return true;
+}
+
+void release_contexts_of_helper() {
+  for (StoreContext& context : contexts) {
+    if (context.busy.load(std::memory_order_acquire) != Holder::kHelper) continue;
+    void_events(&context);
+    context.busy.store(Holder::kNobody, std::memory_order_release);
+  }
+}
+
 void stores_hold_off() {
   holder.lock();
   thread_state.holds_stores_off = true;
@@ -103,7 +128,7 @@ void stores_hold_off() {
   const int used = used_contexts.load(std::memory_order_seq_cst);
   for (int i = 0; i < used; ++i) {
     if (&contexts[i] == thread_state.current) continue;
-    while (contexts[i].busy.load(std::memory_order_seq_cst) != 0) yield_cpu();
+    while (contexts[i].busy.load(std::memory_order_seq_cst) != Holder::kNobody) yield_cpu();
   }
 }
 
@@ -115,7 +140,7 @@ void stores_resume() {
 
 void stores_resume_in_child() {
   thread_state.thread_id = 0;
-  for (StoreContext& context : contexts) context.busy.store(0, std::memory_order_relaxed);
+  for (StoreContext& context : contexts) context.busy.store(Holder::kNobody, std::memory_order_relaxed);
   stores_resume();
 }
 

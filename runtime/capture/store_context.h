@@ -48,7 +48,7 @@ struct CapturedRange {
 };
 
 struct StoreContext {
-  std::atomic<std::uint32_t> busy{0};
+  std::atomic<Holder> busy{Holder::kNobody};
   Phase phase = Phase::kIdle;
   bool outside_reachable = false;  // the bytes beside watched pages take part, see Scratch
   SignalMask host_mask = 0;
@@ -67,7 +67,8 @@ struct StoreContext {
   CapturedRange ranges[kMaxEventsOfStore] = {};
   int range_count = 0;
 
-  std::uintptr_t opened[kMaxOpenedPages] = {};  // while stepping: pages whose snapshots are in `scratch`
+  std::uintptr_t opened[kMaxOpenedPages] = {};  // while stepping
+  bool told_elsewhere[kMaxOpenedPages] = {};    // the page had a snapshot before; the others' are in `scratch`
   int opened_count = 0;
 
   std::byte* scratch = nullptr;  // two pages between two that cannot be touched
@@ -78,6 +79,7 @@ struct ThreadState {
   StoreContext* current = nullptr;
   std::uint32_t thread_id = 0;
   bool holds_stores_off = false;
+  bool is_helper = false;  // a process of ours, not a thread of the host (helper_process.h)
   std::uint8_t retries = 0;
   std::uintptr_t retried_ip = 0;
   std::uintptr_t retried_address = 0;
@@ -100,11 +102,15 @@ inline void release_store_context(StoreContext* context) {
   context->phase = Phase::kIdle;
   thread_state.current = nullptr;
   // Release: partner of the acquire in stores_hold_off and in the next owner's exchange.
-  context->busy.store(0, std::memory_order_release);
+  context->busy.store(Holder::kNobody, std::memory_order_release);
 }
+/// Contexts that a helper held when it was killed: their events are given up.
+void release_contexts_of_helper();
 
 /// Locks the known pages of [begin, end), in order of address. No more than kMaxLockedPages.
 void lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);
+/// The same for a helper, which waits for nobody. False: none is locked.
+bool try_lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);
 inline void unlock_pages(StoreContext* context) {
   while (context->page_count > 0) context->pages[--context->page_count].page->lock.unlock();
 }

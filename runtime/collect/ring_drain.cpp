@@ -27,6 +27,7 @@ std::uint64_t RingDrain::drain() {
   const bool dead = !reader.writer_alive();
   const bool closing = reader.header()->state.load(std::memory_order_acquire) == RingState::kClosing;
   notice_losses();
+  if (!dead) watchdog_.look(*reader.header(), reader.identity().pid);
   std::uint64_t written = 0;
   bool more = true;
   for (int count = 0; more && count < kEventsPerTurn; ++count) {

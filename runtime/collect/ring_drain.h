@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/collect/handler_watchdog.h"
 #include "runtime/collect/recording_rules.h"
 #include "runtime/collect/ring_directory.h"
 #include "runtime/enrich/clock.h"
@@ -57,6 +58,7 @@ class RingDrain {
   FoundRing ring_;
   DrainTools* tools_;
   EventJson json_;
+  HandlerWatchdog watchdog_;
   State state_ = State::kLive;
   bool confirmed_ = false;
 

@@ -159,8 +159,6 @@ int Session::start() {
   pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },
                  [] { session()->after_fork_child(); });
   set_hook<void (*)(int)>(&hooks_->leaving, [](int) { session()->close(); });
-  // the engine that was asked for by name starts with the session, so that its handler thread is there before main()
-  if (options_.get("engine") == "uffd") start_memory();
   return 0;
 }
 
@@ -196,6 +194,8 @@ int Session::start_memory() {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
     return memory_result_;
   }
+  const auto text = [this](DictionaryRef ref) { return std::string(ring_.dictionary().string(ref)); };
+  log(WATCHER_INFO, "engine %s: %s", text(ring_.header()->engine).c_str(), text(ring_.header()->engine_reason).c_str());
   set_hook<int (*)(void*)>(&hooks_->free_memory, memory_free);
   set_hook<int (*)(void*, size_t, void**)>(&hooks_->realloc_memory, resize_memory);
   set_hook<size_t (*)(void*)>(&hooks_->memory_size, [](void* pointer) { return memory_allocated(pointer); });
@@ -228,6 +228,8 @@ bool Session::close() {
   if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return true;
   RingState open = RingState::kOpen;
   if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return true;
+  if (ring_.header()->handler_lost.load(std::memory_order_relaxed) != 0)
+    log(WATCHER_WARNING, "the uffd engine's handler process was killed; stores of that moment are not told");
   // servers and shells fork often: a child that recorded nothing has nothing to wait for
   if (forked_ && ring_.header()->head.load(std::memory_order_relaxed) == 0) return true;
   if (wait_until_closed()) return true;

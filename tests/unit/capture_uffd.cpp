@@ -1,0 +1,505 @@
+// The uffd engine: what the kernel writes without libc knowing, and a handler process that nobody sees and nobody needs.
+#include <dirent.h>
+#include <doctest/doctest.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "runtime/base/raw_syscall.h"
+#include "tests/unit/capture_child.h"
+#include "tests/unit/capture_ring.h"
+
+namespace watcher::test {
+namespace {
+
+constexpr std::size_t kPages = 24;
+constexpr std::size_t kBytes = kPages * kPageBytes;
+
+bool has_uffd() {
+  return status_of_child([] {
+           CaptureRing ring(1u << 12);
+           EXPECT(memory_start(ring.get(), "auto", nullptr) == 0);
+           if (ring->dictionary().string(ring.header().engine) != "uffd") _exit(1);
+         }) == 0;
+}
+
+std::uint32_t own_id() {
+  return static_cast<std::uint32_t>(gettid());
+}
+
+constexpr DictionaryRef kPlace = 5;
+
+DictionaryRef place_of_everyone(void*, DictionaryRef*) {
+  return kPlace;
+}
+
+/// A watched buffer under the uffd engine, and what its events say it holds.
+struct Watched {
+  CaptureRing ring;
+  unsigned char* memory;
+  std::vector<unsigned char> replayed;
+  RegionId region;
+
+  explicit Watched(std::size_t bytes = kBytes, const char* engine = "uffd") : replayed(bytes) {
+    EXPECT(memory_start(ring.get(), engine, place_of_everyone) == 0);
+    EXPECT(ring->dictionary().string(ring.header().engine) == "uffd");
+    memory = static_cast<unsigned char*>(memory_allocate(bytes));
+    region = memory_watch(variable_of(memory, bytes));
+    EXPECT(region != 0);
+  }
+
+  /// Since the last call; each must follow from the ones before.
+  std::vector<MemoryEvent> events() {
+    const std::vector<MemoryEvent> found = ring.drain();
+    EXPECT(chains(found, &replayed));
+    EXPECT(memcmp(replayed.data(), memory, replayed.size()) == 0);
+    return found;
+  }
+
+  /// What has just happened is one event, of this thread's system call.
+  void expect_one(const char* what, long number, std::size_t from, std::size_t bytes) {
+    const std::vector<MemoryEvent> found = events();
+    const bool right = found.size() == 1 && found[0].op == Op::kKernelWrite && found[0].thread_id == own_id() &&
+                       found[0].system_call == static_cast<std::uint32_t>(number) + 1 && found[0].offset == from &&
+                       found[0].place == kPlace && found[0].after.size() == bytes;
+    if (right) return;
+    fprintf(stderr, "%s: %zu events\n", what, found.size());
+    for (const MemoryEvent& event : found)
+      fprintf(stderr, "  op %d thread %u call %u offset %lu bytes %zu\n", static_cast<int>(event.op), event.thread_id,
+              event.system_call, event.offset, event.after.size());
+    _exit(98);
+  }
+};
+
+void fill_pipe(int end, std::size_t bytes, unsigned char first) {
+  std::vector<unsigned char> content(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) content[i] = static_cast<unsigned char>(first + i % 251 + 1) | 1;
+  EXPECT(write(end, content.data(), bytes) == static_cast<ssize_t>(bytes));
+}
+
+void calls_one_by_one() {
+  Watched watched;
+  unsigned char* at = watched.memory + kPageBytes - 24;
+  const std::size_t offset = kPageBytes - 24;
+  int ends[2];
+  EXPECT(pipe(ends) == 0);
+  for (int round = 0; round < 200; ++round) {
+    const auto seed = static_cast<unsigned char>(round * 2);
+    fill_pipe(ends[1], 40, seed);
+    EXPECT(raw_syscall(SYS_read, ends[0], at, 40) == 40);
+    watched.expect_one("read", SYS_read, offset, 40);
+    watched.memory[round] = static_cast<unsigned char>(round + 1);
+    const std::vector<MemoryEvent> own = watched.events();
+    EXPECT(own.size() == 1 && own[0].op == Op::kWrite);
+  }
+  const int file = memfd_create("content", 0);
+  fill_pipe(file, 6 * kPageBytes, 3);
+  EXPECT(raw_syscall(SYS_pread64, file, at, 3 * kPageBytes, 5) == 3 * kPageBytes);
+  watched.expect_one("pread", SYS_pread64, offset, 3 * kPageBytes);
+  iovec parts[] = {{watched.memory + 10 * kPageBytes, 100}};
+  fill_pipe(ends[1], 100, 9);
+  EXPECT(raw_syscall(SYS_readv, ends[0], parts, 1) == 100);
+  watched.expect_one("readv", SYS_readv, 10 * kPageBytes, 100);
+  int sockets[2];
+  EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
+  fill_pipe(sockets[1], 77, 9);
+  EXPECT(raw_syscall(SYS_recvfrom, sockets[0], watched.memory + 12 * kPageBytes, 200, 0, nullptr, nullptr) == 77);
+  watched.expect_one("recv", SYS_recvfrom, 12 * kPageBytes, 77);
+  EXPECT(raw_syscall(SYS_getrandom, watched.memory + 4 * kPageBytes, 4 * kPageBytes, 0) == 4 * kPageBytes);
+  const std::vector<MemoryEvent> random = watched.events();
+  EXPECT(random.size() == 1 && random[0].system_call == SYS_getrandom + 1);
+}
+
+void no_datagram_is_lost() {
+  Watched watched(kPageBytes);
+  const int receiver = socket(AF_INET, SOCK_DGRAM, 0);
+  const int sender = socket(AF_INET, SOCK_DGRAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  EXPECT(bind(receiver, reinterpret_cast<sockaddr*>(&address), length) == 0);
+  EXPECT(getsockname(receiver, reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  for (int i = 0; i < 100; ++i) {
+    const std::string text = "datagram " + std::to_string(i + 1000);
+    EXPECT(sendto(sender, text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&address), length) > 0);
+    EXPECT(raw_syscall(SYS_recvfrom, receiver, watched.memory, 100, 0, nullptr, nullptr) ==
+           static_cast<long>(text.size()));
+    EXPECT(memcmp(watched.memory, text.data(), text.size()) == 0);
+    EXPECT(watched.events().size() == 1);
+  }
+}
+
+/// Calls that a signal would cut short.
+void nothing_comes_back_short() {
+  Watched watched;
+  EXPECT(raw_syscall(SYS_getrandom, watched.memory, 16384, 0) == 16384);
+  EXPECT(watched.events().size() == 1);
+  int sockets[2];
+  EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
+  std::thread sender([&] {
+    for (int i = 0; i < 2; ++i) {
+      usleep(30'000);
+      fill_pipe(sockets[1], 8192, static_cast<unsigned char>(i));
+    }
+  });
+  EXPECT(raw_syscall(SYS_recvfrom, sockets[0], watched.memory, 16384, MSG_WAITALL, nullptr, nullptr) == 16384);
+  sender.join();
+  watched.expect_one("recv MSG_WAITALL", SYS_recvfrom, 0, 16384);
+}
+
+/// Larger than all windows together.
+void a_long_read() {
+  constexpr std::size_t kLong = 6u << 20;
+  Watched watched(kLong);
+  const int file = memfd_create("content", 0);
+  fill_pipe(file, kLong, 3);
+  EXPECT(raw_syscall(SYS_pread64, file, watched.memory, kLong, 0) == static_cast<long>(kLong));
+  usleep(100'000);
+  EXPECT(!watched.events().empty());
+}
+
+/// While one thread sleeps in a call that has begun to write, others' stores to the same page are events of theirs.
+void stores_during_a_call() {
+  Watched watched(kPageBytes);
+  int sockets[2];
+  EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
+  std::atomic<std::uint32_t> reader_id{0};
+  std::thread reader([&] {
+    reader_id = own_id();
+    EXPECT(raw_syscall(SYS_recvfrom, sockets[0], watched.memory, 200, MSG_WAITALL, nullptr, nullptr) == 200);
+  });
+  fill_pipe(sockets[1], 100, 1);
+  usleep(100'000);
+  for (int i = 0; i < 50; ++i) watched.memory[1000 + i] = 7;
+  fill_pipe(sockets[1], 100, 1);
+  reader.join();
+  int own = 0, of_reader = 0;
+  for (const MemoryEvent& event : watched.events()) {
+    own += event.op == Op::kWrite && event.thread_id == own_id();
+    of_reader += event.op == Op::kKernelWrite && event.thread_id == reader_id;
+  }
+  EXPECT(own == 50);
+  EXPECT(of_reader >= 1 && of_reader <= 2);
+}
+
+void threads_that_read_and_store() {
+  Watched watched;
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      int ends[2];
+      EXPECT(pipe(ends) == 0);
+      unsigned char* own = watched.memory + t * 2 * kPageBytes;
+      for (int i = 0; i < 300; ++i) {
+        fill_pipe(ends[1], 64, static_cast<unsigned char>(i));
+        EXPECT(raw_syscall(SYS_read, ends[0], own + 100, 64) == 64);
+        own[i] = static_cast<unsigned char>(i + 1);
+        __atomic_fetch_add(reinterpret_cast<int*>(watched.memory + 20 * kPageBytes), 1, __ATOMIC_RELAXED);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT(*reinterpret_cast<int*>(watched.memory + 20 * kPageBytes) == 1200);
+  std::size_t from_kernel = 0;
+  const std::vector<MemoryEvent> found = watched.events();
+  for (const MemoryEvent& event : found) from_kernel += event.op == Op::kKernelWrite;
+  EXPECT(from_kernel == 1200);
+  EXPECT(found.size() == 3600);
+}
+
+std::atomic<int> alarms;
+
+/// A signal pending during a fault of the kernel, and one in the middle of a store.
+void a_storm_of_signals() {
+  Watched watched(kPageBytes);
+  static unsigned char* memory = watched.memory;
+  struct sigaction action = {};
+  action.sa_handler = [](int) {
+    ++memory[8];
+    ++alarms;
+  };
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGALRM, &action, nullptr);
+  int ends[2];
+  EXPECT(pipe(ends) == 0);
+  const itimerval timer = {{0, 700}, {0, 700}};
+  setitimer(ITIMER_REAL, &timer, nullptr);
+  constexpr int kRounds = 5000;
+  for (int i = 0; i < kRounds; ++i) {
+    const int value = i + 1;
+    EXPECT(write(ends[1], &value, sizeof value) == sizeof value);
+    EXPECT(raw_syscall(SYS_read, ends[0], watched.memory + 64, sizeof value) == sizeof value);
+    *reinterpret_cast<volatile int*>(watched.memory) = value;
+  }
+  const itimerval off = {};
+  setitimer(ITIMER_REAL, &off, nullptr);
+  int stores = 0, reads = 0;
+  for (const MemoryEvent& event : watched.events()) (event.op == Op::kWrite ? stores : reads) += 1;
+  EXPECT(alarms > 10);
+  EXPECT(reads == kRounds);
+  EXPECT(stores == kRounds + alarms);
+}
+
+void signals_all_blocked() {
+  Watched watched(kPageBytes);
+  sigset_t all;
+  sigfillset(&all);
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, 8);
+  for (int i = 0; i < 20; ++i) watched.memory[i] = 1;
+  EXPECT(raw_syscall(SYS_getrandom, watched.memory + 100, 100, 0) == 100);
+  usleep(200'000);
+  EXPECT(!watched.events().empty());
+}
+
+// io_uring by hand: one request at a time.
+struct Ring {
+  int descriptor;
+  io_uring_params parameters{};
+  unsigned char* queue;
+  io_uring_sqe* entries;
+
+  template <class T>
+  T* at(std::uint32_t offset) {
+    return reinterpret_cast<T*>(queue + offset);
+  }
+
+  bool open() {
+    descriptor = static_cast<int>(raw_syscall(SYS_io_uring_setup, 4, &parameters));
+    if (descriptor < 0) return false;
+    const std::size_t bytes = parameters.sq_off.array + 4096 + parameters.cq_off.cqes;
+    queue = static_cast<unsigned char*>(
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor, IORING_OFF_SQ_RING));
+    entries = static_cast<io_uring_sqe*>(mmap(nullptr, 4 * sizeof(io_uring_sqe), PROT_READ | PROT_WRITE,
+                                              MAP_SHARED | MAP_POPULATE, descriptor, IORING_OFF_SQES));
+    return queue != MAP_FAILED && entries != MAP_FAILED;
+  }
+
+  int read(int file, void* to, unsigned bytes, bool by_worker) {
+    const std::uint32_t tail = *at<std::uint32_t>(parameters.sq_off.tail);
+    const std::uint32_t index = tail & 3;
+    entries[index] = {};
+    entries[index].opcode = IORING_OP_READ;
+    entries[index].flags = by_worker ? IOSQE_ASYNC : 0;
+    entries[index].fd = file;
+    entries[index].addr = reinterpret_cast<std::uint64_t>(to);
+    entries[index].len = bytes;
+    at<std::uint32_t>(parameters.sq_off.array)[index] = index;
+    __atomic_store_n(at<std::uint32_t>(parameters.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
+    EXPECT(raw_syscall(SYS_io_uring_enter, descriptor, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) == 1);
+    const std::uint32_t head = *at<std::uint32_t>(parameters.cq_off.head);
+    const int result = at<io_uring_cqe>(parameters.cq_off.cqes)[head & (parameters.cq_entries - 1)].res;
+    __atomic_store_n(at<std::uint32_t>(parameters.cq_off.head), head + 1, __ATOMIC_RELEASE);
+    return result;
+  }
+};
+
+void io_uring_reads() {
+  Ring io;
+  if (!io.open()) return;
+  Watched watched;
+  int ends[2];
+  EXPECT(pipe(ends) == 0);
+  fill_pipe(ends[1], 600, 3);
+  EXPECT(io.read(ends[0], watched.memory, 300, false) == 300);
+  watched.expect_one("io_uring, inline", SYS_io_uring_enter, 0, 300);
+  EXPECT(io.read(ends[0], watched.memory + 4 * kPageBytes, 300, true) == 300);
+  usleep(100'000);
+  const std::vector<MemoryEvent> by_worker = watched.events();
+  EXPECT(by_worker.size() == 1 && by_worker[0].op == Op::kKernelWrite && by_worker[0].after.size() == 300);
+}
+
+void each_process_sees_its_own_stores() {
+  Watched watched(kPageBytes);
+  watched.memory[0] = 1;
+  EXPECT(watched.events().size() == 1);
+  int ends[2];
+  EXPECT(pipe(ends) == 0);
+  for (int round = 0; round < 10; ++round) {
+    memory_before_fork();
+    const pid_t child = fork();
+    if (child == 0) {
+      memory_after_fork_child();
+      EXPECT(watched.ring->dictionary().string(watched.ring.header().engine) == "uffd");
+      const std::uint64_t before = watched.ring.header().head;
+      watched.memory[10] = 5;
+      EXPECT(watched.ring.header().head != before);
+      EXPECT(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16);
+      _exit(watched.memory[40] == 0 ? 0 : 1);
+    }
+    memory_after_fork_parent();
+    int status = -1;
+    EXPECT(waitpid(child, &status, 0) == child);
+    if (status != 0) fprintf(stderr, "round %d status %x\n", round, status);
+    EXPECT(status == 0);
+    EXPECT(watched.memory[10] == 0);
+    watched.ring.drain();  // the child's, in this test's shared ring
+    watched.memory[1] = static_cast<unsigned char>(round + 1);
+    EXPECT(watched.events().size() == 1);
+  }
+  EXPECT(waitpid(-1, nullptr, 0) == -1 && errno == ECHILD);
+}
+
+int count_in(const char* directory) {
+  int count = 0;
+  if (DIR* open = opendir(directory)) {
+    while (readdir(open) != nullptr) ++count;
+    closedir(open);
+  }
+  return count;
+}
+
+void the_host_sees_nothing() {
+  const int descriptors = count_in("/proc/self/fd");
+  Watched watched(kPageBytes);
+  watched.memory[0] = 1;
+  EXPECT(count_in("/proc/self/fd") == descriptors + 1);  // /proc/self/mem
+  EXPECT(count_in("/proc/self/task") == 3);
+  EXPECT(waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD);
+  EXPECT(watched.events().size() == 1);
+}
+
+void few_descriptors() {
+  const rlimit few = {8, 8};
+  EXPECT(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  EXPECT(setresuid(0, 0, 0) == 0);
+  Watched watched(kPageBytes, "auto");
+  watched.memory[0] = 1;
+  EXPECT(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16);
+  EXPECT(watched.events().size() == 2);
+}
+
+void without_privilege() {
+  EXPECT(setresgid(65534, 65534, 65534) == 0);
+  EXPECT(setresuid(65534, 65534, 65534) == 0);
+  CaptureRing ring(1u << 12);
+  EXPECT(memory_start(ring.get(), "auto", nullptr) == 0);
+  EXPECT(ring->dictionary().string(ring.header().engine) == "inline");
+  EXPECT(ring->dictionary().string(ring.header().engine_reason).starts_with("no full-privilege userfaultfd: "));
+}
+
+/// A host that drops its privileges while it is watched.
+void privilege_dropped_later() {
+  Watched watched;
+  EXPECT(setresgid(65534, 65534, 65534) == 0);
+  EXPECT(setresuid(65534, 65534, 65534) == 0);
+  watched.memory[0] = 1;
+  EXPECT(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16);
+  EXPECT(watched.events().size() == 2);
+  void* more = memory_allocate(kPageBytes);
+  EXPECT(memory_watch(variable_of(more, kPageBytes)) != 0);
+}
+
+void kill_and_go_on(int signal_number) {
+  Watched watched(kPageBytes);
+  const auto handler = static_cast<pid_t>(watched.ring.header().handler_pid.load());
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> writers;
+  for (int t = 0; t < 4; ++t)
+    writers.emplace_back([&, t] {
+      while (!stop) {
+        __atomic_fetch_add(reinterpret_cast<int*>(watched.memory) + t, 1, __ATOMIC_RELAXED);
+        raw_syscall(SYS_getrandom, watched.memory + 1000 + t * 8, 8, 0);
+      }
+    });
+  usleep(50'000);
+  EXPECT(kill(handler, signal_number) == 0);
+  if (signal_number == SIGSTOP) {  // the collector's part
+    usleep(50'000);
+    EXPECT(kill(handler, SIGKILL) == 0);
+  }
+  for (int i = 0; i < 500 && watched.ring.header().handler_pid != 0; ++i) usleep(1000);
+  EXPECT(watched.ring.header().handler_lost == 1);
+  EXPECT(watched.ring->dictionary().string(watched.ring.header().engine) == "inline");
+  stop = true;
+  for (std::thread& writer : writers) writer.join();
+  watched.ring.drain();
+  watched.replayed.assign(watched.memory, watched.memory + kPageBytes);
+  watched.memory[2000] = 9;
+  EXPECT(watched.events().size() == 1);
+}
+
+bool gone_within_ms(pid_t process, int ms) {
+  for (; ms > 0 && kill(process, 0) == 0; --ms) usleep(1000);
+  return ms > 0;
+}
+
+/// Ends in `how`, in a child, and says which process its handler was.
+pid_t handler_of_host_that(void (*how)(), bool wait) {
+  int ends[2];
+  EXPECT(pipe(ends) == 0);
+  const pid_t host = fork();
+  if (host == 0) {
+    Watched watched(kPageBytes);
+    watched.memory[0] = 1;
+    const auto handler = static_cast<pid_t>(watched.ring.header().handler_pid.load());
+    EXPECT(write(ends[1], &handler, sizeof handler) == sizeof handler);
+    how();
+    _exit(1);
+  }
+  pid_t handler = 0;
+  EXPECT(read(ends[0], &handler, sizeof handler) == sizeof handler);
+  if (wait) waitpid(host, nullptr, 0);
+  return handler;
+}
+
+void handlers_end_with_their_hosts() {
+  EXPECT(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+  struct sigaction reap = {};
+  reap.sa_handler = SIG_IGN;
+  const pid_t of_exit = handler_of_host_that([] { _exit(0); }, true);
+  EXPECT(of_exit > 0);
+  const pid_t of_kill = handler_of_host_that([] { raise(SIGKILL); }, true);
+  const pid_t of_exec = handler_of_host_that([] { execl("/bin/sleep", "sleep", "5", nullptr); }, false);
+  sigaction(SIGCHLD, &reap, nullptr);
+  EXPECT(gone_within_ms(of_exit, 2000));
+  EXPECT(gone_within_ms(of_kill, 2000));
+  EXPECT(gone_within_ms(of_exec, 4000));
+}
+
+void check(void (*scenario)()) {
+  if (!has_uffd()) {
+    MESSAGE("no full-privilege userfaultfd here: skipped");
+    return;
+  }
+  CHECK(status_of_child(scenario) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("raw system calls into watched pages: one event each, of its thread, with its number") {
+  check(calls_one_by_one);
+}
+TEST_CASE("no datagram is lost") { check(no_datagram_is_lost); }
+TEST_CASE("no system call comes back short") { check(nothing_comes_back_short); }
+TEST_CASE("a read longer than all windows together") { check(a_long_read); }
+TEST_CASE("stores of others during a call that sleeps are events of their own") { check(stores_during_a_call); }
+TEST_CASE("threads that read and store") { check(threads_that_read_and_store); }
+TEST_CASE("a storm of signals over stores and reads") { check(a_storm_of_signals); }
+TEST_CASE("with all signals blocked the program goes on, and the chain holds") { check(signals_all_blocked); }
+TEST_CASE("io_uring, inline and by a worker") { check(io_uring_reads); }
+TEST_CASE("parent and child have a handler each") { check(each_process_sees_its_own_stores); }
+TEST_CASE("the host has no descriptor, thread or child more") { check(the_host_sees_nothing); }
+TEST_CASE("a host that may have eight descriptors") { check(few_descriptors); }
+TEST_CASE("without privilege the choice is inline") { check(without_privilege); }
+TEST_CASE("privileges dropped after the first watch") { check(privilege_dropped_later); }
+TEST_CASE("a handler that is killed: the program goes on, later stores are events again") {
+  check([] { kill_and_go_on(SIGKILL); });
+}
+TEST_CASE("a handler that was stopped and then killed") {
+  check([] { kill_and_go_on(SIGSTOP); });
+}
+TEST_CASE("no handler outlives its host") { check(handlers_end_with_their_hosts); }
+
+}  // namespace watcher::test
