@@ -69,17 +69,27 @@ void end_step(int, siginfo_t*, void* context) {
 void take_trap(int, siginfo_t*, void*) {}
 
 struct Floors {
-  double store, system_call, protect_pair, fault, round_trip, step, breakpoint;
+  double store, system_call, protect_pair, fault, fault_of_threads, round_trip, step, breakpoint;
 };
 
-double fault_floor() {
+void skipped_stores(void* page) {
+  for (int i = 0; i < kStores; ++i) __asm__ volatile(".byte 0x48, 0x89, 0x07" : : "a"(i), "D"(page) : "memory");
+}
+
+/// Calls `work(t)` on that many threads.
+template <class Work>
+void on_threads(int count, Work work) {
+  std::thread all[kThreads];
+  for (int t = 0; t < count; ++t) all[t] = std::thread([work, t] { work(t); });
+  for (int t = 0; t < count; ++t) all[t].join();
+}
+
+double fault_floor(int threads) {
   handle(SIGSEGV, skip_store);
   void* page = map_pages(1, PROT_READ);
-  const double spent = cost(kStores, [page](int i) {
-    __asm__ volatile(".byte 0x48, 0x89, 0x07" : : "a"(i), "D"(page) : "memory");
-  });
+  const double spent = cost(1, [=](int) { on_threads(threads, [page](int) { skipped_stores(page); }); });
   signal(SIGSEGV, SIG_DFL);
-  return spent;
+  return spent / kStores / threads;
 }
 
 double step_floor() {
@@ -155,7 +165,8 @@ Floors measure_floors() {
                                 mprotect(page, kPageBytes, PROT_READ | PROT_WRITE);
                                 *static_cast<volatile int*>(page) = i;
                               }),
-                         fault_floor(),
+                         fault_floor(1),
+                         fault_floor(kThreads),
                          round_trip_floor(),
                          step_floor(),
                          breakpoint_floor()};
@@ -164,6 +175,7 @@ Floors measure_floors() {
   floor_line("system call", floors.system_call);
   floor_line("mprotect there and back, and a store", floors.protect_pair);
   floor_line("SIGSEGV, delivery and return", floors.fault);
+  floor_line("the same on 4 threads at once", floors.fault_of_threads);
   floor_line("round trip to a thread on the same CPU", floors.round_trip);
   floor_line("single step, delivery and return", floors.step);
   floor_line("debug register, delivery and return", floors.breakpoint);
@@ -173,7 +185,10 @@ Floors measure_floors() {
 class Bench {
  public:
   Bench(const char* engine, const Floors& floors)
-      : engine_(engine), floor_(floor_of(engine, floors)), word_bytes_(engine_ == "hwbp" ? 8 : 512) {}
+      : engine_(engine),
+        floor_(floor_of(engine, floors)),
+        floor_of_threads_(floor_ - floors.fault + floors.fault_of_threads),
+        word_bytes_(engine_ == "hwbp" ? 8 : 512) {}
 
   int run() {
     const int error = memory_start(ring_.get(), engine_.c_str(), nullptr);
@@ -186,8 +201,8 @@ class Bench {
     }
     printf("%s                                              per store     floor: %.0f ns\n", engine_.c_str(), floor_);
     // hwbp has four words in all, hence the order: the single ones first, each given back.
-    single("own page", memory_allocate(kPageBytes), 0, 8);
-    if (engine_ == "inline") single("in its place", map_pages(1), 0, 8);
+    single("own page", memory_allocate(kPageBytes), 0, 1);
+    if (engine_ == "inline") single("in its place", map_pages(1), 0, 1);
     single("neighbour on the page", memory_allocate(kPageBytes), 256, 0);
     idle();
     if (engine_ == "hwbp") return 0;
@@ -206,36 +221,35 @@ class Bench {
     return floors.fault;
   }
 
-  void line(const char* what, double ns, const char* note = "") {
-    printf("  %-44s %9.1f ns %6.2f x%s\n", what, ns, ns / floor_, note);
+  /// `events`: a round must have made that many.
+  void line(const char* what, double ns, int events, double floor = 0) {
+    const bool whole = ring_.drain().size() == std::size_t{5} * static_cast<std::size_t>(events);
+    printf("  %-44s %9.1f ns %6.2f x%s\n", what, ns, ns / (floor > 0 ? floor : floor_),
+           whole || engine_ == "sampled" ? "" : "  EVENTS ARE MISSING");
     fflush(stdout);
   }
 
   RegionId watch(void* memory, std::size_t bytes) { return memory_watch(variable_of(memory, bytes, 8)); }
 
-  bool complete(std::size_t expected) {
-    const bool whole = ring_.drain().size() == expected;
-    return engine_ == "sampled" || whole;
+  __attribute__((noinline)) static void store_often(Words words) {
+    for (int i = 0; i < kStores; ++i) words[0] = static_cast<std::uint64_t>(i);
   }
-
   static double stores(Words words) {
-    return cost(kStores, [words](int i) { words[0] = static_cast<std::uint64_t>(i); });
+    return cost(1, [words](int) { store_often(words); }) / kStores;
   }
 
   void single(const char* what, void* memory, std::size_t at, int events_a_store) {
     const RegionId region = watch(memory, word_bytes_ == 8 ? 8 : 1024);
-    const bool watched = events_a_store != 0;
-    const double ns = stores(static_cast<Words>(memory) + at);
-    line(what, ns, complete(watched ? std::size_t{5} * kStores : 0) ? "" : "  EVENTS ARE MISSING");
+    line(what, stores(static_cast<Words>(memory) + at), events_a_store * kStores);
     memory_unwatch(region, Op::kCount);
   }
 
   /// Something is watched, the loop stores elsewhere: nothing may be paid.
   void idle() {
-    [[maybe_unused]] static volatile std::uint64_t elsewhere;
-    const double before = cost(kStores * 100, [](int i) { elsewhere = static_cast<unsigned>(i); });
+    static std::uint64_t elsewhere;
+    const double before = cost(100, [](int) { store_often(&elsewhere); }) / kStores;
     const RegionId region = watch(memory_allocate(kPageBytes), word_bytes_);
-    const double with = cost(kStores * 100, [](int i) { elsewhere = static_cast<unsigned>(i); });
+    const double with = cost(100, [](int) { store_often(&elsewhere); }) / kStores;
     memory_unwatch(region, Op::kCount);
     printf("  %-44s %9.2f ns, without a watch %.2f\n", "watched but idle: a store elsewhere", with, before);
   }
@@ -245,41 +259,35 @@ class Bench {
     for (int i = 0; i < 8; ++i) watch(words + 8 * i, 64);
     const auto all = static_cast<Words>(words);
     const double ns = cost(kStores, [all](int i) { all[i & 63] = static_cast<std::uint64_t>(i); });
-    line("8 variables on one page", ns, complete(std::size_t{5} * kStores) ? "" : "  EVENTS ARE MISSING");
+    line("8 variables on one page", ns, kStores);
   }
 
   void threads(const char* what, std::size_t words_apart) {
     auto* words = static_cast<std::uint64_t*>(memory_allocate(kThreads * kPageBytes));
-    for (int t = 0; t < kThreads; ++t) watch(words + words_apart * static_cast<std::size_t>(t), 8);
-    const double ns =
-        cost(1,
-             [&](int) {
-               std::thread all[kThreads];
-               for (int t = 0; t < kThreads; ++t)
-                 all[t] = std::thread([own = static_cast<Words>(words) + words_apart * static_cast<std::size_t>(t)] {
-                   for (int i = 0; i < kStores; ++i) own[0] = static_cast<std::uint64_t>(i);
-                 });
-               for (std::thread& one : all) one.join();
-             }) /
-        (kThreads * kStores);
-    line(what, ns, complete(std::size_t{5} * kThreads * kStores) ? "" : "  EVENTS ARE MISSING");
+    for (std::size_t t = 0; t < kThreads; ++t) watch(words + words_apart * t, 8);
+    const double spent = cost(1, [=](int) {
+      on_threads(kThreads, [=](int t) { store_often(words + words_apart * static_cast<std::size_t>(t)); });
+    });
+    line(what, spent / (kThreads * kStores), kThreads * kStores, floor_of_threads_);
   }
 
   void many(const char* what, std::size_t apart) {
     auto* bytes = static_cast<unsigned char*>(memory_allocate(kMany * apart));
     const double start = nanoseconds();
     for (int i = 0; i < kMany; ++i)
-      if (watch(bytes + static_cast<std::size_t>(i) * apart, 8) == 0) return line(what, 0, "  COULD NOT BE WATCHED");
-    printf("  %-44s %9.1f ns\n", "to watch one of them", (nanoseconds() - start) / kMany);
+      if (watch(bytes + static_cast<std::size_t>(i) * apart, 8) == 0) return line("could not be watched", 0, 0);
+    printf("  %-44s %9.1f ns\n", "to watch one of 10,000", (nanoseconds() - start) / kMany);
+    line(what, stores(reinterpret_cast<Words>(bytes)), kStores);
     const double ns = cost(kStores, [=](int i) {
       *reinterpret_cast<Words>(bytes + static_cast<std::size_t>(i % kMany) * apart) = static_cast<unsigned>(i);
     });
-    line(what, ns, complete(std::size_t{5} * kStores) ? "" : "  EVENTS ARE MISSING");
+    line("  each of them in turn", ns, kStores);
   }
 
   CaptureRing ring_{1u << 21};
   std::string engine_;
   double floor_;
+  double floor_of_threads_;
   std::size_t word_bytes_;
 };
 
