@@ -186,11 +186,13 @@ class Campaign:
         # a slice of eight bytes is two stores of memcpy, of which the second changes nothing
         writes = [event for event in by_process[parent] if event["op"] == "write" and event["deltas"]]
         expect(len(writes) == 1 + rounds + rounds // 3, f"{len(writes)} events of the parent")
-        expect(len(children) == rounds // 3, f"{len(children)} of {rounds // 3} children have events")
-        for child in children:
+        told = 0
+        for child in children:  # the kernel's numbers for processes come round again
             offsets = [min(delta["offset"] for delta in event["deltas"]) // 8 * 8
                        for event in by_process[child] if event["deltas"]]
-            expect(offsets == [0, 16], f"events of child {child} at {offsets}")
+            expect(offsets == [0, 16] * (len(offsets) // 2), f"events of child {child} at {offsets}")
+            told += len(offsets) // 2
+        expect(told == rounds // 3, f"{told} of {rounds // 3} children have events")
         threads = {event["thread_id"] for event in self.events(output, "threads_buf")[parent]}
         expect(len(threads) == 8, f"{len(threads)} writing threads have events")
         return f"{rounds} children, {(time.monotonic() - start) / rounds * 1000:.1f} ms each"
