@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -61,7 +63,13 @@ int open_high(const char* path, int flags) {
 int reopen(Descriptor* file) {
   const int descriptor = open_high("/proc/self/mem", O_RDWR);
   if (descriptor < 0) return -1;
-  raw_syscall(SYS_lseek, descriptor, secret_position, SEEK_SET);
+  // Who builds sandboxes may have mounted something else there.
+  struct statfs system {};
+  if (raw_syscall(SYS_fstatfs, descriptor, &system) != 0 || system.f_type != PROC_SUPER_MAGIC ||
+      raw_syscall(SYS_lseek, descriptor, secret_position, SEEK_SET) != secret_position) {
+    raw_syscall(SYS_close, descriptor);
+    return -1;
+  }
   file->store(descriptor, std::memory_order_relaxed);
   return descriptor;
 }

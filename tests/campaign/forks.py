@@ -185,7 +185,8 @@ class Campaign:
         children = [pid for pid in by_process if pid != parent]
         # a slice of eight bytes is two stores of memcpy, of which the second changes nothing
         writes = [event for event in by_process[parent] if event["op"] == "write" and event["deltas"]]
-        expect(len(writes) == 1 + rounds + rounds // 3, f"{len(writes)} events of the parent")
+        expect(len(writes) == 1 + rounds + rounds // 3, f"{len(writes)} of {1 + rounds + rounds // 3} writes of the parent, "
+               f"{sum(event['op'] == 'kernel_write' for event in by_process[parent])} kernel writes")
         told = 0
         for child in children:  # the kernel's numbers for processes come round again
             offsets = [min(delta["offset"] for delta in event["deltas"]) // 8 * 8
