@@ -3,6 +3,9 @@
 //
 // tcgetattr and its like need nothing: libc asks for structures of its own.
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/hdreg.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -37,6 +40,27 @@ size_t device_answer_bytes(unsigned long request) {
     case SIOCGPGRP:
     case SIOCATMARK:
       return sizeof(int);
+    case FIBMAP:
+    case FIGETBSZ:
+    case BLKROGET:
+    case BLKSSZGET:
+    case BLKPBSZGET:
+    case BLKIOMIN:
+    case BLKIOOPT:
+    case BLKALIGNOFF:
+    case BLKDISCARDZEROES:
+      return sizeof(int);
+    case BLKGETSIZE:
+    case BLKRAGET:
+    case BLKFRAGET:
+      return sizeof(long);
+    case BLKSECTGET:
+    case BLKROTATIONAL:
+      return sizeof(short);
+    case HDIO_GETGEO:
+      return sizeof(hd_geometry);
+    case TCGETA:
+      return sizeof(termio);
     case SIOCGIFCONF:
       return sizeof(ifconf);
     default:
@@ -45,6 +69,13 @@ size_t device_answer_bytes(unsigned long request) {
   constexpr unsigned long kFirstInterfaceRequest = SIOCGIFNAME, kLastInterfaceRequest = SIOCGIFMAP;
   if (request >= kFirstInterfaceRequest && request <= kLastInterfaceRequest) return sizeof(ifreq);
   return (_IOC_DIR(request) & _IOC_READ) != 0 ? _IOC_SIZE(request) : 0;
+}
+
+/// FIEMAP's extents follow what its number counts.
+size_t extent_bytes(const void* argument) {
+  if (!readable(argument, sizeof(fiemap))) return 0;
+  const auto* map = static_cast<const fiemap*>(argument);
+  return sizeof *map + size_t{map->fm_extent_count} * sizeof(fiemap_extent);
 }
 
 size_t control_answer_bytes(int command) {
@@ -66,6 +97,8 @@ size_t process_answer_bytes(int option) {
   switch (option) {
     case PR_GET_NAME:
       return 16;
+    case PR_GET_TID_ADDRESS:
+      return sizeof(void*);
     case PR_GET_PDEATHSIG:
     case PR_GET_CHILD_SUBREAPER:
     case PR_GET_TSC:
@@ -88,7 +121,7 @@ WATCHER_INTERPOSER int ioctl(int fd, unsigned long request, ...) noexcept {
   va_end(list);
   auto* begin = attached(hooks.kernel_write_begin);
   if (begin == nullptr) return real::ioctl(fd, request, argument);
-  const size_t bytes = device_answer_bytes(request);
+  const size_t bytes = request == FS_IOC_FIEMAP ? extent_bytes(argument) : device_answer_bytes(request);
   return redirect_filling(begin, SYS_ioctl, real::ioctl, fd, request, in_out(static_cast<char*>(argument), bytes));
 }
 

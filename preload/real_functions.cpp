@@ -27,6 +27,7 @@ namespace real {
 #define WATCHER_DEFINE(name) constinit RealFunction<decltype(::name)> name{#name};
 WATCHER_FUNCTIONS_RESOLVED_EARLY(WATCHER_DEFINE)
 WATCHER_FUNCTIONS_RESOLVED_LATE(WATCHER_DEFINE)
+WATCHER_RARE_FUNCTIONS(WATCHER_DEFINE)
 #undef WATCHER_DEFINE
 
 void resolve_early() {

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <mqueue.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,7 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -31,13 +29,14 @@
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/times.h>
-#include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "preload/rare_functions.h"
 
 // What _FORTIFY_SOURCE turns the calls into; the headers declare them only under it. musl has none of them.
 extern "C" {
@@ -143,6 +142,7 @@ namespace real {
 #define WATCHER_DECLARE(name) extern RealFunction<decltype(::name)> name;
 WATCHER_FUNCTIONS_RESOLVED_EARLY(WATCHER_DECLARE)
 WATCHER_FUNCTIONS_RESOLVED_LATE(WATCHER_DECLARE)
+WATCHER_RARE_FUNCTIONS(WATCHER_DECLARE)
 #undef WATCHER_DECLARE
 
 void resolve_early();

@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "preload/attached_runtime.h"
+#include "preload/filling.h"
 #include "preload/real_functions.h"
 #include "preload/redirection.h"
 #include "preload/signal_words.h"
@@ -53,7 +55,7 @@ int change_mask(int how, const sigset_t* set, sigset_t* previous, Call call) {
   const int result = call(set == nullptr ? nullptr : &allowed);
   if (result != 0) return result;
   withheld = after;
-  if (previous != nullptr) {
+  if (previous != nullptr && before != 0) {
     const SignalWord reported = word_of(previous) | before;
     memcpy(previous, &reported, sizeof reported);
   }
@@ -120,13 +122,15 @@ WATCHER_INTERPOSER sighandler_t signal(int signal_number, sighandler_t handler) 
 }
 
 WATCHER_INTERPOSER int sigprocmask(int how, const sigset_t* set, sigset_t* previous) noexcept {
-  return change_mask(how, set, previous,
-                     [=](const sigset_t* passed) { return real::sigprocmask(how, passed, previous); });
+  return change_mask(how, set, previous, [=](const sigset_t* passed) {
+    return fill(SYS_rt_sigprocmask, real::sigprocmask, how, passed, out(previous, sizeof(SignalWord)));
+  });
 }
 
 WATCHER_INTERPOSER int pthread_sigmask(int how, const sigset_t* set, sigset_t* previous) noexcept {
-  return change_mask(how, set, previous,
-                     [=](const sigset_t* passed) { return real::pthread_sigmask(how, passed, previous); });
+  return change_mask(how, set, previous, [=](const sigset_t* passed) {
+    return fill(SYS_rt_sigprocmask, real::pthread_sigmask, how, passed, changed(previous, sizeof(SignalWord)));
+  });
 }
 
 }  // namespace watcher

@@ -2,6 +2,7 @@
 #include "probes/python/buffers.h"
 
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "probes/python/tracked.h"
@@ -45,7 +46,10 @@ void end_of_buffer(PyObject* object) {
   forget(object, Op::kFreed);
 }
 
+/// Said once of each name, however often it is bound.
 DictionaryRef refuse(PyObject* object, std::string_view name, const char* why) {
+  static auto* said = new std::unordered_set<std::string>;  // process-lifetime; under the GIL
+  if (!said->insert(std::string(name)).second) return 0;
   runtime->log(WATCHER_WARNING, "%.*s: the memory of this %s cannot be watched: %s", static_cast<int>(name.size()),
                name.data(), type_name(object->type), why);
   return 0;

@@ -84,22 +84,25 @@ bool map_halves(int descriptor, std::byte* base, std::size_t bytes, std::size_t 
   return true;
 }
 
-bool reserve(std::size_t bytes) {
+/// `aliased`: with a second mapping. Without one the pages are private, and stores are committed as to memory that is
+/// watched in its place.
+bool reserve(std::size_t bytes, bool aliased) {
   const std::size_t table_bytes = bytes / kPageBytes * sizeof(Extent);
   void* table = mmap(nullptr, table_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (table == MAP_FAILED) return false;
-  void* space = mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  const int descriptor = space == MAP_FAILED ? -1 : create_file(bytes);
+  const std::size_t space_bytes = aliased ? 2 * bytes : bytes;
+  void* space = mmap(nullptr, space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int descriptor = space == MAP_FAILED || !aliased ? -1 : create_file(bytes);
   const bool mapped = descriptor >= 0 && map_halves(descriptor, static_cast<std::byte*>(space), bytes, 0);
   if (descriptor >= 0) raw_syscall(SYS_close, descriptor);
-  if (!mapped) {
+  if (space == MAP_FAILED || mapped != aliased) {
     munmap(table, table_bytes);
-    if (space != MAP_FAILED) munmap(space, 2 * bytes);
+    if (space != MAP_FAILED) munmap(space, space_bytes);
     return false;
   }
   arena = {};
   arena.base = static_cast<std::byte*>(space);
-  arena.aliased = true;
+  arena.aliased = aliased;
   arena.extents = static_cast<Extent*>(table);
   arena.end = arena.committed = 1;
   arena.child_file = -1;
@@ -109,9 +112,10 @@ bool reserve(std::size_t bytes) {
 }
 
 bool ensure_reserved() {
-  if (arena.base != nullptr) return arena.aliased;
-  for (const std::size_t bytes : kReservations)
-    if (reserve(bytes)) return true;
+  if (arena.base != nullptr) return true;
+  for (const bool aliased : {true, false})
+    for (const std::size_t bytes : kReservations)
+      if (reserve(bytes, aliased)) return true;
   return false;
 }
 
@@ -153,8 +157,9 @@ bool commit_up_to(std::uint32_t end) {
   std::uint32_t target = (end + kCommitPages - 1) / kCommitPages * kCommitPages;
   if (target > page_count()) target = page_count();
   const std::size_t bytes = std::size_t{target - arena.committed} * kPageBytes;
-  for (std::byte* half : {page_address(arena.committed), page_address(arena.committed) + arena.bytes})
-    if (mprotect(half, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  std::byte* first = page_address(arena.committed);
+  if (mprotect(first, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  if (arena.aliased && mprotect(first + arena.bytes, bytes, PROT_READ | PROT_WRITE) != 0) return false;
   arena.committed = target;
   return true;
 }
@@ -288,9 +293,8 @@ void alias_pages_before_fork(bool protect) {
   if (arena.aliased) copy_to_memory();
 }
 
-void alias_pages_after_fork_parent() {
-  if (arena.base == nullptr) return;
-  drop_child_copy();
+/// What was protected for the time of the fork; the pages that trap stay so.
+static void open_pages() {
   for (std::uint32_t page = 1; page < arena.end;) {
     std::uint32_t run = page;
     while (run < arena.end && !traps_by_mprotect(run)) ++run;
@@ -300,8 +304,15 @@ void alias_pages_after_fork_parent() {
   }
 }
 
+void alias_pages_after_fork_parent() {
+  if (arena.base == nullptr) return;
+  drop_child_copy();
+  open_pages();
+}
+
 void alias_pages_after_fork_child() {
-  if (arena.base == nullptr || !arena.aliased) return;
+  if (arena.base == nullptr) return;
+  if (!arena.aliased) return open_pages();
   if (arena.child_file >= 0) {
     map_halves(arena.child_file, arena.base, arena.bytes, arena.committed);
   } else if (arena.child_copy != nullptr) {

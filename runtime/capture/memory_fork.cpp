@@ -24,8 +24,13 @@ struct ArmedRun {
   int protection = 0;
 };
 
+/// Pages without a second mapping can only be committed to through /proc/self/mem, which userfaultfd does not allow.
+const Engine* arena_engine() {
+  return alias_distance() != 0 ? memory_state.arena_engine : &inline_engine;
+}
+
 void arm_run(ArmedRun* run) {
-  if (run->begin != run->end) memory_state.arena_engine->arm(run->begin, run->end - run->begin, run->protection);
+  if (run->begin != run->end) arena_engine()->arm(run->begin, run->end - run->begin, run->protection);
   *run = {};
 }
 
@@ -34,7 +39,7 @@ void arm_run(ArmedRun* run) {
 void arm_again(std::uintptr_t address, Page& page, void* argument) {
   if (!alias_pages_contain(address)) return;
   auto* run = static_cast<ArmedRun*>(argument);
-  page.engine = memory_state.arena_engine;
+  page.engine = arena_engine();
   page.alias = alias_distance();
   if (run->end != address || run->protection != page.protection) {
     arm_run(run);

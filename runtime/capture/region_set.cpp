@@ -36,8 +36,8 @@ void drop_duplicate(std::uintptr_t begin, std::size_t bytes, std::ptrdiff_t alia
 
 /// Pages [begin, end) of one mapping that are not armed yet.
 int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool shared, bool ours) {
-  const Engine* engine = ours ? memory_state.arena_engine : &inline_engine;
   std::ptrdiff_t alias = ours ? alias_distance() : 0;
+  const Engine* engine = alias != 0 ? memory_state.arena_engine : &inline_engine;
   if (shared && !ours) alias = duplicate_shared(begin, end - begin);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     Page& page = *find_page(address);

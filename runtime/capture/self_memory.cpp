@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/random.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,17 +20,25 @@ namespace {
 
 constexpr int kLowestDescriptor = 900;  // hosts count on the low ones
 
+using Descriptor = std::atomic<int>;  // 0: not open
+
 /// Lies on a page that the kernel zeroes in every forked child, by whatever call it was forked: the inherited
 /// descriptor would write to the parent.
-struct OpenFile {
-  std::atomic<int> descriptor;  // 0: not open. Release/acquire: the identity below is set first
-  std::uint64_t device;
-  std::uint64_t inode;
-};
-constinit std::atomic<OpenFile*> self{nullptr};
+constinit std::atomic<Descriptor*> self{nullptr};
+/// Where our file is left at, and no other ever stands: none is as large, and nobody else knows the number. pwrite does
+/// not move it. Set before `self`.
+constinit std::int64_t secret_position = 0;
 
-OpenFile* self_file() {
-  OpenFile* file = self.load(std::memory_order_acquire);
+std::int64_t choose_position() {
+  std::uint64_t number = 0;
+  raw_syscall(SYS_getrandom, &number, sizeof number, GRND_NONBLOCK);
+  if (number == 0) number = __builtin_ia32_rdtsc() * 0x9e3779b97f4a7c15u;
+  constexpr std::uint64_t kBeyondFiles = std::uint64_t{1} << 62;
+  return static_cast<std::int64_t>(number >> 2 | kBeyondFiles);
+}
+
+Descriptor* self_file() {
+  Descriptor* file = self.load(std::memory_order_acquire);
   if (file != nullptr) return file;
   void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return nullptr;
@@ -36,7 +46,8 @@ OpenFile* self_file() {
     munmap(page, kPageBytes);
     return nullptr;
   }
-  file = static_cast<OpenFile*>(page);
+  secret_position = choose_position();
+  file = static_cast<Descriptor*>(page);
   self.store(file, std::memory_order_release);
   return file;
 }
@@ -49,34 +60,25 @@ int open_high(const char* path, int flags) {
   return static_cast<int>(high < 0 ? -1 : high);
 }
 
-bool identify(int descriptor, std::uint64_t* device, std::uint64_t* inode) {
-  struct stat status;
-  if (raw_syscall(SYS_fstat, descriptor, &status) != 0) return false;
-  *device = status.st_dev;
-  *inode = status.st_ino;
-  return true;
-}
-
-int reopen(OpenFile* file) {
+int reopen(Descriptor* file) {
   const int descriptor = open_high("/proc/self/mem", O_RDWR);
   if (descriptor < 0) return -1;
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  if (!identify(descriptor, &device, &inode)) return -1;
-  file->device = device;
-  file->inode = inode;
-  file->descriptor.store(descriptor, std::memory_order_release);
+  // Who builds sandboxes may have mounted something else there.
+  struct statfs system {};
+  if (raw_syscall(SYS_fstatfs, descriptor, &system) != 0 || system.f_type != PROC_SUPER_MAGIC ||
+      raw_syscall(SYS_lseek, descriptor, secret_position, SEEK_SET) != secret_position) {
+    raw_syscall(SYS_close, descriptor);
+    return -1;
+  }
+  file->store(descriptor, std::memory_order_relaxed);
   return descriptor;
 }
 
 /// A host that closes all descriptors may since have opened a file of its own under our number: writing there would
-/// destroy it. Hence the look at the file's identity before every write.
-int descriptor_of(OpenFile* file) {
-  const int descriptor = file->descriptor.load(std::memory_order_acquire);
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  if (descriptor > 0 && identify(descriptor, &device, &inode) && device == file->device && inode == file->inode)
-    return descriptor;
+/// destroy it. Hence the look before every write, by the cheapest question that tells a file from another.
+int descriptor_of(Descriptor* file) {
+  const int descriptor = file->load(std::memory_order_relaxed);
+  if (descriptor > 0 && raw_syscall(SYS_lseek, descriptor, 0, SEEK_CUR) == secret_position) return descriptor;
   return reopen(file);
 }
 
@@ -173,12 +175,12 @@ bool describe_mapping(std::uintptr_t address, Mapping* mapping) {
 }
 
 void open_self_memory() {
-  OpenFile* file = self_file();
+  Descriptor* file = self_file();
   if (file != nullptr) descriptor_of(file);
 }
 
 bool write_protected_memory(std::uintptr_t address, const std::byte* from, std::size_t bytes) {
-  OpenFile* file = self.load(std::memory_order_acquire);
+  Descriptor* file = self.load(std::memory_order_acquire);
   if (file == nullptr) return false;
   const int descriptor = descriptor_of(file);
   if (descriptor < 0) return false;

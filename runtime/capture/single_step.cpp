@@ -1,5 +1,6 @@
 // Instructions that only the processor can carry out in place: their page opens for the one instruction, and the
 // difference tells what they wrote. Every step is counted, because other threads' stores to the open page go unseen.
+#include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
 
@@ -31,6 +32,20 @@ void close_pages(StoreContext* context) {
     const LockedPage& locked = *locked_page(context, context->opened[i]);
     locked.page->engine->arm(locked.address, kPageBytes, locked.page->protection);
   }
+}
+
+/// A push of the flags has pushed the flag of our step as well. The page is open.
+void clean_pushed_flags(const StoreContext& context, const ucontext_t* ucontext) {
+  constexpr std::uint8_t kPushFlags = 0x9c, kOperandSize = 0x66;
+  std::uint8_t code[3] = {};
+  guarded_copy(code, reinterpret_cast<const void*>(context.registers[REG_RIP]), sizeof code);
+  std::size_t at = code[0] == kOperandSize ? 1 : 0;
+  at += (code[at] & 0xf0) == 0x40 ? 1 : 0;
+  if (code[at] != kPushFlags || (context.registers[REG_EFL] & kTrapFlag) != 0) return;
+  if (ucontext->uc_mcontext.gregs[REG_RIP] == context.registers[REG_RIP]) return;  // not done
+  const auto pushed = static_cast<std::uintptr_t>(ucontext->uc_mcontext.gregs[REG_RSP]);
+  auto* second = reinterpret_cast<std::uint8_t*>(pushed + 1);
+  *second = static_cast<std::uint8_t>(*second & ~(kTrapFlag >> 8));
 }
 
 /// Narrows the store down to the bytes that differ on one opened page. False when none does.
@@ -95,6 +110,7 @@ bool step_extend(StoreContext* context, std::uintptr_t address) {
 void step_finish(StoreContext* context, ucontext_t* ucontext) {
   ucontext->uc_mcontext.gregs[REG_EFL] &= ~kTrapFlag;
   ucontext->uc_mcontext.gregs[REG_EFL] |= context->registers[REG_EFL] & kTrapFlag;
+  clean_pushed_flags(*context, ucontext);
   close_pages(context);
   publish_differences(context, ucontext);
   __builtin_memcpy(&ucontext->uc_sigmask, &context->host_mask, sizeof context->host_mask);

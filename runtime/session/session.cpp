@@ -203,6 +203,9 @@ int Session::start_memory() {
   set_hook<void* (*)(void*, size_t, uint64_t*)>(&hooks_->kernel_write_begin, kernel_write_begin);
   set_hook<decltype(hooks_->set_action)>(&hooks_->set_action, memory_set_action);
   set_hook<void (*)(sigset_t*)>(&hooks_->filter_mask, [](sigset_t* set) { memory_filter_mask(set); });
+  // What this thread inherited blocked is from here on only reported as blocked, like what it blocks itself.
+  sigset_t blocked;
+  if (pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0) pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   return 0;
 }
 

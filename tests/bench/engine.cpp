@@ -1,17 +1,34 @@
-// What a captured store costs over what no engine can avoid: the delivery of a SIGSEGV and the return from it.
-#include <signal.h>
-#include <sys/mman.h>
+// What a captured store costs, beside the floors that no engine can get under, all of it measured in this run.
+//
+//   bench_engine [ENGINE…]     default: inline uffd hwbp sampled
+//
+// Process CPU time, median of five rounds: waiting for the other programs of a busy machine does not count, the handler
+// thread of an engine does. Each engine has a process of its own, for it lives as long as that.
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 
-#include <cstdio>
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <string>
+#include <thread>
 
 #include "tests/unit/capture_ring.h"
 
 namespace watcher::test {
 namespace {
 
-constexpr int kStores = 100'000;
+constexpr int kStores = 20'000;
+constexpr int kThreads = 4;
+constexpr int kMany = 10'000;
+using Words = volatile std::uint64_t*;
 
 double nanoseconds() {
   timespec now{};
@@ -19,55 +36,285 @@ double nanoseconds() {
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
+/// Of one of `count` repetitions of `work(i)`, the median of five rounds.
+template <class Work>
+double cost(int count, Work work) {
+  std::array<double, 5> rounds{};
+  for (double& round : rounds) {
+    const double start = nanoseconds();
+    for (int i = 0; i < count; ++i) work(i);
+    round = (nanoseconds() - start) / count;
+  }
+  std::sort(rounds.begin(), rounds.end());
+  return rounds[2];
+}
+
+void* map_pages(std::size_t pages, int protection = PROT_READ | PROT_WRITE) {
+  return mmap(nullptr, pages * kPageBytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+void handle(int signal_number, void (*handler)(int, siginfo_t*, void*)) {
+  struct sigaction action = {};
+  action.sa_sigaction = handler;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(signal_number, &action, nullptr);
+}
+
 void skip_store(int, siginfo_t*, void* context) {
   static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] += 3;  // mov %rax, (%rdi)
 }
+void end_step(int, siginfo_t*, void* context) {
+  static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+}
+void take_trap(int, siginfo_t*, void*) {}
 
-double bare_signal() {
-  void* page = mmap(nullptr, kPageBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  struct sigaction action = {};
-  struct sigaction previous = {};
-  action.sa_sigaction = skip_store;
-  action.sa_flags = SA_SIGINFO;
-  sigaction(SIGSEGV, &action, &previous);
-  const double start = nanoseconds();
+struct Floors {
+  double store, system_call, protect_pair, fault, fault_of_threads, round_trip, step, breakpoint;
+};
+
+void skipped_stores(void* page) {
   for (int i = 0; i < kStores; ++i) __asm__ volatile(".byte 0x48, 0x89, 0x07" : : "a"(i), "D"(page) : "memory");
-  const double spent = nanoseconds() - start;
-  sigaction(SIGSEGV, &previous, nullptr);
-  return spent / kStores;
 }
 
-double captured(CaptureRing& ring, volatile std::uint64_t* word) {
-  const double start = nanoseconds();
-  for (int i = 0; i < kStores; ++i) word[i & 63] = static_cast<std::uint64_t>(i);
-  const double spent = nanoseconds() - start;
-  if (ring.drain().size() != kStores) printf("events are missing\n");
-  return spent / kStores;
+/// Calls `work(t)` on that many threads.
+template <class Work>
+void on_threads(int count, Work work) {
+  std::thread all[kThreads];
+  for (int t = 0; t < count; ++t) all[t] = std::thread([work, t] { work(t); });
+  for (int t = 0; t < count; ++t) all[t].join();
 }
 
-void report(const char* what, double ns, double floor) {
-  printf("%-44s %8.0f ns  %5.2fx\n", what, ns, ns / floor);
+double fault_floor(int threads) {
+  handle(SIGSEGV, skip_store);
+  void* page = map_pages(1, PROT_READ);
+  const double spent = cost(1, [=](int) { on_threads(threads, [page](int) { skipped_stores(page); }); });
+  signal(SIGSEGV, SIG_DFL);
+  return spent / kStores / threads;
+}
+
+double step_floor() {
+  handle(SIGTRAP, end_step);
+  const double spent = cost(2000, [](int) {
+    __asm__ volatile("pushf\n orl $0x100, (%%rsp)\n popf\n nop" : : : "memory", "cc");
+  });
+  signal(SIGTRAP, SIG_DFL);
+  return spent;
+}
+
+/// 0: no debug registers to be had.
+double breakpoint_floor() {
+  alignas(8) static std::uint64_t word;
+  perf_event_attr attributes{};
+  attributes.type = PERF_TYPE_BREAKPOINT;
+  attributes.size = sizeof attributes;
+  attributes.bp_type = HW_BREAKPOINT_W;
+  attributes.bp_addr = reinterpret_cast<std::uint64_t>(&word);
+  attributes.bp_len = 8;
+  attributes.sample_period = 1;
+  attributes.exclude_kernel = attributes.exclude_hv = 1;
+  attributes.sigtrap = attributes.remove_on_exec = 1;
+  const int event = static_cast<int>(syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC));
+  if (event < 0) return 0;
+  handle(SIGTRAP, take_trap);
+  const double spent =
+      cost(2000, [](int i) { *static_cast<volatile std::uint64_t*>(&word) = static_cast<unsigned>(i); });
+  close(event);
+  signal(SIGTRAP, SIG_DFL);
+  return spent;
+}
+
+/// A word to another thread and back, on one CPU: what any engine with a handler pays.
+double round_trip_floor() {
+  int there[2], back[2];
+  if (pipe(there) != 0 || pipe(back) != 0) abort();
+  cpu_set_t before, one;
+  sched_getaffinity(0, sizeof before, &before);
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  sched_setaffinity(0, sizeof one, &one);
+  std::thread handler([&] {
+    char byte;
+    while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1) {
+    }
+  });
+  const double spent = cost(kStores, [&](int) {
+    char byte = 0;
+    if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) abort();
+  });
+  close(there[1]);
+  handler.join();
+  sched_setaffinity(0, sizeof before, &before);
+  return spent;
+}
+
+void floor_line(const char* what, double ns) {
+  if (ns > 0)
+    printf("  %-44s %9.1f ns\n", what, ns);
+  else
+    printf("  %-44s not to be had here\n", what);
+}
+
+Floors measure_floors() {
+  [[maybe_unused]] static volatile std::uint64_t word;
+  void* page = map_pages(3);
+  const Floors floors = {cost(kStores * 50, [](int i) { word = static_cast<unsigned>(i); }),
+                         cost(kStores, [](int) { syscall(SYS_getppid); }),
+                         cost(kStores,
+                              [page](int i) {
+                                mprotect(page, kPageBytes, PROT_READ);
+                                mprotect(page, kPageBytes, PROT_READ | PROT_WRITE);
+                                *static_cast<volatile int*>(page) = i;
+                              }),
+                         fault_floor(1),
+                         fault_floor(kThreads),
+                         round_trip_floor(),
+                         step_floor(),
+                         breakpoint_floor()};
+  printf("floors\n");
+  floor_line("plain store", floors.store);
+  floor_line("system call", floors.system_call);
+  floor_line("mprotect there and back, and a store", floors.protect_pair);
+  floor_line("SIGSEGV, delivery and return", floors.fault);
+  floor_line("the same on 4 threads at once", floors.fault_of_threads);
+  floor_line("round trip to a thread on the same CPU", floors.round_trip);
+  floor_line("single step, delivery and return", floors.step);
+  floor_line("debug register, delivery and return", floors.breakpoint);
+  return floors;
+}
+
+class Bench {
+ public:
+  Bench(const char* engine, const Floors& floors)
+      : engine_(engine),
+        floor_(floor_of(engine, floors)),
+        floor_of_threads_(floor_ - floors.fault + floors.fault_of_threads),
+        word_bytes_(engine_ == "hwbp" ? 8 : 512) {}
+
+  int run() {
+    const int error = memory_start(ring_.get(), engine_.c_str(), nullptr);
+    const std::string chosen = error == 0 ? std::string(ring_->dictionary().string(ring_.header().engine)) : "none";
+    if (chosen != engine_) {
+      const std::string why =
+          error == 0 ? std::string(ring_->dictionary().string(ring_.header().engine_reason)) : strerror(error);
+      printf("%s: not available, %s instead (%s)\n", engine_.c_str(), chosen.c_str(), why.c_str());
+      return 0;
+    }
+    printf("%s                                              per store     floor: %.0f ns\n", engine_.c_str(), floor_);
+    // hwbp has four words in all, hence the order: the single ones first, each given back.
+    single("own page", memory_allocate(kPageBytes), 0, 1);
+    if (engine_ == "inline") single("in its place", map_pages(1), 0, 1);
+    single("neighbour on the page", memory_allocate(kPageBytes), 256, 0);
+    idle();
+    if (engine_ == "hwbp") return 0;
+    eight_variables();
+    threads("4 threads, a page each", kPageBytes / 8);
+    threads("4 threads, one page", 8);
+    many("10,000 regions, a page each", kPageBytes);
+    many("10,000 regions, 512 on a page", 8);
+    return 0;
+  }
+
+ private:
+  static double floor_of(const std::string& engine, const Floors& floors) {
+    if (engine == "uffd") return floors.round_trip + floors.fault;
+    if (engine == "hwbp") return floors.breakpoint;
+    return floors.fault;
+  }
+
+  /// `events`: a round must have made that many.
+  void line(const char* what, double ns, int events, double floor = 0) {
+    const bool whole = ring_.drain().size() == std::size_t{5} * static_cast<std::size_t>(events);
+    printf("  %-44s %9.1f ns %6.2f x%s\n", what, ns, ns / (floor > 0 ? floor : floor_),
+           whole || engine_ == "sampled" ? "" : "  EVENTS ARE MISSING");
+    fflush(stdout);
+  }
+
+  RegionId watch(void* memory, std::size_t bytes) { return memory_watch(variable_of(memory, bytes, 8)); }
+
+  __attribute__((noinline)) static void store_often(Words words) {
+    for (int i = 0; i < kStores; ++i) words[0] = static_cast<std::uint64_t>(i);
+  }
+  static double stores(Words words) {
+    return cost(1, [words](int) { store_often(words); }) / kStores;
+  }
+
+  void single(const char* what, void* memory, std::size_t at, int events_a_store) {
+    const RegionId region = watch(memory, word_bytes_ == 8 ? 8 : 1024);
+    line(what, stores(static_cast<Words>(memory) + at), events_a_store * kStores);
+    memory_unwatch(region, Op::kCount);
+  }
+
+  /// Something is watched, the loop stores elsewhere: nothing may be paid.
+  void idle() {
+    static std::uint64_t elsewhere;
+    const double before = cost(100, [](int) { store_often(&elsewhere); }) / kStores;
+    const RegionId region = watch(memory_allocate(kPageBytes), word_bytes_);
+    const double with = cost(100, [](int) { store_often(&elsewhere); }) / kStores;
+    memory_unwatch(region, Op::kCount);
+    printf("  %-44s %9.2f ns, without a watch %.2f\n", "watched but idle: a store elsewhere", with, before);
+  }
+
+  void eight_variables() {
+    auto* words = static_cast<std::uint64_t*>(memory_allocate(kPageBytes));
+    for (int i = 0; i < 8; ++i) watch(words + 8 * i, 64);
+    const auto all = static_cast<Words>(words);
+    const double ns = cost(kStores, [all](int i) { all[i & 63] = static_cast<std::uint64_t>(i); });
+    line("8 variables on one page", ns, kStores);
+  }
+
+  void threads(const char* what, std::size_t words_apart) {
+    auto* words = static_cast<std::uint64_t*>(memory_allocate(kThreads * kPageBytes));
+    for (std::size_t t = 0; t < kThreads; ++t) watch(words + words_apart * t, 8);
+    const double spent = cost(1, [=](int) {
+      on_threads(kThreads, [=](int t) { store_often(words + words_apart * static_cast<std::size_t>(t)); });
+    });
+    line(what, spent / (kThreads * kStores), kThreads * kStores, floor_of_threads_);
+  }
+
+  void many(const char* what, std::size_t apart) {
+    auto* bytes = static_cast<unsigned char*>(memory_allocate(kMany * apart));
+    const double start = nanoseconds();
+    for (int i = 0; i < kMany; ++i)
+      if (watch(bytes + static_cast<std::size_t>(i) * apart, 8) == 0) return line("could not be watched", 0, 0);
+    printf("  %-44s %9.1f ns\n", "to watch one of 10,000", (nanoseconds() - start) / kMany);
+    line(what, stores(reinterpret_cast<Words>(bytes)), kStores);
+    const double ns = cost(kStores, [=](int i) {
+      *reinterpret_cast<Words>(bytes + static_cast<std::size_t>(i % kMany) * apart) = static_cast<unsigned>(i);
+    });
+    line("  each of them in turn", ns, kStores);
+  }
+
+  CaptureRing ring_{1u << 21};
+  std::string engine_;
+  double floor_;
+  double floor_of_threads_;
+  std::size_t word_bytes_;
+};
+
+int run(int argc, char** argv) {
+  const Floors floors = measure_floors();
+  const char* all[] = {"inline", "uffd", "hwbp", "sampled"};
+  const char** engines = argc > 1 ? const_cast<const char**>(argv + 1) : all;
+  const int count = argc > 1 ? argc - 1 : 4;
+  int failed = 0;
+  for (int i = 0; i < count; ++i) {
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+      const int result = Bench(engines[i], floors).run();
+      fflush(stdout);
+      _exit(result);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (status == 0) continue;
+    printf("%s ended with wait status %#x\n", engines[i], static_cast<unsigned>(status));
+    ++failed;
+  }
+  return failed;
 }
 
 }  // namespace
-
-int run(int argc, char** argv) {
-  const double floor = bare_signal();
-  report("bare SIGSEGV, delivery and return", floor, floor);
-  CaptureRing ring(1u << 20);
-  if (memory_start(ring.get(), argc > 1 ? argv[1] : "inline", nullptr) != 0) return 1;
-  auto* own = static_cast<std::uint64_t*>(memory_allocate(kPageBytes));
-  memory_watch(variable_of(own, 512, 8));
-  report("captured, pages of our own", captured(ring, own), floor);
-  void* place = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  memory_watch(variable_of(place, 512, 8));
-  report("captured, in its place", captured(ring, static_cast<std::uint64_t*>(place)), floor);
-  const double start = nanoseconds();
-  for (int i = 0; i < kStores; ++i) static_cast<volatile std::uint64_t*>(place)[500] = 1;
-  report("neighbour, in its place", (nanoseconds() - start) / kStores, floor);
-  return 0;
-}
-
 }  // namespace watcher::test
 
 int main(int argc, char** argv) {

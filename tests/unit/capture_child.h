@@ -23,6 +23,7 @@ namespace watcher::test {
 /// The child's wait status.
 template <class Scenario>
 int status_of_child(Scenario scenario) {
+  fflush(nullptr);  // or the child prints it again
   const pid_t child = fork();
   if (child == 0) {
     // doctest's own crash handlers, and its signal stack, are none of the scenario's.

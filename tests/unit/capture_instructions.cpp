@@ -87,9 +87,23 @@ bool has_avx512() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 16 & 1) != 0 && (b >> 30 & 1) != 0 && (c >> 1 & 1) != 0;
 }
-bool has_clzero() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(0x80000008, &a, &b, &c, &d) != 0 && (b & 1) != 0;
+struct Processor {
+  unsigned a, b, c, d;
+};
+bool has_bit(unsigned leaf, unsigned Processor::*word, unsigned bit, unsigned subleaf = 0) {
+  Processor processor = {};
+  return __get_cpuid_count(leaf, subleaf, &processor.a, &processor.b, &processor.c, &processor.d) != 0 &&
+         (processor.*word >> bit & 1) != 0;
+}
+
+/// The rarer instructions, by the forms' names.
+bool can_run(const std::string& form) {
+  if (form == "clzero") return has_bit(0x80000008, &Processor::b, 0);
+  if (form == "movntss" || form == "movntsd") return has_bit(0x80000001, &Processor::c, 6);
+  if (form == "movdiri") return has_bit(7, &Processor::c, 27);
+  if (form == "movdir64b") return has_bit(7, &Processor::c, 28);
+  if (form == "xsavec") return has_bit(0xd, &Processor::a, 1, 1);
+  return true;
 }
 
 unsigned char* map_buffer() {
@@ -111,6 +125,19 @@ void prepare(unsigned char* buffer, const unsigned char* source, std::size_t shi
   }
 }
 
+/// The state of x87 and MMX and the control word of SSE, as fxsave writes it, but for the addresses of the last
+/// instruction.
+struct alignas(16) FloatingPoint {
+  unsigned char state[512];
+
+  /// And starts the next form anew.
+  void save() { __asm__ volatile("fxsave64 %0\n fninit" : "=m"(state)); }
+  bool operator==(const FloatingPoint& other) const {
+    return memcmp(state, other.state, 8) == 0 && memcmp(state + 24, other.state + 24, 8) == 0 &&
+           memcmp(state + 32, other.state + 32, 128) == 0;
+  }
+};
+
 class Differential {
  public:
   /// `own_pages`: the watched buffer comes from memory_allocate, else it is watched in its place.
@@ -131,10 +158,13 @@ class Differential {
     unsigned char* area = watched_ + 2 * kPageBytes;
     const std::size_t area_bytes = kWatchedPages * kPageBytes;
     std::vector<unsigned char> replayed(area, area + area_bytes);
+    FloatingPoint expected_floats, got_floats;
     form.run(&expected);
+    expected_floats.save();
     const RegionId region = memory_watch(variable_of(area, area_bytes));
     EXPECT(region != 0);
     form.run(&got);
+    got_floats.save();
     const std::vector<MemoryEvent> events = ring_.drain();
     memory_unwatch(region, Op::kCount);
     const bool changed = memcmp(replayed.data(), area, area_bytes) != 0;
@@ -148,6 +178,7 @@ class Differential {
     check(memcmp(replayed.data(), area, area_bytes) == 0, "the events do not replay to the memory");
     check(memcmp(bare_, watched_, kBytes) == 0, "memory differs");
     check(memcmp(expected.vector, got.vector, sizeof got.vector) == 0, "vector registers differ");
+    check(expected_floats == got_floats, "x87 or SSE state differs");
     check(((expected.flags ^ got.flags) & 0xcc5) == 0, "flags differ");
     for (int i = 0; i < 16; ++i)
       check(relative(expected, i, bare_) == relative(got, i, watched_), "general registers differ");
@@ -171,23 +202,69 @@ class Differential {
 };
 
 void compare_all(const char* engine, bool own_pages) {
+  // a push to watched memory has the stack pointer there
+  static unsigned char stack_memory[64 << 10];
+  const stack_t stack = {stack_memory, 0, sizeof stack_memory};
+  sigaltstack(&stack, nullptr);
   Differential differential(engine, own_pages);
+  std::size_t compared = 0;
   for (const Form& form : kForms) {
     if (form.wide && !has_avx512()) continue;
-    if (std::string(form.name) == "clzero" && !has_clzero()) continue;
+    if (!can_run(form.name)) continue;
+    // a kernel that hides the machine carries it out itself: told later, as a store of its own
+    if (std::string(form.name) == "smsw" && std::string(engine) == "uffd") continue;
+    ++compared;
     differential.compare(form, 64);
     if (form.alignment != 0) continue;
     differential.compare(form, 61);
     differential.compare(form, kPageBytes - 12);      // from one watched page to the next
     differential.compare(form, 2 * kPageBytes - 12);  // out of the watched pages
   }
-  printf("%s, %s: %zu forms, %lu single steps\n", engine, own_pages ? "own pages" : "in place", std::size(kForms),
-         differential.ring().header().single_steps.load());
+  printf("%s, %s: %zu of %zu forms, %lu single steps\n", engine, own_pages ? "own pages" : "in place", compared,
+         std::size(kForms), differential.ring().header().single_steps.load());
   fflush(stdout);
   EXPECT(differential.failures() == 0);
 }
 
+/// A just-in-time compiler: other code at the address that has been decoded before.
+void rewrite_code(const char* engine) {
+  CaptureRing ring(1u << 16);
+  EXPECT(memory_start(ring.get(), engine, nullptr) == 0);
+  auto* words = static_cast<std::uint64_t*>(memory_allocate(kPageBytes));
+  std::vector<unsigned char> replayed(kPageBytes);
+  EXPECT(memory_watch(variable_of(words, kPageBytes)) != 0);
+  auto* code = static_cast<unsigned char*>(
+      mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  const struct {
+    unsigned char code[8];
+    std::size_t offset, bytes;
+  } versions[] = {
+      {{0x48, 0x89, 0x37, 0xc3}, 0, 8},               // mov %rsi, (%rdi)
+      {{0x89, 0x37, 0xc3}, 0, 4},                     // mov %esi, (%rdi)
+      {{0x40, 0x88, 0x77, 0x10, 0xc3}, 16, 1},        // mov %sil, 16(%rdi)
+      {{0x48, 0x01, 0x77, 0x20, 0xc3}, 32, 8},        // add %rsi, 32(%rdi)
+      {{0x48, 0x89, 0x77, 0x28, 0x90, 0xc3}, 40, 8},  // mov %rsi, 40(%rdi)
+  };
+  const auto run = reinterpret_cast<void (*)(std::uint64_t*, std::uint64_t)>(code);
+  for (std::uint64_t round = 1; round <= 2000; ++round) {
+    const auto& version = versions[round * round % std::size(versions)];
+    memcpy(code, version.code, sizeof version.code);
+    const std::uint64_t expected = (version.code[1] == 0x01 ? words[4] : 0) + round * 0x01010101;
+    run(words, round * 0x01010101);
+    EXPECT(memcmp(reinterpret_cast<unsigned char*>(words) + version.offset, &expected, version.bytes) == 0);
+    const std::vector<MemoryEvent> events = ring.drain();
+    EXPECT(events.size() == 1 && events[0].offset == version.offset && events[0].after.size() == version.bytes);
+    EXPECT(chains(events, &replayed));
+  }
+  EXPECT(memcmp(replayed.data(), words, kPageBytes) == 0);
+}
+
 }  // namespace
+
+TEST_CASE("code that is rewritten at its address is decoded again") {
+  CHECK(status_of_child([] { rewrite_code("inline"); }) == 0);
+  CHECK(status_of_child([] { rewrite_code("uffd"); }) == 0);
+}
 
 TEST_CASE("stores to watched memory do what they do unwatched") {
   CHECK(status_of_child([] { compare_all("inline", true); }) == 0);

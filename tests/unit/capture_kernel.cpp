@@ -138,6 +138,7 @@ void run_matrix(Memory kind) {
       CAPTURE(std::string(engine));
       CAPTURE(user);
       for (std::size_t i = 0; i < kKernelCallCount; ++i) compare(kKernelCalls[i], engine, kind, user);
+      for (std::size_t i = 0; i < kRareCallCount; ++i) compare(kRareCalls[i], engine, kind, user);
     }
 }
 

@@ -140,5 +140,8 @@ inline void wake_soon() {
 
 extern const KernelCall kKernelCalls[];
 extern const size_t kKernelCallCount;
+// capture_rare_calls.cpp
+extern const KernelCall kRareCalls[];
+extern const size_t kRareCallCount;
 
 }  // namespace watcher::test
