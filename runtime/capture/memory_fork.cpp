@@ -11,6 +11,7 @@
 #include "runtime/capture/kernel_buffers.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store_context.h"
+#include "runtime/capture/thread_memory.h"
 
 namespace watcher {
 namespace {
@@ -60,6 +61,7 @@ void memory_before_fork() {
   const SignalMask previous = exchange_signal_mask(kAsynchronousSignals);
   stores_hold_off();
   mask_before_fork = previous;
+  note_forking_thread();
   alias_pages_before_fork(fault_signals_installed());
 }
 
@@ -71,6 +73,7 @@ void memory_after_fork_parent() {
 
 void memory_after_fork_child() {
   if (memory_state.ring == nullptr) return;
+  note_forked_child();
   alias_pages_after_fork_child();
   code_slots_after_fork_child();
   kernel_buffers_after_fork_child();

@@ -19,6 +19,8 @@ constexpr std::uintptr_t kThreadBlockBytes = 4096;
 constexpr std::uintptr_t kMaxStaticStorage = 1u << 20;
 
 constinit std::uintptr_t storage_below = kThreadBlockBytes;
+constinit bool main_has_thread_stack = false;  // a child of a thread that forked
+constinit bool forking_has_thread_stack = false;
 
 bool overlap(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t other_begin, std::uintptr_t other_end) {
   return page_of(begin) < other_end && other_begin < page_of(end + kPageMask);
@@ -42,20 +44,18 @@ bool touches_block(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t thre
   return overlap(begin, end, thread - storage_below, thread + kThreadBlockBytes);
 }
 
-/// Under a stack of pthread_create lies its guard.
-bool has_guard_below(const Mapping& mapping) {
-  Mapping below;
-  return describe_mapping(mapping.begin - 1, &below) && below.protection == PROT_NONE;
-}
-
 /// A thread's stack reaches up to its control block, in the same mapping. What else that mapping holds lies above, but
 /// for a stack that the host has cut out of larger memory: then all below is refused as well. The main thread's stack
 /// is another mapping, unless this process was forked by another thread, whose stack it now runs on.
 bool touches_thread(std::uintptr_t begin, std::uintptr_t end, const Mapping& mapping, std::uintptr_t thread,
                     bool main) {
   if (touches_block(begin, end, thread)) return true;
-  if (thread < mapping.begin || thread >= mapping.end || !overlap(begin, end, mapping.begin, thread)) return false;
-  return !main || has_guard_below(mapping);
+  if (main && !main_has_thread_stack) return false;
+  return thread >= mapping.begin && thread < mapping.end && overlap(begin, end, mapping.begin, thread);
+}
+
+bool is_main_thread() {
+  return raw_syscall(SYS_gettid) == raw_syscall(SYS_getpid);
 }
 
 long parse_decimal(const char* text) {
@@ -97,10 +97,18 @@ void measure_thread_block() {
   storage_below = own_thread_pointer() - lowest + kThreadBlockBytes;
 }
 
+void note_forking_thread() {
+  forking_has_thread_stack = main_has_thread_stack || !is_main_thread();
+}
+
+void note_forked_child() {
+  main_has_thread_stack = forking_has_thread_stack;
+}
+
 bool touches_own_thread(std::uintptr_t begin, std::uintptr_t end) {
   if (touches_block(begin, end, own_thread_pointer())) return true;
   // The main thread's stack shows by its name in the list of mappings; asking libc for it would read that whole list.
-  if (raw_syscall(SYS_gettid) == raw_syscall(SYS_getpid)) return false;
+  if (is_main_thread()) return false;
   pthread_attr_t attributes;
   if (pthread_getattr_np(pthread_self(), &attributes) != 0) return false;
   void* low = nullptr;

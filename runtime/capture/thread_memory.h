@@ -13,6 +13,10 @@ namespace watcher {
 /// How much thread-local storage lies below a thread pointer; asked once, as it takes the loader's lock.
 void measure_thread_block();
 
+/// The calling thread forks: in the child it is the main thread, on the stack that it has. The child says so.
+void note_forking_thread();
+void note_forked_child();
+
 /// Does a page of [begin, end) belong to the calling thread's stack or block?
 bool touches_own_thread(std::uintptr_t begin, std::uintptr_t end);
 /// The same of any thread. `mapping` is one that holds a part of the range: stacks in other mappings are not met.

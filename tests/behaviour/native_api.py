@@ -10,6 +10,7 @@ import harness
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = SOURCE / "examples" / "native"
+PROGRAMS = SOURCE / "tests" / "behaviour" / "native"
 SHIM = harness.BUILD / "preload" / "libwatcher_preload.so"
 RUNTIME = harness.BUILD / "runtime" / "libwatcher_runtime.so"
 COMPILERS = [(c, cpp) for c, cpp in (("gcc", "g++"), ("clang", "clang++")) if shutil.which(c) and shutil.which(cpp)]
@@ -28,9 +29,6 @@ class Native(harness.Case):
         include.mkdir(exist_ok=True)
         if not (include / "watcher").exists():
             (include / "watcher").symlink_to(SOURCE / "runtime")
-        if not isinstance(source, pathlib.Path):
-            text, source = source, self.directory / "program.c"
-            source.write_text(text)
         program = self.directory / source.stem
         cpp = source.suffix == ".cpp"
         command = [compilers[cpp], "-std=c++20" if cpp else "-std=c11", "-D_GNU_SOURCE", *WARNINGS, f"-I{include}",
@@ -132,109 +130,6 @@ class Examples(Native):
         self.assertEqual((alone.status, len(alone.of("counters"))), (0, 4))
 
 
-MISUSE = r"""
-#include <errno.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#include <watcher/watcher.h>
-static long value[2];
-static __thread long own;
-static char *stack_of_other, *block_of_other;
-static int ends[2];
-static char id[WATCHER_ID_BYTES];
-static void tell(const char* what, int code) {
-  printf("%s: %d %s\n", what, code, code != 0 ? watcher_last_error() : "");
-}
-static int add(void* base, size_t size) {
-  const int code = watcher_register(base, size, "value", WATCHER_INT64, 0, id);
-  const char* at = strstr(watcher_last_error(), " at 0x");
-  if (code != 0 && at != NULL) { printf("... %s\n", strstr(at, ": ") + 2); return code; }
-  if (code != 0) printf("%s\n", watcher_last_error());
-  return code;
-}
-static void* wait_there(void* unused) {
-  char here[100];
-  (void)unused;
-  block_of_other = (char*)&own;
-  __atomic_store_n(&stack_of_other, &here[0], __ATOMIC_RELEASE);
-  return read(ends[0], here, 1) == 1 ? NULL : &own;
-}
-static void everything(const char* state) {
-  struct watcher_stats stats;
-  printf("== %s %d\n", state, (int)watcher_get_state());
-  if (watcher_get_state() != WATCHER_STATE_NEW) tell("initialize", watcher_initialize(NULL, 0));
-  if (watcher_get_state() == WATCHER_STATE_NEW || watcher_get_state() > WATCHER_STATE_PAUSED) {
-    tell("register", watcher_register(value, 8, "value", 0, 0, id));
-    tell("unregister", watcher_unregister("0123456789abcdef"));
-    tell("read", watcher_read_snapshot("0123456789abcdef", value, 8, NULL));
-    tell("write", watcher_write_snapshot("0123456789abcdef", value, 8));
-    tell("start", watcher_start());
-    tell("stop", watcher_stop());
-    printf("allocate: %p %s\n", watcher_allocate(10), watcher_last_error());
-    watcher_free(value);
-  }
-  if (watcher_get_state() != WATCHER_STATE_RUNNING) tell("pause", watcher_pause());
-  if (watcher_get_state() != WATCHER_STATE_PAUSED) tell("resume", watcher_resume());
-  if (watcher_get_state() == WATCHER_STATE_NEW || watcher_get_state() == WATCHER_STATE_FAILED)
-    tell("stats", watcher_get_stats(&stats, sizeof stats));
-}
-int main(int count, char** arguments) {
-  char local[8], first[WATCHER_ID_BYTES], second[WATCHER_ID_BYTES];
-  pthread_t other;
-  struct watcher_stats stats;
-  size_t size = 0;
-  printf("%s", watcher_last_error());
-  if (count > 1) {
-    tell("initialize", watcher_initialize(arguments[1], (size_t)atol(arguments[2])));
-    everything("failed");
-    return 7;
-  }
-  everything("new");
-  if (watcher_initialize(NULL, 0) != 0) return 1;
-  everything("initialized");
-  printf("== arguments\n");
-  add(NULL, 8); add(value, 0); add(value, 9); add(local, 8); add(&own, 8); add((void*)"constant", 8); add((void*)4096, 8);
-  add((void*)-4096, 16384);
-  tell("name", watcher_register(value, 8, NULL, 0, 0, id));
-  tell("name", watcher_register(value, 8, "", 0, 0, id));
-  tell("flags", watcher_register(value, 8, "value", 99, 0, id));
-  tell("flags", watcher_register(value, 8, "value", 0x1000, 0, id));
-  tell("id", watcher_register(value, 8, "value", 0, 0, NULL));
-  char* hole = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  munmap(hole + 4096, 4096);
-  add(hole, 12288);
-  if (pipe(ends) != 0 || pthread_create(&other, NULL, wait_there, NULL) != 0) return 2;
-  while (__atomic_load_n(&stack_of_other, __ATOMIC_ACQUIRE) == NULL) usleep(100);
-  add(stack_of_other, 8); add(stack_of_other - 65536, 8); add(block_of_other, 8);
-  if (write(ends[1], "x", 1) != 1 || pthread_join(other, NULL) != 0) return 3;
-  tell("register", watcher_register(value, 8, "value", WATCHER_INT64, 0, first));
-  tell("register", watcher_register(value, 16, "value", WATCHER_INT64, 0, second));
-  printf("%d %zu\n", strcmp(first, second) != 0, strlen(second));
-  tell("unregister", watcher_unregister(NULL));
-  tell("unregister", watcher_unregister("value"));
-  tell("unregister", watcher_unregister(second));
-  tell("unregister", watcher_unregister(second) == WATCHER_E_UNKNOWN ? 0 : 1);
-  tell("read", watcher_read_snapshot(first, value, 9, &size));
-  tell("write", watcher_write_snapshot(first, value, 4));
-  tell("write", watcher_write_snapshot(first, NULL, 8));
-  tell("stats", watcher_get_stats(NULL, 0));
-  printf("%zu\n", size);
-  if (watcher_start() != 0) return 4;
-  everything("running");
-  if (watcher_pause() != 0) return 5;
-  everything("paused");
-  if (watcher_resume() != 0 || watcher_get_stats(&stats, sizeof stats) != 0) return 6;
-  printf("%d %d\n", (int)stats.regions, (int)stats.emitted);
-  tell("stop", watcher_stop());
-  everything("stopped");
-  tell("stats", watcher_get_stats(&stats, sizeof stats));
-  return 7;
-}
-"""
 GUARDED = ("it lies on a page of a thread's stack or thread-local storage, which must stay writable; keep the variable in "
            "static memory, on the heap, or in memory of watcher_allocate")
 UNMAPPED = "it is not mapped as writable memory from its first byte to its last"
@@ -250,7 +145,7 @@ def in_every_call(why):
 class Misuse(Native):
     def test_every_wrong_call_fails_with_a_sentence(self):
         stopped = "the session has been stopped, and there is one a process"
-        program = self.build(MISUSE)
+        program = self.build(PROGRAMS / "misuse.c")
         expected = ["== new 0", *in_every_call("watcher_initialize has not been called"),
                     "stats: 1 cannot tell statistics: watcher_initialize has not been called",
                     "== initialized 1", "initialize: 1 cannot initialize: it is initialized already",
@@ -286,7 +181,7 @@ class Misuse(Native):
                     self.assertEqual((run.stderr, run.status, run.events), (b"", 7, []))
 
     def test_a_session_that_cannot_be_had_says_why(self):
-        program = self.build(MISUSE)
+        program = self.build(PROGRAMS / "misuse.c")
         (self.directory / "a-file").write_text("")
         for output, queue, environment, why in (
                 ("a-file/out", "0", {}, f"no event queue in {self.directory}/a-file/out: Not a directory"),
@@ -303,84 +198,9 @@ class Misuse(Native):
                 self.assertEqual(run.status, 7)
 
 
-KERNEL_AND_FORK = r"""
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include <watcher/watcher.h>
-static volatile sig_atomic_t faults;
-static void on_fault(int number) { (void)number; ++faults; signal(SIGSEGV, SIG_DFL); }
-static int ends[2];
-static long* words;
-static void* fill(void* unused) { (void)unused; return read(ends[0], &words[4], 16) == 16 ? words : NULL; }
-int main(void) {
-  char id[WATCHER_ID_BYTES];
-  struct watcher_stats stats;
-  void* done = NULL;
-  pthread_t reader;
-  watcher_initialize(NULL, 0);
-  words = memset(aligned_alloc(4096, 4096), 0, 4096);
-  watcher_register(words, 4096, "words", WATCHER_INT64, 0, id);
-  watcher_start();
-  signal(SIGSEGV, on_fault);
-  words[0] = 1;
-  if (pipe(ends) != 0 || write(ends[1], "0123456789abcdef", 16) != 16) return 1;
-  if (read(ends[0], &words[1], 16) != 16) return 2;
-  watcher_pause();
-  pthread_create(&reader, NULL, fill, NULL); /* waits in the kernel across the resume */
-  usleep(50000);
-  watcher_resume();
-  if (write(ends[1], "fedcba9876543210", 16) != 16 || pthread_join(reader, &done) != 0 || done == NULL) return 3;
-  const pid_t child = fork();
-  if (child == 0) {
-    words[10] = 2;
-    watcher_pause();
-    words[11] = 3;
-    watcher_resume();
-    watcher_stop();
-    if (fork() == 0) _exit(0); /* after the end: nothing of it is recorded */
-    wait(NULL);
-    _exit(words[0] == 1 && words[10] == 2 ? 0 : 1);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  words[0] += words[10] + 5;
-  printf("%ld %ld %d %d\n", words[0], words[4], status, (int)faults);
-  fflush(stdout);
-  if (watcher_get_stats(&stats, sizeof stats) == 0)
-    if ((long)stats.emitted != 4 || stats.regions != 1 || stats.kernel_redirects < 2) return 4;
-  *(volatile long*)strtoul("8", NULL, 10) = 1; /* a fault of the program's own: its handler, then its own death */
-}
-"""
-
-
-SAME_NAME = r"""
-#include <stdio.h>
-#include <watcher/watcher.h>
-static char bytes[20000];
-int main(void) {
-  char id[WATCHER_ID_BYTES], ids[3][WATCHER_ID_BYTES];
-  watcher_initialize(NULL, 0);
-  for (int i = 0; i < 3; ++i) watcher_register(&bytes[i], 1, "byte", 0, 0, ids[i]);
-  watcher_unregister(ids[1]);
-  watcher_register(&bytes[1], 1, "byte", 0, 0, ids[1]);
-  for (int i = 0; i < 3; ++i) puts(ids[i]);
-  for (int i = 0; i < 3; ++i) watcher_unregister(ids[i]);
-  for (int i = 0; i < 20000; ++i) /* no more work for one than for the first */
-    if (watcher_register(&bytes[i], 1, "byte", 0, 0, id) != 0) return 1;
-    else if (i < 3) puts(id);
-  return 0;
-}
-"""
-
-
 class Beside(Native):
     def test_system_calls_forks_and_faults_of_the_program(self):
-        program = self.build(KERNEL_AND_FORK)
+        program = self.build(PROGRAMS / "beside.c")
 
         def check(run):
             by_pid = {}
@@ -402,7 +222,7 @@ class Beside(Native):
         self.assertEqual(list(runs[0].summary["variables"].values()), [{"name": "balance", "events": 6}])
 
     def test_variables_of_one_name_have_ids_of_their_own(self):
-        program = self.build(SAME_NAME)
+        program = self.build(PROGRAMS / "same_name.c")
         runs = [self.run_native([program], "inline") for _ in range(2)]
         self.assertEqual((runs[0].status, runs[0].stdout), (0, runs[1].stdout))
         ids = runs[0].stdout.decode().split()
