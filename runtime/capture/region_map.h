@@ -24,7 +24,7 @@ struct Engine;
 struct Region {
   MemoryVariable variable;
   const Engine* engine = nullptr;  // one that watches regions; null: the pages' engines do
-  std::uint32_t generation = 0;  // tells a reused slot from the region a stale RegionId meant
+  std::uint32_t generation = 0;    // tells a reused slot from the region a stale RegionId meant
   std::uint32_t index = 0;
   Region* next_free = nullptr;
 
@@ -44,7 +44,7 @@ struct Page {
   std::atomic<bool> armed{false};  // write-protected by us; read without a lock to tell whose a fault is
   std::uint8_t protection = 0;     // what the host believes it is (PROT_*)
   const Engine* engine = nullptr;
-  std::ptrdiff_t alias = 0;  // distance to the writable second mapping, 0: there is none
+  std::ptrdiff_t alias = 0;   // distance to the writable second mapping, 0: there is none
   std::byte* told = nullptr;  // what events have told so far, of a page that is open or was; null: what is there
   Region* first = nullptr;
   RegionLink* more = nullptr;

@@ -16,8 +16,10 @@
 namespace watcher {
 namespace {
 
-// glibc's struct pthread lies at the thread pointer, static thread-local data right below it.
-constexpr std::uintptr_t kThreadBlockBytes = 4096;
+// glibc's struct pthread (2304 bytes) lies at the thread pointer, static thread-local data right below it. The page
+// behind may be a buffer of the host's.
+constexpr std::uintptr_t kThreadDataBytes = 4096;
+constexpr std::uintptr_t kThreadBlockBytes = 2560;
 
 bool overlap(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t other_begin, std::uintptr_t other_end) {
   return page_of(begin) < other_end && other_begin < page_of(end + kPageMask);
@@ -39,7 +41,7 @@ bool touches_own_stack(std::uintptr_t begin, std::uintptr_t end) {
 bool touches_thread_block(std::uintptr_t begin, std::uintptr_t end) {
   std::uintptr_t thread = 0;
   raw_syscall(SYS_arch_prctl, ARCH_GET_FS, &thread);
-  return overlap(begin, end, thread - kThreadBlockBytes, thread + kThreadBlockBytes);
+  return overlap(begin, end, thread - kThreadDataBytes, thread + kThreadBlockBytes);
 }
 
 bool touches_signal_stack(std::uintptr_t begin, std::uintptr_t end) {
@@ -61,11 +63,7 @@ void drop_duplicate(std::uintptr_t begin, std::size_t bytes, std::ptrdiff_t alia
     raw_syscall(SYS_munmap, begin + static_cast<std::uintptr_t>(alias), bytes);
 }
 
-/// Pages [begin, end) of one mapping that are not armed yet.
-int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool shared, bool ours) {
-  const Engine* engine = ours ? memory_state.arena_engine : &inline_engine;
-  std::ptrdiff_t alias = ours ? alias_distance() : 0;
-  if (shared && !ours) alias = duplicate_shared(begin, end - begin);
+int arm_by(const Engine* engine, std::uintptr_t begin, std::uintptr_t end, int protection, std::ptrdiff_t alias) {
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     Page& page = *find_page(address);
     page.protection = static_cast<std::uint8_t>(protection);
@@ -73,7 +71,17 @@ int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool share
     page.alias = alias;
     page.armed = true;  // before the protection: whoever traps must find it
   }
-  const int error = engine->arm(begin, end - begin, protection);
+  return engine->arm(begin, end - begin, protection);
+}
+
+/// Pages [begin, end) of one mapping that are not armed yet. Only stores to pages that are mapped twice can be
+/// committed while the arena's engine protects them, and it takes none of a file on disk.
+int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool shared, bool ours) {
+  std::ptrdiff_t alias = ours ? alias_distance() : 0;
+  if (shared && !ours) alias = duplicate_shared(begin, end - begin);
+  const Engine* engine = ours || alias != 0 ? memory_state.arena_engine : &inline_engine;
+  int error = arm_by(engine, begin, end, protection, alias);
+  if (error != 0 && !ours && engine != &inline_engine) error = arm_by(&inline_engine, begin, end, protection, alias);
   if (error == 0) return 0;
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) find_page(address)->armed = false;
   drop_duplicate(begin, end - begin, alias);
