@@ -140,6 +140,7 @@ void stores_during_a_call() {
     EXPECT(raw_syscall(SYS_recvfrom, sockets[0], watched.memory, 200, MSG_WAITALL, nullptr, nullptr) == 200);
   });
   fill_pipe(sockets[1], 100, 1);
+  while (__atomic_load_n(&watched.memory[99], __ATOMIC_RELAXED) == 0) usleep(1000);
   // The page is open until the handler has seen the thread asleep.
   const std::atomic<std::uint64_t>& head = watched.ring.header().head;
   for (std::uint64_t before = head; head == before; usleep(1000)) ++watched.memory[2000];
