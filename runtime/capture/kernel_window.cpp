@@ -136,6 +136,7 @@ bool close_locked(StoreContext* context, Run run, std::uint32_t thread_id, ucont
   if (end == run.begin) return true;  // someone else was faster
   if (ucontext == nullptr && !without_room && !has_room(end - run.begin)) return false;
   userfault_protect(run.begin, end - run.begin, true);
+  memory_state.ring->header()->raw_kernel_writes.fetch_add(1, std::memory_order_relaxed);
   const Window first = {
       .state = {}, .opening = window_of(*find_page(run.begin))->opening, .page = 0, .since_ns = 0, .look_ns = 0};
   for (std::uintptr_t address = run.begin; address < end; address += kPageBytes)

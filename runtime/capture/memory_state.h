@@ -1,4 +1,4 @@
-// What memory_start was given and chose; constant afterwards, but for a forked child's fallback to the inline engine.
+// What memory_start was given and chose; constant afterwards, but for a fallback to the inline engine.
 //
 // Read in any context.
 #pragma once
@@ -11,7 +11,7 @@ namespace watcher {
 struct MemoryState {
   EventRing* ring = nullptr;
   PlaceOfWriter place = nullptr;
-  const Engine* arena_engine = nullptr;  // for memory of ours; everything else is inline
+  const Engine* arena_engine = nullptr;  // for memory that is mapped twice; everything else is inline
 };
 
 extern constinit MemoryState memory_state;
