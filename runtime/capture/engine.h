@@ -45,7 +45,7 @@ extern const Engine sampled_engine;
 
 /// The real-time signal of the uffd engine, 0 while it is not running.
 int uffd_signal();
-/// Did the handler thread send this signal? Then `address` is where the store trapped.
+/// Did the handler process send this signal? Then `address` is where the store trapped.
 bool uffd_message(const siginfo_t* info, std::uintptr_t* address);
 
 }  // namespace watcher

@@ -27,7 +27,7 @@ void use_inline(const char* why) {
 
 void try_uffd(bool asked) {
   memory_state.arena_engine = &uffd_engine;
-  snprintf(reason, sizeof reason, "%s; memory that stays in its place is watched inline",
+  snprintf(reason, sizeof reason, "%s; private memory that stays in its place is watched inline",
            asked ? "asked for" : "a full-privilege userfaultfd is to be had");
   const int error = uffd_engine.start();
   if (error == 0) return;

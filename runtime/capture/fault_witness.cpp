@@ -59,8 +59,8 @@ int create_map() {
 }
 
 constexpr bpf_insn instruction(int code, int to, int from, int offset, std::int32_t value) {
-  return {static_cast<__u8>(code), static_cast<__u8>(to & 15), static_cast<__u8>(from & 15),
-          static_cast<__s16>(offset), value};
+  return {static_cast<__u8>(code), static_cast<__u8>(to & 15), static_cast<__u8>(from & 15), static_cast<__s16>(offset),
+          value};
 }
 constexpr bpf_insn load(int to, int from, int offset) {
   return instruction(BPF_LDX | BPF_MEM | BPF_DW, to, from, offset, 0);
@@ -81,15 +81,17 @@ constexpr bpf_insn leave() {
   return instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
-/// r6: address; r7: the privilege level, 0 in the kernel; r8: begin of the range. Returns 1 for the kernel's faults in the range: they go on
-/// to become a signal.
+/// r6: address; r7: the privilege level, 0 in the kernel; r8: begin of the range. Returns 1 for the kernel's faults in
+/// the range: they go on to become a signal.
 int load_program(int map) {
   constexpr int kKey = -4, kIdentity = -16, kUnnoted = 52;
   const PidName name = own_pid_namespace();
   const auto wide = [](int to, int kind, std::uint64_t value) {
     return instruction(BPF_LD | BPF_IMM | BPF_DW, to, kind, 0, static_cast<std::int32_t>(value));
   };
-  const auto upper = [](std::uint64_t value) { return instruction(0, 0, 0, 0, static_cast<std::int32_t>(value >> 32)); };
+  const auto upper = [](std::uint64_t value) {
+    return instruction(0, 0, 0, 0, static_cast<std::int32_t>(value >> 32));
+  };
   const auto descriptor = static_cast<std::uint64_t>(map);
   const auto unless_found = [](int skip) { return instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, skip, 0); };
   const bpf_insn code[] = {
@@ -196,9 +198,8 @@ bool witness_start() {
   if (map < 0) return false;
   program = load_program(map);
   notes_bytes = (std::size_t{kEntries} * 8 + kPageMask) & ~kPageMask;
-  const long mapped = program < 0 ? -1
-                                  : raw_syscall(SYS_mmap, nullptr, notes_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                                map, 0);
+  const long mapped =
+      program < 0 ? -1 : raw_syscall(SYS_mmap, nullptr, notes_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
   raw_syscall(SYS_close, map);
   if (mapped < 0 && mapped > -4096) return false;
   auto* words = reinterpret_cast<std::atomic<std::uint64_t>*>(mapped);

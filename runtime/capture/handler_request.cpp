@@ -5,8 +5,8 @@
 
 #include <atomic>
 
-#include "runtime/capture/signal_mask.h"
 #include "runtime/capture/region_map.h"
+#include "runtime/capture/signal_mask.h"
 #include "runtime/capture/spin_lock.h"
 
 namespace watcher {

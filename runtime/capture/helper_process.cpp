@@ -94,7 +94,8 @@ bool takes_orphans() {
 
 /// Children of a host that has unshared its process ids would begin a name space, and end it with themselves.
 bool children_live_elsewhere() {
-  struct stat ours {}, theirs {};
+  struct stat ours {
+  }, theirs{};
   return raw_syscall(SYS_stat, "/proc/self/ns/pid", &ours) == 0 &&
          raw_syscall(SYS_stat, "/proc/self/ns/pid_for_children", &theirs) == 0 && ours.st_ino != theirs.st_ino;
 }

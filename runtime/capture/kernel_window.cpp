@@ -45,7 +45,8 @@ std::byte* snapshot_of(const Window& window) {
 /// Null when the page has no window of ours (a single step keeps its snapshot elsewhere).
 Window* window_of(const Page& page) {
   const std::ptrdiff_t offset = page.told - snapshots;
-  const bool ours = page.told != nullptr && offset >= 0 && offset < std::ptrdiff_t{kWindows} * std::ptrdiff_t{kPageBytes};
+  const bool ours =
+      page.told != nullptr && offset >= 0 && offset < std::ptrdiff_t{kWindows} * std::ptrdiff_t{kPageBytes};
   return ours ? &windows[static_cast<std::size_t>(offset) / kPageBytes] : nullptr;
 }
 
@@ -135,7 +136,9 @@ bool close_locked(StoreContext* context, Run run, std::uint32_t thread_id, ucont
   if (end == run.begin) return true;  // someone else was faster
   if (ucontext == nullptr && !without_room && !has_room(end - run.begin)) return false;
   userfault_protect(run.begin, end - run.begin, true);
-  const Window first = {.state = {}, .opening = window_of(*find_page(run.begin))->opening, .page = 0, .since_ns = 0, .look_ns = 0};
+  memory_state.ring->header()->raw_kernel_writes.fetch_add(1, std::memory_order_relaxed);
+  const Window first = {
+      .state = {}, .opening = window_of(*find_page(run.begin))->opening, .page = 0, .since_ns = 0, .look_ns = 0};
   for (std::uintptr_t address = run.begin; address < end; address += kPageBytes)
     find_difference(&run, address, *window_of(*find_page(address)));
   if (without_room)
@@ -207,7 +210,8 @@ void tend(Window* window, std::int64_t now_ns) {
     if (window->state.load(std::memory_order_relaxed) == WindowState::kOpen) protect_sleeper(window);
     window->since_ns = now_ns;
   } else if (does == ThreadDoes::kNothing || !will_close(opening, age_ns)) {
-    if (!close_thread(opening.thread_id, nullptr, age_ns > kLatestNs + kNoRoomNs)) window->look_ns = now_ns + kFirstLookNs;
+    if (!close_thread(opening.thread_id, nullptr, age_ns > kLatestNs + kNoRoomNs))
+      window->look_ns = now_ns + kFirstLookNs;
   }
 }
 
@@ -226,8 +230,8 @@ bool reopen(Window* window, const Opening& opening) {
 
 bool windows_reserve() {
   if (snapshots != nullptr) return true;
-  void* memory = mmap(nullptr, kWindows * kPageBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory =
+      mmap(nullptr, kWindows * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return false;
   snapshots = static_cast<std::byte*>(memory);
   return true;

@@ -35,13 +35,15 @@ void arm_run(ArmedRun* run) {
   *run = {};
 }
 
-/// The child's arena pages are new mappings. Memory in its place kept its protection across the fork, and a shared
-/// mapping's duplicate is inherited like the mapping itself.
+/// The child's arena pages are new mappings, and its memory is not registered with the parent's userfaultfd. What was
+/// protected by mprotect stays so across the fork, and a shared mapping's duplicate is inherited like the mapping
+/// itself.
 void arm_again(std::uintptr_t address, Page& page, void* argument) {
-  if (!alias_pages_contain(address)) return;
+  const bool ours = alias_pages_contain(address);
+  if (!ours && page.engine != &uffd_engine) return;
   auto* run = static_cast<ArmedRun*>(argument);
   page.engine = arena_engine();
-  page.alias = alias_distance();
+  if (ours) page.alias = alias_distance();
   if (run->end != address || run->protection != page.protection) {
     arm_run(run);
     *run = {address, address, page.protection};

@@ -1,5 +1,5 @@
-// What memory_start was given and chose; constant afterwards, but for a forked child's fallback to the inline engine
-// and for `paused`, which belongs to whoever holds stores off.
+// What memory_start was given and chose; constant afterwards, but for a fallback to the inline engine and for `paused`,
+// which belongs to whoever holds stores off.
 //
 // Read in any context.
 #pragma once
@@ -12,7 +12,7 @@ namespace watcher {
 struct MemoryState {
   EventRing* ring = nullptr;
   PlaceOfWriter place = nullptr;
-  const Engine* arena_engine = nullptr;  // for memory of ours; everything else is inline
+  const Engine* arena_engine = nullptr;  // for memory that is mapped twice; everything else is inline
   bool paused = false;                   // pages are placed, not armed
 };
 

@@ -37,7 +37,7 @@ inline constexpr DictionaryRef kNoEvent = ~DictionaryRef{0};
 using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 
 /// Prepares the engines. `engine` is "auto", "inline" or "uffd". Returns 0 or an errno; afterwards
-/// RingHeader::engine and ::engine_reason say what was chosen and why. Starts the handler thread of an engine that has
+/// RingHeader::engine and ::engine_reason say what was chosen and why. Starts the handler process of an engine that has
 /// one.
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place);
 

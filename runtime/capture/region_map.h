@@ -47,7 +47,7 @@ struct Page {
   std::atomic<bool> paused{false};  // would be armed if capture were not paused
   std::uint8_t protection = 0;      // what the host believes it is (PROT_*)
   const Engine* engine = nullptr;
-  std::ptrdiff_t alias = 0;  // distance to the writable second mapping, 0: there is none
+  std::ptrdiff_t alias = 0;   // distance to the writable second mapping, 0: there is none
   std::byte* told = nullptr;  // what events have told so far, of a page that is open or was; null: what is there
   Region* first = nullptr;
   RegionLink* more = nullptr;

@@ -34,11 +34,7 @@ void drop_duplicate(std::uintptr_t begin, std::size_t bytes, std::ptrdiff_t alia
     raw_syscall(SYS_munmap, begin + static_cast<std::uintptr_t>(alias), bytes);
 }
 
-/// Pages [begin, end) of one mapping that are not armed yet.
-int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool shared, bool ours) {
-  std::ptrdiff_t alias = ours ? alias_distance() : 0;
-  const Engine* engine = alias != 0 ? memory_state.arena_engine : &inline_engine;
-  if (shared && !ours) alias = duplicate_shared(begin, end - begin);
+int arm_by(const Engine* engine, std::uintptr_t begin, std::uintptr_t end, int protection, std::ptrdiff_t alias) {
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     Page& page = *find_page(address);
     page.protection = static_cast<std::uint8_t>(protection);
@@ -47,7 +43,17 @@ int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool share
     page.paused = memory_state.paused;
     page.armed = !memory_state.paused;  // before the protection: whoever traps must find it
   }
-  const int error = memory_state.paused ? 0 : engine->arm(begin, end - begin, protection);
+  return memory_state.paused ? 0 : engine->arm(begin, end - begin, protection);
+}
+
+/// Pages [begin, end) of one mapping that are not armed yet. Only stores to pages that are mapped twice can be
+/// committed while the arena's engine protects them, and it takes none of a file on disk.
+int arm_run(std::uintptr_t begin, std::uintptr_t end, int protection, bool shared, bool ours) {
+  std::ptrdiff_t alias = ours ? alias_distance() : 0;
+  if (shared && !ours) alias = duplicate_shared(begin, end - begin);
+  const Engine* engine = alias != 0 ? memory_state.arena_engine : &inline_engine;
+  int error = arm_by(engine, begin, end, protection, alias);
+  if (error != 0 && !ours && engine != &inline_engine) error = arm_by(&inline_engine, begin, end, protection, alias);
   if (error == 0) return 0;
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) find_page(address)->armed = false;
   drop_duplicate(begin, end - begin, alias);

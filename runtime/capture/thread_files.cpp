@@ -39,7 +39,8 @@ std::size_t read_thread_file(std::uint32_t thread_id, const char* name, char* to
 
 std::uint32_t parse_decimal(const char* text, const char* end) {
   std::uint32_t value = 0;
-  for (; text < end && *text >= '0' && *text <= '9'; ++text) value = value * 10 + static_cast<std::uint32_t>(*text - '0');
+  for (; text < end && *text >= '0' && *text <= '9'; ++text)
+    value = value * 10 + static_cast<std::uint32_t>(*text - '0');
   return value;
 }
 

@@ -14,7 +14,7 @@ namespace {
 constinit int signal_number = 0;
 
 int start() {
-  uffd_handler_forget();  // a forked child has inherited the traces of its parent's
+  uffd_handler_forget();    // a forked child has inherited the traces of its parent's
   fault_signals_install();  // the handler inherits them: it touches memory that may be gone
   if (signal_number == 0) signal_number = fault_signals_take_realtime();
   return signal_number == 0 ? EBUSY : uffd_handler_start(signal_number);

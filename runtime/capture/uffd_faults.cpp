@@ -18,7 +18,7 @@ namespace watcher {
 namespace {
 
 constexpr int kFaults = 512;
-constexpr int kUntracked = kFaults;  // travels with the signal all the same
+constexpr int kUntracked = kFaults;              // travels with the signal all the same
 constexpr std::int64_t kPatienceNs = 5'000'000;  // before looking why a signal is not answered
 constexpr int kRepeatsOfKernel = 64;
 
@@ -45,7 +45,8 @@ constinit int signal_to_send = 0;
 PendingFault* find_pending(std::uint32_t thread_id, std::uintptr_t page) {
   for (int i = 0; i < used_faults; ++i) {
     PendingFault& fault = faults[i];
-    if (fault.state != FaultState::kFree && fault.opening.thread_id == thread_id && page_of(fault.opening.address) == page)
+    if (fault.state != FaultState::kFree && fault.opening.thread_id == thread_id &&
+        page_of(fault.opening.address) == page)
       return &fault;
   }
   return nullptr;

@@ -9,8 +9,9 @@
 
 namespace watcher {
 
-bool WriterLife::alive(int ring_fd) const {
-  return holds_lock_ ? ring_lock_held(ring_fd, RingLock::kWriter) : process_alive();
+bool WriterLife::alive(int ring_fd, bool has_helpers) const {
+  const bool locked = !holds_lock_ || ring_lock_held(ring_fd, RingLock::kWriter);
+  return locked && ((holds_lock_ && !has_helpers) || process_alive());
 }
 
 bool WriterLife::process_alive() const {

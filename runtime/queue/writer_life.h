@@ -12,7 +12,8 @@ class WriterLife {
   WriterLife(std::uint32_t pid, std::uint32_t start_ticks, bool holds_lock)
       : pid_(pid), start_ticks_(start_ticks), holds_lock_(holds_lock) {}
 
-  bool alive(int ring_fd) const;
+  /// `has_helpers`: the lock is also held by processes that share the writer's memory, and outlive it for a moment.
+  bool alive(int ring_fd, bool has_helpers) const;
 
  private:
   bool process_alive() const;

@@ -1,14 +1,9 @@
-// The uffd engine: what the kernel writes without libc knowing, and a handler process that nobody sees and nobody needs.
-#include <dirent.h>
-#include <doctest/doctest.h>
+// The uffd engine: what the kernel writes to watched pages, without libc knowing of it.
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -17,77 +12,10 @@
 #include <string>
 #include <thread>
 
-#include "runtime/base/raw_syscall.h"
-#include "tests/unit/capture_child.h"
-#include "tests/unit/capture_ring.h"
+#include "tests/unit/capture_uffd.h"
 
 namespace watcher::test {
 namespace {
-
-constexpr std::size_t kPages = 24;
-constexpr std::size_t kBytes = kPages * kPageBytes;
-
-bool has_uffd() {
-  return status_of_child([] {
-           CaptureRing ring(1u << 12);
-           EXPECT(memory_start(ring.get(), "auto", nullptr) == 0);
-           if (ring->dictionary().string(ring.header().engine) != "uffd") _exit(1);
-         }) == 0;
-}
-
-std::uint32_t own_id() {
-  return static_cast<std::uint32_t>(gettid());
-}
-
-constexpr DictionaryRef kPlace = 5;
-
-DictionaryRef place_of_everyone(void*, DictionaryRef*) {
-  return kPlace;
-}
-
-/// A watched buffer under the uffd engine, and what its events say it holds.
-struct Watched {
-  CaptureRing ring;
-  unsigned char* memory;
-  std::vector<unsigned char> replayed;
-  RegionId region;
-
-  explicit Watched(std::size_t bytes = kBytes, const char* engine = "uffd") : replayed(bytes) {
-    EXPECT(memory_start(ring.get(), engine, place_of_everyone) == 0);
-    EXPECT(ring->dictionary().string(ring.header().engine) == "uffd");
-    memory = static_cast<unsigned char*>(memory_allocate(bytes));
-    region = memory_watch(variable_of(memory, bytes));
-    EXPECT(region != 0);
-  }
-
-  /// Since the last call; each must follow from the ones before.
-  std::vector<MemoryEvent> events() {
-    const std::vector<MemoryEvent> found = ring.drain();
-    EXPECT(chains(found, &replayed));
-    EXPECT(memcmp(replayed.data(), memory, replayed.size()) == 0);
-    return found;
-  }
-
-  /// What has just happened is one event, of this thread's system call.
-  void expect_one(const char* what, long number, std::size_t from, std::size_t bytes) {
-    const std::vector<MemoryEvent> found = events();
-    const bool right = found.size() == 1 && found[0].op == Op::kKernelWrite && found[0].thread_id == own_id() &&
-                       found[0].system_call == static_cast<std::uint32_t>(number) + 1 && found[0].offset == from &&
-                       found[0].place == kPlace && found[0].after.size() == bytes;
-    if (right) return;
-    fprintf(stderr, "%s: %zu events\n", what, found.size());
-    for (const MemoryEvent& event : found)
-      fprintf(stderr, "  op %d thread %u call %u offset %lu bytes %zu\n", static_cast<int>(event.op), event.thread_id,
-              event.system_call, event.offset, event.after.size());
-    _exit(98);
-  }
-};
-
-void fill_pipe(int end, std::size_t bytes, unsigned char first) {
-  std::vector<unsigned char> content(bytes);
-  for (std::size_t i = 0; i < bytes; ++i) content[i] = static_cast<unsigned char>(first + i % 251 + 1) | 1;
-  EXPECT(write(end, content.data(), bytes) == static_cast<ssize_t>(bytes));
-}
 
 void calls_one_by_one() {
   Watched watched;
@@ -161,6 +89,36 @@ void nothing_comes_back_short() {
 }
 
 /// Larger than all windows together.
+void shared_memory_in_its_place() {
+  CaptureRing ring(1u << 12);
+  EXPECT(memory_start(ring.get(), "auto", nullptr) == 0);
+  auto* memory =
+      static_cast<unsigned char*>(mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  std::vector<unsigned char> replayed(kPageBytes);
+  EXPECT(memory_watch(variable_of(memory, kPageBytes)) != 0);
+  memory[0] = 1;
+  EXPECT(raw_syscall(SYS_getrandom, memory + 20, 16, 0) == 16);
+  usleep(50'000);
+  memory[1] = 1;
+  memory_before_fork();
+  const pid_t child = fork();
+  if (child == 0) {
+    memory_after_fork_child();
+    memory[2] = 1;
+    EXPECT(raw_syscall(SYS_getrandom, memory + 20, 16, 0) == 16);
+    usleep(50'000);
+    _exit(0);
+  }
+  memory_after_fork_parent();
+  int status = -1;
+  EXPECT(waitpid(child, &status, 0) == child && status == 0);
+  memory[3] = 1;
+  const std::vector<MemoryEvent> events = ring.drain();
+  EXPECT(events.size() == 6);  // this test's ring is shared, as the memory is
+  EXPECT(chains(events, &replayed));
+  EXPECT(memcmp(replayed.data(), memory, kPageBytes) == 0);
+}
+
 void a_long_read() {
   constexpr std::size_t kLong = 6u << 20;
   Watched watched(kLong);
@@ -182,13 +140,16 @@ void stores_during_a_call() {
     EXPECT(raw_syscall(SYS_recvfrom, sockets[0], watched.memory, 200, MSG_WAITALL, nullptr, nullptr) == 200);
   });
   fill_pipe(sockets[1], 100, 1);
-  usleep(100'000);
+  while (__atomic_load_n(&watched.memory[99], __ATOMIC_RELAXED) == 0) usleep(1000);
+  // The page is open until the handler has seen the thread asleep.
+  const std::atomic<std::uint64_t>& head = watched.ring.header().head;
+  for (std::uint64_t before = head; head == before; usleep(1000)) ++watched.memory[2000];
   for (int i = 0; i < 50; ++i) watched.memory[1000 + i] = 7;
   fill_pipe(sockets[1], 100, 1);
   reader.join();
   int own = 0, of_reader = 0;
   for (const MemoryEvent& event : watched.events()) {
-    own += event.op == Op::kWrite && event.thread_id == own_id();
+    own += event.op == Op::kWrite && event.thread_id == own_id() && event.offset < 2000;
     of_reader += event.op == Op::kKernelWrite && event.thread_id == reader_id;
   }
   EXPECT(own == 50);
@@ -320,186 +281,37 @@ void io_uring_reads() {
   EXPECT(by_worker.size() == 1 && by_worker[0].op == Op::kKernelWrite && by_worker[0].after.size() == 300);
 }
 
-void each_process_sees_its_own_stores() {
-  Watched watched(kPageBytes);
-  watched.memory[0] = 1;
-  EXPECT(watched.events().size() == 1);
-  int ends[2];
-  EXPECT(pipe(ends) == 0);
-  for (int round = 0; round < 10; ++round) {
-    memory_before_fork();
-    const pid_t child = fork();
-    if (child == 0) {
-      memory_after_fork_child();
-      EXPECT(watched.ring->dictionary().string(watched.ring.header().engine) == "uffd");
-      const std::uint64_t before = watched.ring.header().head;
-      watched.memory[10] = 5;
-      EXPECT(watched.ring.header().head != before);
-      EXPECT(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16);
-      _exit(watched.memory[40] == 0 ? 0 : 1);
-    }
-    memory_after_fork_parent();
-    int status = -1;
-    EXPECT(waitpid(child, &status, 0) == child);
-    if (status != 0) fprintf(stderr, "round %d status %x\n", round, status);
-    EXPECT(status == 0);
-    EXPECT(watched.memory[10] == 0);
-    watched.ring.drain();  // the child's, in this test's shared ring
-    watched.memory[1] = static_cast<unsigned char>(round + 1);
-    EXPECT(watched.events().size() == 1);
-  }
-  EXPECT(waitpid(-1, nullptr, 0) == -1 && errno == ECHILD);
-}
-
-int count_in(const char* directory) {
-  int count = 0;
-  if (DIR* open = opendir(directory)) {
-    while (readdir(open) != nullptr) ++count;
-    closedir(open);
-  }
-  return count;
-}
-
-void the_host_sees_nothing() {
-  const int descriptors = count_in("/proc/self/fd");
-  Watched watched(kPageBytes);
-  watched.memory[0] = 1;
-  EXPECT(count_in("/proc/self/fd") == descriptors + 1);  // /proc/self/mem
-  EXPECT(count_in("/proc/self/task") == 3);
-  EXPECT(waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD);
-  EXPECT(watched.events().size() == 1);
-}
-
-void few_descriptors() {
-  const rlimit few = {8, 8};
-  EXPECT(setrlimit(RLIMIT_NOFILE, &few) == 0);
-  EXPECT(setresuid(0, 0, 0) == 0);
-  Watched watched(kPageBytes, "auto");
-  watched.memory[0] = 1;
-  EXPECT(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16);
-  EXPECT(watched.events().size() == 2);
-}
-
-void without_privilege() {
-  EXPECT(setresgid(65534, 65534, 65534) == 0);
-  EXPECT(setresuid(65534, 65534, 65534) == 0);
-  CaptureRing ring(1u << 12);
-  EXPECT(memory_start(ring.get(), "auto", nullptr) == 0);
-  EXPECT(ring->dictionary().string(ring.header().engine) == "inline");
-  EXPECT(ring->dictionary().string(ring.header().engine_reason).starts_with("no full-privilege userfaultfd: "));
-}
-
-/// A host that drops its privileges while it is watched.
-void privilege_dropped_later() {
-  Watched watched;
-  EXPECT(setresgid(65534, 65534, 65534) == 0);
-  EXPECT(setresuid(65534, 65534, 65534) == 0);
-  watched.memory[0] = 1;
-  EXPECT(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16);
-  EXPECT(watched.events().size() == 2);
-  void* more = memory_allocate(kPageBytes);
-  EXPECT(memory_watch(variable_of(more, kPageBytes)) != 0);
-}
-
-void kill_and_go_on(int signal_number) {
-  Watched watched(kPageBytes);
-  const auto handler = static_cast<pid_t>(watched.ring.header().handler_pid.load());
-  std::atomic<bool> stop{false};
-  std::vector<std::thread> writers;
-  for (int t = 0; t < 4; ++t)
-    writers.emplace_back([&, t] {
-      while (!stop) {
-        __atomic_fetch_add(reinterpret_cast<int*>(watched.memory) + t, 1, __ATOMIC_RELAXED);
-        raw_syscall(SYS_getrandom, watched.memory + 1000 + t * 8, 8, 0);
-      }
-    });
-  usleep(50'000);
-  EXPECT(kill(handler, signal_number) == 0);
-  if (signal_number == SIGSTOP) {  // the collector's part
-    usleep(50'000);
-    EXPECT(kill(handler, SIGKILL) == 0);
-  }
-  for (int i = 0; i < 500 && watched.ring.header().handler_pid != 0; ++i) usleep(1000);
-  EXPECT(watched.ring.header().handler_lost == 1);
-  EXPECT(watched.ring->dictionary().string(watched.ring.header().engine) == "inline");
-  stop = true;
-  for (std::thread& writer : writers) writer.join();
-  watched.ring.drain();
-  watched.replayed.assign(watched.memory, watched.memory + kPageBytes);
-  watched.memory[2000] = 9;
-  EXPECT(watched.events().size() == 1);
-}
-
-bool gone_within_ms(pid_t process, int ms) {
-  for (; ms > 0 && kill(process, 0) == 0; --ms) usleep(1000);
-  return ms > 0;
-}
-
-/// Ends in `how`, in a child, and says which process its handler was.
-pid_t handler_of_host_that(void (*how)(), bool wait) {
-  int ends[2];
-  EXPECT(pipe(ends) == 0);
-  const pid_t host = fork();
-  if (host == 0) {
-    Watched watched(kPageBytes);
-    watched.memory[0] = 1;
-    const auto handler = static_cast<pid_t>(watched.ring.header().handler_pid.load());
-    EXPECT(write(ends[1], &handler, sizeof handler) == sizeof handler);
-    how();
-    _exit(1);
-  }
-  pid_t handler = 0;
-  EXPECT(read(ends[0], &handler, sizeof handler) == sizeof handler);
-  if (wait) waitpid(host, nullptr, 0);
-  return handler;
-}
-
-void handlers_end_with_their_hosts() {
-  EXPECT(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
-  struct sigaction reap = {};
-  reap.sa_handler = SIG_IGN;
-  const pid_t of_exit = handler_of_host_that([] { _exit(0); }, true);
-  EXPECT(of_exit > 0);
-  const pid_t of_kill = handler_of_host_that([] { raise(SIGKILL); }, true);
-  const pid_t of_exec = handler_of_host_that([] { execl("/bin/sleep", "sleep", "5", nullptr); }, false);
-  sigaction(SIGCHLD, &reap, nullptr);
-  EXPECT(gone_within_ms(of_exit, 2000));
-  EXPECT(gone_within_ms(of_kill, 2000));
-  EXPECT(gone_within_ms(of_exec, 4000));
-}
-
-void check(void (*scenario)()) {
-  if (!has_uffd()) {
-    MESSAGE("no full-privilege userfaultfd here: skipped");
-    return;
-  }
-  CHECK(status_of_child(scenario) == 0);
-}
-
 }  // namespace
 
 TEST_CASE("raw system calls into watched pages: one event each, of its thread, with its number") {
   check(calls_one_by_one);
 }
-TEST_CASE("no datagram is lost") { check(no_datagram_is_lost); }
-TEST_CASE("no system call comes back short") { check(nothing_comes_back_short); }
-TEST_CASE("a read longer than all windows together") { check(a_long_read); }
-TEST_CASE("stores of others during a call that sleeps are events of their own") { check(stores_during_a_call); }
-TEST_CASE("threads that read and store") { check(threads_that_read_and_store); }
-TEST_CASE("a storm of signals over stores and reads") { check(a_storm_of_signals); }
-TEST_CASE("with all signals blocked the program goes on, and the chain holds") { check(signals_all_blocked); }
-TEST_CASE("io_uring, inline and by a worker") { check(io_uring_reads); }
-TEST_CASE("parent and child have a handler each") { check(each_process_sees_its_own_stores); }
-TEST_CASE("the host has no descriptor, thread or child more") { check(the_host_sees_nothing); }
-TEST_CASE("a host that may have eight descriptors") { check(few_descriptors); }
-TEST_CASE("without privilege the choice is inline") { check(without_privilege); }
-TEST_CASE("privileges dropped after the first watch") { check(privilege_dropped_later); }
-TEST_CASE("a handler that is killed: the program goes on, later stores are events again") {
-  check([] { kill_and_go_on(SIGKILL); });
+TEST_CASE("no datagram is lost") {
+  check(no_datagram_is_lost);
 }
-TEST_CASE("a handler that was stopped and then killed") {
-  check([] { kill_and_go_on(SIGSTOP); });
+TEST_CASE("no system call comes back short") {
+  check(nothing_comes_back_short);
 }
-TEST_CASE("no handler outlives its host") { check(handlers_end_with_their_hosts); }
+TEST_CASE("a read longer than all windows together") {
+  check(a_long_read);
+}
+TEST_CASE("shared memory in its place") {
+  check(shared_memory_in_its_place);
+}
+TEST_CASE("stores of others during a call that sleeps are events of their own") {
+  check(stores_during_a_call);
+}
+TEST_CASE("threads that read and store") {
+  check(threads_that_read_and_store);
+}
+TEST_CASE("a storm of signals over stores and reads") {
+  check(a_storm_of_signals);
+}
+TEST_CASE("with all signals blocked the program goes on, and the chain holds") {
+  check(signals_all_blocked);
+}
+TEST_CASE("io_uring, inline and by a worker") {
+  check(io_uring_reads);
+}
 
 }  // namespace watcher::test
