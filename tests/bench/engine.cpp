@@ -2,8 +2,9 @@
 //
 //   bench_engine [ENGINE…]     default: inline uffd hwbp sampled
 //
-// Process CPU time, median of five rounds: waiting for the other programs of a busy machine does not count, the handler
-// thread of an engine does. Each engine has a process of its own, for it lives as long as that.
+// Process CPU time, median of five rounds: waiting for the other programs of a busy machine does not count. Elapsed
+// time beside it, for an engine whose handler is a process of its own. Each engine has its process, for it lives as
+// long.
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
@@ -30,23 +31,31 @@ constexpr int kThreads = 4;
 constexpr int kMany = 10'000;
 using Words = volatile std::uint64_t*;
 
-double nanoseconds() {
+double nanoseconds(clockid_t clock = CLOCK_PROCESS_CPUTIME_ID) {
   timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  clock_gettime(clock, &now);
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
+
+/// Of the last measurement.
+struct {
+  double processor, elapsed;
+} last;
 
 /// Of one of `count` repetitions of `work(i)`, the median of five rounds.
 template <class Work>
 double cost(int count, Work work) {
-  std::array<double, 5> rounds{};
-  for (double& round : rounds) {
-    const double start = nanoseconds();
+  std::array<double, 5> processor{}, elapsed{};
+  for (std::size_t round = 0; round < processor.size(); ++round) {
+    const double start = nanoseconds(), clock = nanoseconds(CLOCK_MONOTONIC);
     for (int i = 0; i < count; ++i) work(i);
-    round = (nanoseconds() - start) / count;
+    processor[round] = (nanoseconds() - start) / count;
+    elapsed[round] = (nanoseconds(CLOCK_MONOTONIC) - clock) / count;
   }
-  std::sort(rounds.begin(), rounds.end());
-  return rounds[2];
+  std::sort(processor.begin(), processor.end());
+  std::sort(elapsed.begin(), elapsed.end());
+  last = {processor[2], elapsed[2]};
+  return processor[2];
 }
 
 void* map_pages(std::size_t pages, int protection = PROT_READ | PROT_WRITE) {
@@ -224,8 +233,8 @@ class Bench {
   /// `events`: a round must have made that many.
   void line(const char* what, double ns, int events, double floor = 0) {
     const bool whole = ring_.drain().size() == std::size_t{5} * static_cast<std::size_t>(events);
-    printf("  %-44s %9.1f ns %6.2f x%s\n", what, ns, ns / (floor > 0 ? floor : floor_),
-           whole || engine_ == "sampled" ? "" : "  EVENTS ARE MISSING");
+    printf("  %-44s %9.1f ns %6.2f x, elapsed %.1f ns%s\n", what, ns, ns / (floor > 0 ? floor : floor_),
+           last.elapsed * ns / last.processor, whole || engine_ == "sampled" ? "" : "  EVENTS ARE MISSING");
     fflush(stdout);
   }
 

@@ -198,7 +198,10 @@ int run(bool full) {
   const int messages = full ? 100'032 : 528;  // whole windows
   int failures = 0;
   for (const uid_t user : {uid_t{0}, kNobody})
-    for (const auto& [engine, own] : {std::pair{"inline", true}, {"inline", false}, {"uffd", true}}) {
+    for (const auto& [engine_name, own_memory] : {std::pair{"inline", true}, {"inline", false}, {"uffd", true}}) {
+      // copies, for clang lets no lambda capture a structured binding
+      const char* engine = engine_name;
+      const bool own = own_memory;
       const bool uffd = std::string("uffd") == engine;
       if (user != getuid() && getuid() != 0) continue;
       if (uffd && !engine_works(engine, user)) {

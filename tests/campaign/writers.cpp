@@ -16,7 +16,7 @@ volatile std::uint64_t* words;
 
 void* write_on(void* argument) {
   const auto own = reinterpret_cast<std::uintptr_t>(argument);
-  const timespec pause = {0, 300'000};
+  const timespec pause = {0, 3'000'000};
   for (std::uint64_t i = 1; !stopping; ++i) {
     words[own] = i;
     void* block = malloc(16 + i * 37 % 5000);
