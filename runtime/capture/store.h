@@ -45,6 +45,8 @@ void step_finish(StoreContext* context, ucontext_t* ucontext);
 /// are too many for one event claim.
 bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);
 
+inline constexpr std::uint32_t kUnknownThread = ~0u;  // a writer that is no thread of the host
+
 struct EventOrigin {
   Op op;
   std::uint64_t ip;
