@@ -149,7 +149,8 @@ void stores_during_a_call() {
   // The page is open until the handler has seen the thread asleep.
   const std::atomic<std::uint64_t>& head = watched.ring.header().head;
   for (std::uint64_t before = head; head == before; usleep(1000)) ++watched.memory[2000];
-  for (int i = 0; i < 50; ++i) watched.memory[1000 + i] = 7;
+  volatile unsigned char* stores = watched.memory;
+  for (int i = 0; i < 50; ++i) stores[1000 + i] = 7;
   fill_pipe(sockets[1], 100, 1);
   reader.join();
   int own = 0, of_reader = 0;
