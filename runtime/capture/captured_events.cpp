@@ -49,7 +49,8 @@ void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& 
   head->variable = variable.variable;
   head->place = place;
   head->context = of_context;
-  head->thread_id = origin.thread_id != 0 ? origin.thread_id : current_thread_id();
+  const std::uint32_t other = origin.thread_id == kUnknownThread ? 0 : origin.thread_id;
+  head->thread_id = origin.thread_id != 0 ? other : current_thread_id();
   head->op = origin.op;
   head->before_kind = ValueKind::kMemory;
   head->after_kind = ValueKind::kMemory;

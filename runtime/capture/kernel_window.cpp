@@ -139,12 +139,13 @@ bool close_locked(StoreContext* context, Run run, std::uint32_t thread_id, ucont
   memory_state.ring->header()->raw_kernel_writes.fetch_add(1, std::memory_order_relaxed);
   const Window first = {
       .state = {}, .opening = window_of(*find_page(run.begin))->opening, .page = 0, .since_ns = 0, .look_ns = 0};
+  const std::uint32_t writer = thread_id != 0 ? thread_id : kUnknownThread;
   for (std::uintptr_t address = run.begin; address < end; address += kPageBytes)
     find_difference(&run, address, *window_of(*find_page(address)));
   if (without_room)
     memory_state.ring->header()->dropped.fetch_add(1, std::memory_order_relaxed);
   else
-    tell(context, run, {first.opening.op, 0, first.opening.system_call, ucontext, ucontext == nullptr ? thread_id : 0});
+    tell(context, run, {first.opening.op, 0, first.opening.system_call, ucontext, ucontext == nullptr ? writer : 0});
   for (std::uintptr_t address = run.begin; address < end; address += kPageBytes) {
     Page* page = find_page(address);
     give_back(page, window_of(*page));

@@ -52,6 +52,8 @@ VisibleRange visible_range(const Region& region);
 /// are too many for one event claim.
 bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);
 
+inline constexpr std::uint32_t kUnknownThread = ~0u;  // a writer that is no thread of the host
+
 struct EventOrigin {
   Op op;
   std::uint64_t ip;
