@@ -102,6 +102,7 @@ bool read_memory(PayloadCursor& cursor, EventView* view) {
   if (!cursor.take_padded(blob.length, &view->after.bytes)) return false;
   view->before.total = view->after.total = blob.length;
   view->is_memory = true;
+  view->system_call = blob.system_call;
   return true;
 }
 
