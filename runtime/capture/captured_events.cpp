@@ -39,7 +39,7 @@ Visible widened(const MemoryVariable& variable, const Visible& visible, std::uin
 }
 
 bool capture_region(StoreContext* context, const Region& region, std::uintptr_t begin, std::uintptr_t end) {
-  if (region.end() <= begin || region.begin() >= end) return true;
+  if (region.engine != nullptr || region.end() <= begin || region.begin() >= end) return true;
   const Visible visible = visible_range(region);
   const std::uintptr_t first = begin > visible.begin ? begin : visible.begin;
   const std::uintptr_t last = end < visible.end ? end : visible.end;

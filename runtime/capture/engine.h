@@ -5,6 +5,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +34,11 @@ struct Engine {
   int (*watch)(Region* region);
   void (*unwatch)(Region* region);
 };
+
+/// The protection with which stores trap, and nothing else: where a page may be written, it may be read.
+constexpr int without_write(int protection) {
+  return (protection & PROT_WRITE) != 0 ? (protection & ~PROT_WRITE) | PROT_READ : protection;
+}
 
 /// mprotect: the storing thread takes SIGSEGV.
 extern const Engine inline_engine;

@@ -1,5 +1,6 @@
 #include "runtime/capture/engine_choice.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,10 +11,13 @@ namespace {
 
 constexpr std::size_t kReasonBytes = 160;
 constinit char reason[kReasonBytes] = {};
+constinit const Engine* for_regions = nullptr;
+constinit void (*tell_refusal)(const char*) = nullptr;
 
 void record_choice() {
   EventRing& ring = *memory_state.ring;
-  ring.header()->engine = ring.dictionary().intern(memory_state.arena_engine->name);
+  const Engine* first = for_regions != nullptr ? for_regions : memory_state.arena_engine;
+  ring.header()->engine = ring.dictionary().intern(first->name);
   ring.header()->engine_reason = ring.dictionary().intern(reason);
 }
 
@@ -32,11 +36,45 @@ void try_uffd() {
   use_inline(why);
 }
 
+/// Whatever it does not take is watched by its pages.
+void try_region_engine(const Engine& engine) {
+  use_inline("asked for");
+  const int error = engine.start();
+  for_regions = error == 0 ? &engine : nullptr;
+  if (error == 0) return;
+  char why[kReasonBytes];
+  snprintf(why, sizeof why, "the engine %s cannot be used: %s", engine.name, strerror(error));
+  use_inline(why);
+}
+
+const char* refusal_text(int error) {
+  if (error == EINVAL) return "only 1, 2, 4 or 8 aligned bytes of fixed size fit a debug register";
+  if (error == ENOSPC) return "there are no more debug registers";
+  return error == EBUSY ? "its page is watched already" : strerror(error);
+}
+
 }  // namespace
+
+const Engine* region_engine() {
+  return for_regions;
+}
+
+void when_region_refused(void (*tell)(const char* line)) {
+  tell_refusal = tell;
+}
+
+void note_refused_region(int error) {
+  if (memory_state.ring->header()->regions_refused.fetch_add(1, std::memory_order_relaxed) != 0) return;
+  snprintf(reason, sizeof reason, "asked for; some memory is watched inline: %s", refusal_text(error));
+  record_choice();
+  if (tell_refusal != nullptr) tell_refusal(reason);
+}
 
 void choose_engine(const char* wanted) {
   if (strcmp(wanted, "uffd") == 0)
     try_uffd();
+  else if (strcmp(wanted, "hwbp") == 0)
+    try_region_engine(hwbp_engine);
   else
     use_inline(strcmp(wanted, "inline") == 0 ? "asked for" : "needs no privilege and no thread in the host");
   record_choice();
@@ -44,6 +82,7 @@ void choose_engine(const char* wanted) {
 
 void renew_engine_after_fork() {
   if (memory_state.arena_engine == &uffd_engine) try_uffd();
+  if (for_regions != nullptr) try_region_engine(*for_regions);
   record_choice();
 }
 

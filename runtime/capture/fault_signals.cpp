@@ -11,6 +11,7 @@
 #include "runtime/capture/engine.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/host_actions.h"
+#include "runtime/capture/hwbp_engine.h"
 #include "runtime/capture/store.h"
 
 extern "C" const char watcher_signal_entry[], watcher_signal_return[];
@@ -68,7 +69,7 @@ bool is_write_fault(const ucontext_t* ucontext) {
 
 bool is_armed(std::uintptr_t address) {
   const Page* page = find_page(address);
-  return page != nullptr && page->armed;
+  return page != nullptr && page->takes_stores();
 }
 
 /// The probe's code faulted: the event goes without a place.
@@ -124,11 +125,12 @@ bool take_fault(int signal_number, siginfo_t* info, ucontext_t* ucontext) {
   if (signal_number != SIGSEGV || !is_write_fault(ucontext)) return false;
   if (is_armed(address)) return store_faulted(ucontext, address, true) != FaultOutcome::kForeign;
   const Page* page = find_page(address);
-  const bool was_ours = page != nullptr && page->engine != nullptr;
+  const bool was_ours = page != nullptr && page->engine != nullptr && (page->protection & PROT_WRITE) != 0;
   return (wait_for_fork(address) || was_ours) && retry_store(ip, address) == FaultOutcome::kRetry;
 }
 
-bool take_trap(ucontext_t* ucontext) {
+bool take_trap(const siginfo_t* info, ucontext_t* ucontext) {
+  if (hwbp_trapped(info, ucontext)) return true;
   StoreContext* context = thread_state.current;
   if (context == nullptr || context->phase != Phase::kStepping) return false;
   step_finish(context, ucontext);
@@ -153,7 +155,7 @@ extern "C" __attribute__((used)) Delivery watcher_signal_taken(int signal_number
   const int saved_errno = errno;
   bool taken = false;
   if (signal_number == SIGTRAP)
-    taken = take_trap(ucontext);
+    taken = take_trap(info, ucontext);
   else if (signal_number == uffd_signal())
     taken = take_message(info, ucontext);
   else

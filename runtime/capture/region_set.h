@@ -7,8 +7,12 @@
 
 namespace watcher {
 
-/// 0 or an errno; on failure nothing has changed.
+/// Enters the region in its pages' lists, no more: for engines that leave pages alone. 0 or an errno; on failure
+/// nothing has changed.
+int list_region(Region* region);
+/// The same, and has the pages trap.
 int place_region(Region* region);
+/// The opposite of both.
 void displace_region(Region* region);
 /// The first region on any page of [begin, end), null when there is none.
 Region* region_within(std::uintptr_t begin, std::uintptr_t end);
