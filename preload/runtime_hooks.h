@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define WATCHER_RUNTIME_HOOKS_VERSION 1u
+#define WATCHER_RUNTIME_HOOKS_VERSION 2u
 
 #define WATCHER_KERNEL_WRITE_KEEPS 1u
 
@@ -33,6 +33,16 @@ struct watcher_runtime_hooks {
   int (*realloc_memory)(void* pointer, size_t bytes, void** result);
   /* usable bytes, 0 when not ours */
   size_t (*memory_size)(void* pointer);
+
+  /* memory_calls and mapping_calls, of memory that is not the runtime's; set when some of it is watched for the first
+   * time. These are for normal context, and allocate nothing.
+   * The memory is about to be freed, unmapped or moved. Returns a token when watches had to let go of it, else 0. */
+  uint64_t (*lift_watches)(void* start, size_t bytes);
+  /* What became of it: where it begins now (null: it is gone), and its size. */
+  void (*settle_watches)(uint64_t token, void* start, size_t bytes);
+  /* mprotect (`key` < 0), pkey_mprotect; madvise. 1: done, *result and errno are the call's. 0: forward. */
+  int (*protect_memory)(void* start, size_t bytes, int protection, int key, int* result);
+  int (*advise_memory)(void* start, size_t bytes, int advice, int* result);
 
   /* reading_calls: a system call is about to write [buffer, buffer + bytes). Returns where to let it write (the second
    * mapping, or a bounce buffer), or `buffer` itself. `token` carries state to the end; it says on entry whether the

@@ -1,7 +1,9 @@
 // One event for many changed bytes of one variable: the difference between a snapshot and what is there now. Told by
 // bulk windows, by a resume after a pause, and by engines that cannot tell single stores.
 //
-// Owned by one thread. Fault handlers and normal context: no allocation, no lock; a static table bounds what is kept.
+// Owned by one thread, which holds a StoreContext or all stores off, so that the region stays; one at a time a thread.
+// Fault handlers and normal context: no allocation; what is kept lies in one of a few static tables, and whoever finds
+// them all in use waits.
 #pragma once
 
 #include <cstddef>
@@ -23,19 +25,42 @@ struct BulkOrigin {
   bool exact;               // false: stores of others may be among them, or the writer is a guess
 };
 
+struct BulkTable;
+
 /// Collects differences piece by piece, then publishes them. How many bytes and ranges are kept is bounded
 /// (kMaxBulkBytes, kMaxBulkRanges, and the variable's mutation_depth); what is left out is counted in the event.
 class BulkDifference {
  public:
+  BulkDifference() = default;
+  ~BulkDifference() { release(); }
+  BulkDifference(const BulkDifference&) = delete;
+  BulkDifference& operator=(const BulkDifference&) = delete;
+
   /// Compares [address, address + bytes) of the region, as it is, with `before`. Pieces in ascending order.
-  /// `update`: also makes `before` equal to what was found.
+  /// `update`: also makes `before` equal to what was found. What is not part of the variable just now is not compared.
   void add(const Region& region, std::uintptr_t address, std::byte* before, std::size_t bytes, bool update);
   bool empty() const { return changed_bytes_ == 0; }
-  /// One event in the ring; starts afresh.
+  /// One event in the ring, also when nothing differs; starts afresh.
   void publish(const Region& region, const BulkOrigin& origin);
 
  private:
+  struct Piece;
+  struct Block;
+  void reserve(const Region& region);
+  void release();
+  void compare(const Piece& piece, std::uintptr_t begin, std::uintptr_t end);
+  void compare_block(const Piece& piece, const Block& block, std::uintptr_t at);
+  void compare_word(const Piece& piece, std::uint64_t difference, std::uintptr_t at);
+  void record(const Piece& piece, std::uintptr_t first, std::uintptr_t last);
+  void extend(const Piece& piece, std::uintptr_t last);
+  void widen_end();
+  void join_nearest();
+
   std::uint64_t changed_bytes_ = 0;
+  BulkTable* table_ = nullptr;
 };
+
+/// For a forked child: the tables of other threads are nobody's.
+void bulk_tables_after_fork_child();
 
 }  // namespace watcher

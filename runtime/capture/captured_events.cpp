@@ -7,30 +7,9 @@
 namespace watcher {
 namespace {
 
-struct Visible {
-  std::uintptr_t begin;
-  std::uintptr_t end;
-};
-
-/// What of the region is the variable just now. The owner's cells are read here, at the fault, because an owner such as
-/// bytearray moves its first byte and its size without a store to the buffer.
-Visible visible_range(const Region& region) {
-  const MemoryVariable& variable = region.variable;
-  std::uintptr_t begin = region.begin();
-  if (variable.live_start != nullptr && !guarded_copy(&begin, variable.live_start, sizeof begin)) return {0, 0};
-  std::uintptr_t end = region.end();
-  std::int64_t items = 0;
-  if (variable.live_size != nullptr) {
-    if (!guarded_copy(&items, variable.live_size, sizeof items) || items < 0) return {0, 0};
-    end = begin + static_cast<std::uintptr_t>(items * variable.live_item_bytes);
-  }
-  if (end > region.end()) end = region.end();
-  if (begin < region.begin() || begin > end) return {0, 0};
-  return {begin, end};
-}
-
 /// The whole items around [begin, end), within what is visible.
-Visible widened(const MemoryVariable& variable, const Visible& visible, std::uintptr_t begin, std::uintptr_t end) {
+VisibleRange widened(const MemoryVariable& variable, const VisibleRange& visible, std::uintptr_t begin,
+                     std::uintptr_t end) {
   const std::uintptr_t item = variable.item_bytes;
   if (item <= 1 || item > kMaxWidening) return {begin, end};
   const std::uintptr_t first = visible.begin + (begin - visible.begin) / item * item;
@@ -40,12 +19,12 @@ Visible widened(const MemoryVariable& variable, const Visible& visible, std::uin
 
 bool capture_region(StoreContext* context, const Region& region, std::uintptr_t begin, std::uintptr_t end) {
   if (region.engine != nullptr || region.end() <= begin || region.begin() >= end) return true;
-  const Visible visible = visible_range(region);
+  const VisibleRange visible = visible_range(region);
   const std::uintptr_t first = begin > visible.begin ? begin : visible.begin;
   const std::uintptr_t last = end < visible.end ? end : visible.end;
   if (first >= last) return true;
   if (context->range_count == kMaxEventsOfStore) return false;
-  const Visible captured = widened(region.variable, visible, first, last);
+  const VisibleRange captured = widened(region.variable, visible, first, last);
   context->ranges[context->range_count++] = {
       &region, captured.begin, captured.end, captured.begin - visible.begin, nullptr, 0, 0};
   return true;
@@ -87,6 +66,23 @@ void fill_event(const StoreContext& context, CapturedRange* range, const EventOr
 }
 
 }  // namespace
+
+// The owner's cells are read here, at the fault, because an owner such as bytearray moves its first byte and its size
+// without a store to the buffer.
+VisibleRange visible_range(const Region& region) {
+  const MemoryVariable& variable = region.variable;
+  std::uintptr_t begin = region.begin();
+  if (variable.live_start != nullptr && !guarded_copy(&begin, variable.live_start, sizeof begin)) return {0, 0};
+  std::uintptr_t end = region.end();
+  std::int64_t items = 0;
+  if (variable.live_size != nullptr) {
+    if (!guarded_copy(&items, variable.live_size, sizeof items) || items < 0) return {0, 0};
+    end = begin + static_cast<std::uintptr_t>(items * variable.live_item_bytes);
+  }
+  if (end > region.end()) end = region.end();
+  if (begin < region.begin() || begin > end) return {0, 0};
+  return {begin, end};
+}
 
 DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context) {
   if (memory_state.place == nullptr) return 0;

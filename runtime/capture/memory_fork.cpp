@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/bulk_event.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/fault_signals.h"
@@ -68,6 +69,7 @@ void memory_after_fork_child() {
   alias_pages_after_fork_child();
   code_slots_after_fork_child();
   kernel_buffers_after_fork_child();
+  bulk_tables_after_fork_child();
   renew_engine_after_fork();
   ArmedRun run;
   for_each_armed_page(arm_again, &run);

@@ -41,6 +41,13 @@ void step_finish(StoreContext* context, ucontext_t* ucontext);
 
 // captured_events.cpp
 
+/// What of a region is the variable just now: {0, 0} when that cannot be told.
+struct VisibleRange {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+VisibleRange visible_range(const Region& region);
+
 /// Finds the variables that [begin, end) touches, and what to capture of each. The pages are locked. False when they
 /// are too many for one event claim.
 bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);

@@ -52,7 +52,7 @@ void RingDrain::render(const RingEvent& event) {
     ++unwritten_;
     return;
   }
-  compare(event_.before, event_.after, &delta_);
+  compare(event_, &delta_);
   if (tools_->rules.leaves_out(event_, delta_)) return;
   const ClockPair start{identity.start_tsc, identity.start_realtime_ns};
   const std::uint64_t timestamp_ns =

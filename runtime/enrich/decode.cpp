@@ -106,12 +106,34 @@ bool read_memory(PayloadCursor& cursor, EventView* view) {
   return true;
 }
 
+bool read_bulk(PayloadCursor& cursor, EventView* view) {
+  BulkBlob blob{};
+  if (!cursor.read(&blob) || blob.ranges > kMaxBulkRanges || blob.kept_bytes > kMaxBulkBytes) return false;
+  std::uint64_t kept = 0;
+  std::uint64_t end = 0;  // of the last range: they ascend, apart
+  for (std::uint32_t i = 0; i < blob.ranges; ++i) {
+    BulkRange range{};
+    if (!cursor.read(&range) || range.offset < end || range.kept > range.length) return false;
+    if (range.length == 0 || __builtin_add_overflow(range.offset, range.length, &end)) return false;
+    kept += range.kept;
+    view->ranges.push_back(range);
+  }
+  if (kept != blob.kept_bytes || !cursor.take_padded(blob.kept_bytes, &view->before.bytes)) return false;
+  if (!cursor.take_padded(blob.kept_bytes, &view->after.bytes)) return false;
+  view->system_call = blob.system_call;
+  view->memory_offset = view->ranges.empty() ? 0 : view->ranges.front().offset;
+  view->before.total = view->after.total = end - view->memory_offset;
+  view->changed_bytes = blob.changed_bytes;
+  view->is_memory = view->is_bulk = true;
+  return true;
+}
+
 bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary& dictionary, EventView* view) {
   if (view->before.kind == ValueKind::kMemory || view->after.kind == ValueKind::kMemory) {
     view->before.kind = view->after.kind = ValueKind::kMemory;
     view->memory_offset = head.before;
     view->instruction = head.after;
-    return read_memory(cursor, view);
+    return (head.flags & kBulk) != 0 ? read_bulk(cursor, view) : read_memory(cursor, view);
   }
   view->before.word = head.before;
   view->after.word = head.after;
@@ -144,9 +166,12 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
 
 void reset(EventView* view) {
   std::vector<PathPart> path = std::move(view->path);
+  std::vector<BulkRange> ranges = std::move(view->ranges);
   path.clear();
+  ranges.clear();
   *view = EventView{};
   view->path = std::move(path);
+  view->ranges = std::move(ranges);
 }
 
 }  // namespace

@@ -69,6 +69,12 @@ struct EventView {
   std::uint64_t memory_offset = 0;  // in the variable, bytes
   std::uint64_t instruction = 0;    // 0: not known, or the kernel's
   std::uint32_t system_call = 0;    // number + 1 of the call that wrote; 0: none, or not known
+
+  // A memory event of many stores: both values are what was kept of each range, in a row, and their `total` is how far
+  // the ranges reach.
+  bool is_bulk = false;
+  std::vector<BulkRange> ranges;
+  std::uint64_t changed_bytes = 0;
 };
 
 /// Fills `view` (reused: its storage is kept). False when the event cannot be understood.

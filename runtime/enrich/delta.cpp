@@ -76,6 +76,25 @@ void compare(const ValueView& before, const ValueView& after, Delta* delta) {
   delta->changed_bytes = find_runs(delta->before.data(), delta->after.data(), common, &delta->runs);
 }
 
+void compare(const EventView& event, Delta* delta) {
+  delta->ranges.clear();
+  if (!event.is_bulk) return compare(event.before, event.after, delta);
+  delta->before = event.before.bytes;
+  delta->after = event.after.bytes;
+  delta->size_before = delta->size_after = event.before.total;
+  delta->changed_bytes = event.changed_bytes;
+  delta->ranges = event.ranges;
+  delta->runs.clear();
+  std::vector<DeltaRun> runs;
+  std::uint64_t at = 0;
+  for (const BulkRange& range : event.ranges) {
+    runs.clear();
+    find_runs(delta->before.data() + at, delta->after.data() + at, range.kept, &runs);
+    for (const DeltaRun& run : runs) delta->runs.push_back({at + run.offset, run.length});
+    at += range.kept;
+  }
+}
+
 void merge_runs(std::vector<DeltaRun>* runs, std::size_t most) {
   for (std::uint64_t gap = 16; runs->size() > most; gap *= 2) {
     std::size_t kept = 0;

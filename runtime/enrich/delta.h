@@ -26,9 +26,10 @@ struct Delta {
   std::uint64_t changed_bytes = 0;  // sum of the runs
   std::uint64_t size_before = 0;    // full lengths, also where only a prefix was kept
   std::uint64_t size_after = 0;
+  std::vector<BulkRange> ranges;  // of a bulk event: where the strings' bytes are in the variable, range by range
 
   bool size_changed() const { return size_before != size_after; }
-  bool empty() const { return runs.empty() && !size_changed(); }
+  bool empty() const { return changed_bytes == 0 && !size_changed(); }
 };
 
 /// Appends the runs of differing bytes of two strings of equal length; returns how many bytes differ.
@@ -41,6 +42,10 @@ std::string_view canonical_bytes(const ValueView& value);
 /// Compares an event's two sides into `delta` (reused: its storage is kept). A side that is unbound leaves no bytes to
 /// compare, so a binding or a deletion is one change of size.
 void compare(const ValueView& before, const ValueView& after, Delta* delta);
+
+/// The same for any event. Of a bulk event no run goes beyond its range, and `changed_bytes` counts also what was not
+/// kept.
+void compare(const EventView& event, Delta* delta);
 
 /// Joins neighbouring runs, nearest first, until at most `most` are left.
 void merge_runs(std::vector<DeltaRun>* runs, std::size_t most);

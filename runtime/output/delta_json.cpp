@@ -28,6 +28,29 @@ void add_hex(std::string_view bytes, std::string* out) {
   }
 }
 
+void write_pair(std::uint64_t offset, std::uint64_t length, JsonWriter* json) {
+  json->start_array();
+  json->count(offset);
+  json->count(length);
+  json->end_array();
+}
+
+/// What turns a position in the kept bytes of a bulk event into an offset in the variable; asked in ascending order.
+class BulkBase {
+ public:
+  explicit BulkBase(const Delta& delta) : ranges_(delta.ranges) {}
+
+  std::uint64_t of(std::uint64_t position) {
+    while (position >= begin_ + ranges_[index_].kept) begin_ += ranges_[index_++].kept;
+    return ranges_[index_].offset - begin_;  // may wrap: the sum does not
+  }
+
+ private:
+  const std::vector<BulkRange>& ranges_;
+  std::size_t index_ = 0;
+  std::uint64_t begin_ = 0;
+};
+
 }  // namespace
 
 void DeltaJson::separate() {
@@ -71,28 +94,29 @@ void DeltaJson::write(Delta* delta, std::uint64_t base, JsonWriter* json) {
   text_.clear();
   text_.push_back('[');
   std::uint64_t left = style_.depth;
+  std::uint64_t listed = 0;
+  BulkBase bulk(*delta);
   for (const DeltaRun& run : delta->runs) {
     if (left == 0) break;
     const DeltaRun shown{run.offset, std::min(run.length, left)};
     left -= shown.length;
-    style_.as_ranges ? add_range(*delta, shown, base) : add_bytes(*delta, shown, base);
+    listed += shown.length;
+    const std::uint64_t from = delta->ranges.empty() ? base : bulk.of(run.offset);
+    style_.as_ranges ? add_range(*delta, shown, from) : add_bytes(*delta, shown, from);
   }
   if (delta->size_changed()) add_size_change(*delta);
   text_.push_back(']');
   json->key("deltas");
   json->raw_array(text_);
-  if (delta->changed_bytes <= style_.depth) return;
+  if (delta->changed_bytes <= listed) return;
   json->key("deltas_total");
   json->count(delta->changed_bytes);
   json->key("ranges");
   json->start_array();
-  merge_runs(&delta->runs, kMaxRanges);
-  for (const DeltaRun& run : delta->runs) {
-    json->start_array();
-    json->count(base + run.offset);
-    json->count(run.length);
-    json->end_array();
-  }
+  if (delta->ranges.empty()) merge_runs(&delta->runs, kMaxRanges);
+  if (delta->ranges.empty())
+    for (const DeltaRun& run : delta->runs) write_pair(base + run.offset, run.length, json);
+  for (const BulkRange& range : delta->ranges) write_pair(range.offset, range.length, json);
   json->end_array();
 }
 

@@ -21,7 +21,8 @@ class DeltaJson {
  public:
   explicit DeltaJson(const DeltaStyle& style) : style_(style) {}
 
-  /// Writes the members "deltas" and, beyond the depth, "deltas_total" and "ranges". `base` is added to the offsets.
+  /// Writes the members "deltas" and, beyond the depth, "deltas_total" and "ranges". `base` is added to the offsets,
+  /// where they are not those of a bulk event.
   /// Merges the delta's runs when there are too many to list.
   void write(Delta* delta, std::uint64_t base, JsonWriter* json);
 

@@ -147,11 +147,11 @@ void write_item(const ItemFormat& format, const char* bytes, JsonWriter* json) {
   }
 }
 
-ValueView as_bytes(std::string_view bytes) {
+ValueView as_bytes(std::string_view bytes, std::uint64_t total) {
   ValueView value;
   value.kind = ValueKind::kBytes;
   value.bytes = bytes;
-  value.total = bytes.size();
+  value.total = total;
   return value;
 }
 
@@ -168,12 +168,12 @@ void write_one_item(const ItemFormat& format, const char* bytes, JsonWriter* jso
   json->end_object();
 }
 
-void write_items(const ItemFormat& format, std::string_view bytes, JsonWriter* json) {
-  const std::uint64_t count = bytes.size() / format.size;
+void write_items(const ItemFormat& format, std::string_view bytes, std::uint64_t total, JsonWriter* json) {
+  const std::uint64_t count = total / format.size;
   json->start_object();
   json->key("type");
   json->text(std::string(format.type_name()) + "[]");
-  if (count <= kMaxShownItems) {
+  if (count <= kMaxShownItems && bytes.size() == total) {
     json->key("value");
     json->start_array();
     for (std::uint64_t i = 0; i < count; ++i) write_item(format, bytes.data() + i * format.size, json);
@@ -182,7 +182,7 @@ void write_items(const ItemFormat& format, std::string_view bytes, JsonWriter* j
     const std::string_view shown = bytes.substr(0, kMaxShownBytes);
     json->key("repr");
     json->text(hex_text(shown));
-    write_truncation(shown.size(), bytes.size(), json);
+    write_truncation(shown.size(), total, json);
   }
   json->end_object();
 }
@@ -205,24 +205,27 @@ void write_value(const ValueView& value, JsonWriter* json) {
 MemoryItems::MemoryItems(const EventView& event)
     : format_(event.item_format),
       item_size_(event.item_size != 0 ? event.item_size : 1),
+      total_(event.before.total),
+      shown_(event.ranges.empty() ? total_ : event.ranges.front().kept),
       first_(event.memory_offset / item_size_),
-      end_((event.memory_offset + event.before.bytes.size() + item_size_ - 1) / item_size_),
-      whole_(event.memory_offset % item_size_ == 0 && event.before.bytes.size() % item_size_ == 0) {}
+      end_((event.memory_offset + total_ + item_size_ - 1) / item_size_),
+      whole_(event.memory_offset % item_size_ == 0 && total_ % item_size_ == 0) {}
 
 void MemoryItems::write_path(JsonWriter* json) const {
   json->start_array();
   if (end_ == first_ + 1)
     json->count(first_);
-  else
+  else if (end_ > first_)
     json->text(range_text(static_cast<std::int64_t>(first_), static_cast<std::int64_t>(end_)));
   json->end_array();
 }
 
 void MemoryItems::write_side(std::string_view bytes, JsonWriter* json) const {
   const ItemFormat format = ItemFormat::parse(format_, item_size_);
-  if (!whole_ || bytes.empty() || format.kind == ItemKind::kRaw || format.kind == ItemKind::kChar)
-    return write_value(as_bytes(bytes), json);
-  return end_ == first_ + 1 ? write_one_item(format, bytes.data(), json) : write_items(format, bytes, json);
+  bytes = bytes.substr(0, shown_);
+  if (!whole_ || bytes.size() < item_size_ || format.kind == ItemKind::kRaw || format.kind == ItemKind::kChar)
+    return write_value(as_bytes(bytes, total_), json);
+  return end_ == first_ + 1 ? write_one_item(format, bytes.data(), json) : write_items(format, bytes, total_, json);
 }
 
 void write_path(const std::vector<PathPart>& path, JsonWriter* json) {

@@ -17,11 +17,14 @@ class MemoryItems {
   explicit MemoryItems(const EventView& event);
 
   void write_path(JsonWriter* json) const;
+  /// Of a bulk event the first range is shown.
   void write_side(std::string_view bytes, JsonWriter* json) const;
 
  private:
   std::string_view format_;
   std::uint32_t item_size_;
+  std::uint64_t total_;  // bytes from the first to the last that changed
+  std::uint64_t shown_;  // of these, the first ones: all there are, or were kept in a row
   std::uint64_t first_;  // index
   std::uint64_t end_;    // exclusive
   bool whole_;           // the bytes are whole items

@@ -14,6 +14,8 @@
 #include "config/environment.h"
 #include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/engine_choice.h"
+#include "runtime/capture/memory_lifetime.h"
 #include "runtime/capture/memory_watch.h"
 #include "runtime/queue/ring_file.h"
 #include "runtime/session/log.h"
@@ -173,6 +175,8 @@ int Session::start_memory() {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
     return memory_result_;
   }
+  when_watched_in_place([] { session()->follow_lifetimes(); });
+  when_region_refused([](const char* line) { log(WATCHER_INFO, "memory engine: %s", line); });
   set_hook<int (*)(void*)>(&hooks_->free_memory, memory_free);
   set_hook<int (*)(void*, size_t, void**)>(&hooks_->realloc_memory, resize_memory);
   set_hook<size_t (*)(void*)>(&hooks_->memory_size, [](void* pointer) { return memory_allocated(pointer); });
@@ -181,6 +185,13 @@ int Session::start_memory() {
   set_hook<decltype(hooks_->set_action)>(&hooks_->set_action, memory_set_action);
   set_hook<void (*)(sigset_t*)>(&hooks_->filter_mask, [](sigset_t* set) { memory_filter_mask(set); });
   return 0;
+}
+
+void Session::follow_lifetimes() {
+  set_hook<decltype(hooks_->settle_watches)>(&hooks_->settle_watches, settle_watches);
+  set_hook<decltype(hooks_->lift_watches)>(&hooks_->lift_watches, lift_watches);
+  set_hook<decltype(hooks_->protect_memory)>(&hooks_->protect_memory, protect_watched);
+  set_hook<decltype(hooks_->advise_memory)>(&hooks_->advise_memory, advise_watched);
 }
 
 void Session::before_fork() {

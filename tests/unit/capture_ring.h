@@ -27,6 +27,10 @@ struct MemoryEvent {
   std::vector<unsigned char> before;
   std::vector<unsigned char> after;
   std::uint32_t system_call = 0;  // number + 1
+  std::uint8_t flags = 0;
+  std::uint64_t coalesced = 0;
+  std::uint64_t changed_bytes = 0;  // of a bulk event, whose kept bytes follow each other in before and after
+  std::vector<BulkRange> ranges;
 };
 
 class CaptureRing {
@@ -78,9 +82,22 @@ class CaptureRing {
 
  private:
   static MemoryEvent decode(const EventHead& head) {
-    MemoryEvent event{head.op, head.variable, head.place, head.thread_id, head.before, head.after, {}, {}, 0};
+    MemoryEvent event{head.op,
+                      head.variable,
+                      head.place,
+                      head.thread_id,
+                      head.before,
+                      head.after,
+                      {},
+                      {},
+                      0,
+                      head.flags,
+                      head.coalesced,
+                      0,
+                      {}};
     if (head.before_kind != ValueKind::kMemory) return event;
     const auto* payload = reinterpret_cast<const unsigned char*>(&head + 1);
+    if ((head.flags & kBulk) != 0) return decode_bulk(payload, &event), event;
     MemoryBlob blob;
     memcpy(&blob, payload, sizeof blob);
     event.system_call = blob.system_call;
@@ -91,12 +108,33 @@ class CaptureRing {
     return event;
   }
 
+  static void decode_bulk(const unsigned char* payload, MemoryEvent* event) {
+    BulkBlob blob;
+    memcpy(&blob, payload, sizeof blob);
+    event->system_call = blob.system_call;
+    event->changed_bytes = blob.changed_bytes;
+    event->ranges.resize(blob.ranges);
+    memcpy(event->ranges.data(), payload + sizeof blob, blob.ranges * sizeof(BulkRange));
+    const unsigned char* before = payload + sizeof blob + blob.ranges * sizeof(BulkRange);
+    const unsigned char* after = before + padded8(blob.kept_bytes);
+    event->before.assign(before, before + blob.kept_bytes);
+    event->after.assign(after, after + blob.kept_bytes);
+  }
+
   EventRing ring_;
 };
 
 /// Replays events over a copy of the variable: true when every `before` is what the one before left behind.
 inline bool chains(const std::vector<MemoryEvent>& events, std::vector<unsigned char>* content) {
   for (const MemoryEvent& event : events) {
+    std::size_t at = 0;
+    for (const BulkRange& range : event.ranges) {
+      if (range.offset + range.length > content->size()) return false;
+      if (memcmp(content->data() + range.offset, event.before.data() + at, range.kept) != 0) return false;
+      memcpy(content->data() + range.offset, event.after.data() + at, range.kept);
+      at += range.kept;
+    }
+    if ((event.flags & kBulk) != 0) continue;
     if (event.offset + event.before.size() > content->size()) return false;
     if (memcmp(content->data() + event.offset, event.before.data(), event.before.size()) != 0) return false;
     memcpy(content->data() + event.offset, event.after.data(), event.after.size());

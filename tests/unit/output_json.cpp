@@ -82,7 +82,58 @@ EventView memory_event(std::string_view format, std::uint32_t size, std::uint64_
   return event;
 }
 
+std::string line_of_bulk(const EventView& event, DeltaStyle style = {}) {
+  EventJson json(RingIdentity{.pid = 9, .run_id = 1, .start_tsc = 2, .start_realtime_ns = 0}, style);
+  Delta delta;
+  compare(event, &delta);
+  JsonBuffer out;
+  json.append(event, &delta, 1, 0, &out);
+  return {out.GetString(), out.GetSize()};
+}
+
 }  // namespace
+
+TEST_CASE("a bulk event shows where it wrote, the first bytes of it, and what it left out") {
+  const auto bytes = [](std::initializer_list<short> items) {
+    std::string text;
+    for (const short item : items) text.append(reinterpret_cast<const char*>(&item), sizeof item);
+    return text;
+  };
+  const std::string before = bytes({1, 2, 9});
+  const std::string after = bytes({3, 4, 8});
+  EventView event = memory_event("h", 2, 4, before, after);
+  event.is_bulk = true;
+  event.coalesced = 5;
+  event.ranges = {{4, 4, 4}, {20, 100, 2}};
+  event.changed_bytes = 40;
+  event.before.total = event.after.total = 116;
+  const std::string line = line_of_bulk(event);
+  CHECK(member(line, "path", "before") == R"(["2:60"])");
+  CHECK(member(line, "after", "deltas") == R"({"type":"int[]","repr":"03000400","truncated":116})");
+  CHECK(member(line, "deltas", "deltas_total") ==
+        R"([{"offset":4,"before":"0x1","after":"0x3"},{"offset":6,"before":"0x2","after":"0x4"},)"
+        R"({"offset":20,"before":"0x9","after":"0x8"}])");
+  CHECK(member(line, "deltas_total", "sql_context") == R"(40,"ranges":[[4,4],[20,100]])");
+  CHECK(line.find("\"exact\":true,\"coalesced\":5}") != std::string::npos);
+  CHECK(line_of_bulk(event, {.depth = 1}).find(R"("after":"0x3"}],"deltas_total":40,)") != std::string::npos);
+
+  const std::string whole_before = bytes({1, 2});
+  const std::string whole_after = bytes({3, 4});
+  event.before = value_of(ValueKind::kMemory, whole_before);
+  event.after = value_of(ValueKind::kMemory, whole_after);
+  event.ranges = {{4, 4, 4}};
+  event.changed_bytes = 2;
+  const std::string whole = line_of_bulk(event, {.as_ranges = true});
+  CHECK(member(whole, "after", "deltas") == R"({"type":"int[]","value":[3,4]})");
+  CHECK(member(whole, "deltas", "sql_context") ==
+        R"([{"offset":4,"before":"01","after":"03"},{"offset":6,"before":"02","after":"04"}])");
+
+  event.before = event.after = value_of(ValueKind::kMemory, {});
+  event.ranges.clear();
+  event.changed_bytes = event.memory_offset = 0;
+  CHECK(member(line_of_bulk(event), "path", "before") == "[]");
+  CHECK(member(line_of_bulk(event), "deltas", "sql_context") == "[]");
+}
 
 TEST_CASE("a store of an int is the documented line") {
   EventView event = store_event();
