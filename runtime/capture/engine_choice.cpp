@@ -12,7 +12,8 @@ namespace {
 constexpr std::size_t kReasonBytes = 160;
 constinit char reason[kReasonBytes] = {};
 constinit const Engine* for_regions = nullptr;
-constinit void (*tell_refusal)(const char*) = nullptr;
+using TellRefusal = void (*)(const char* line);
+constinit TellRefusal tell_refusal = nullptr;
 
 void record_choice() {
   EventRing& ring = *memory_state.ring;

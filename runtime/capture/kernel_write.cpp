@@ -109,6 +109,7 @@ void* kernel_write_begin(void* host, std::size_t bytes, std::uint64_t* token) {
   const auto begin = reinterpret_cast<std::uintptr_t>(host);
   if (!fault_signals_installed() || begin + bytes < begin || !must_redirect(begin, begin + bytes)) return host;
   const std::size_t present = permitted_bytes(begin, present_bytes(begin, bytes));
+  if (present == 0) return host;  // the kernel says so itself
   KernelBuffer* buffer = present == bytes ? take_kernel_buffer(bytes) : take_cut_buffer(present, begin % kPageBytes);
   if (buffer == nullptr) return host;
   const bool keeps = *token == WATCHER_KERNEL_WRITE_KEEPS;

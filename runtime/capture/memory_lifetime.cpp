@@ -31,7 +31,8 @@ struct Lifted {
 };
 
 constinit Lifted lifted[kLiftedAtOnce];  // stores held off
-constinit void (*watched_in_place)() = nullptr;
+using Call = void (*)();
+constinit Call watched_in_place = nullptr;
 constinit std::atomic<bool> any_in_place{false};
 
 bool none_of_ours(std::uintptr_t begin, std::uintptr_t end) {
@@ -61,6 +62,7 @@ Lifted* free_record() {
 /// Where the region lies now. False: its memory, or part of it, is gone.
 bool follow(Region* region, const Lifted& record, std::uintptr_t start, std::size_t bytes) {
   const std::uintptr_t old = region->begin();
+  if (start == record.begin && bytes >= record.bytes) return true;
   if (start == 0 || old < record.begin || region->end() > record.begin + record.bytes) return false;
   const std::size_t offset = old - record.begin;
   if (offset >= bytes) return false;
@@ -231,7 +233,9 @@ int protect_watched(void* start, std::size_t bytes, int protection, int key, int
   for (std::uintptr_t at = begin; at < end && error == 0;) {
     const bool trapping = is_inline(at);
     std::uintptr_t run = at;
-    while (run < end && is_inline(run) == trapping) run += kPageBytes;
+    while (run < end && is_inline(run) == trapping)
+      run = trapping ? run + kPageBytes : next_watched_page(run + kPageBytes, end);
+    if (run > end) run = end;
     error = protect(at, run - at, trapping ? without_write(protection) : protection, key);
     if (error == 0) remember_protection(at, run, protection);
     at = run;
