@@ -69,8 +69,7 @@ __attribute__((noinline, cold)) auto shrink_heap(decltype(hooks.lift_watches) li
   char* present = static_cast<char*>(real::sbrk(0));
   const LiftedWatches watches(lift, end, end < present ? static_cast<size_t>(present - end) : 0);
   const auto result = call();
-  static_cast<char*>(real::sbrk(0)) < present ? watches.end()
-                                              : watches.settle(end, static_cast<size_t>(present - end));
+  static_cast<char*>(real::sbrk(0)) < present ? watches.end() : watches.settle(end, static_cast<size_t>(present - end));
   return result;
 }
 

@@ -1,9 +1,9 @@
 // Debug registers by way of perf: a store to one of up to four words traps its thread behind the store. No page is
 // protected, so neighbours and what the program does to its mappings cost nothing.
 //
-// The instruction has retired when we hear of it. The value before is what the last event left (`shadow`), the one after
-// is what memory holds now; a store of another thread that came in between is in it already, and that thread's own event
-// then shows no change and says so by "exact": false. The reported ip is the one behind the store.
+// The instruction has retired when we hear of it. The value before is what the last event left (`shadow`), the one
+// after is what memory holds now; a store of another thread that came in between is in it already, and that thread's
+// own event then shows no change and says so by "exact": false. The reported ip is the one behind the store.
 #include "runtime/capture/hwbp_engine.h"
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
@@ -27,7 +28,7 @@ namespace {
 constexpr int kWords = 4;
 constexpr int kMaxThreads = 512;
 constexpr int kLowestDescriptor = 900;
-constexpr int kPerfTrap = 6;  // TRAP_PERF
+constexpr int kPerfTrap = 6;               // TRAP_PERF
 constexpr std::uint32_t kTrapWasLate = 1;  // TRAP_PERF_FLAG_ASYNC: SIGTRAP was blocked
 constexpr std::uint64_t kMagic = 0x57627270;
 
@@ -250,14 +251,16 @@ bool is_near(const Region& region, const Region& other) {
   return region.begin() - other.begin() + 64 < 128;
 }
 
-/// One instruction may store to several words, but only one signal tells of it.
+/// One instruction may store to several words, but only one signal tells of it. Usually a neighbour that has changed
+/// is another thread's, on its way to its own trap.
 void publish_neighbours(StoreContext* context, const Word& trapped, const Trap& trap) {
   const Region& region = *trapped.region.load(std::memory_order_relaxed);
   for (Word& word : words) {
     const Region* other = word.region.load(std::memory_order_acquire);
     if (other == nullptr || &word == &trapped || !is_near(*other, region)) continue;
     SpinGuard guard(word.lock);
-    if (value_at(other->begin(), other->variable.capacity) != word.shadow) publish(context, &word, *other, trap);
+    if (value_at(other->begin(), other->variable.capacity) == word.shadow) continue;
+    if (widest_store_before(trap.ip) > region.variable.capacity) publish(context, &word, *other, trap);
   }
 }
 

@@ -87,7 +87,8 @@ std::size_t present_bytes(std::uintptr_t begin, std::size_t bytes) {
 
 /// And how much of that the host itself has left open to writes.
 std::size_t permitted_bytes(std::uintptr_t begin, std::size_t bytes) {
-  for (std::uintptr_t at = page_of(begin); (at = next_watched_page(at, begin + bytes)) < begin + bytes; at += kPageBytes) {
+  for (std::uintptr_t at = page_of(begin); (at = next_watched_page(at, begin + bytes)) < begin + bytes;
+       at += kPageBytes) {
     const Page& page = *find_page(at);
     if (page.armed && !page.takes_stores()) return at <= begin ? 0 : at - begin;
   }

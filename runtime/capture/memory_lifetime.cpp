@@ -246,8 +246,8 @@ int protect_watched(void* start, std::size_t bytes, int protection, int key, int
 }
 
 int advise_watched(void* start, std::size_t bytes, int advice, int* result) {
-  const bool takes_content = advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE ||
-                             advice == MADV_DONTNEED_LOCKED;
+  const bool takes_content =
+      advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE || advice == MADV_DONTNEED_LOCKED;
   const auto begin = reinterpret_cast<std::uintptr_t>(start);
   const std::uintptr_t end = page_of(begin + bytes + kPageMask);
   if (!takes_content || (begin & kPageMask) != 0 || none_of_ours(begin, end)) return 0;

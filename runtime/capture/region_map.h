@@ -28,7 +28,7 @@ struct Region {
   const Engine* engine = nullptr;  // one that watches regions; null: the pages' engines do
   bool lifted = false;             // its memory is being changed; in no page's list meanwhile (memory_lifetime.h)
   Op ends_as = Op::kCount;         // of a lifted one that was unwatched
-  std::uint32_t generation = 0;  // tells a reused slot from the region a stale RegionId meant
+  std::uint32_t generation = 0;    // tells a reused slot from the region a stale RegionId meant
   std::uint32_t index = 0;
   Region* next_free = nullptr;
 
@@ -66,8 +66,8 @@ void for_each_region(const Page& page, Visit visit) {
 
 /// The page's entry, null when nothing on it was ever watched. Any context.
 Page* find_page(std::uintptr_t address);
-/// The first page at or behind `begin` that has a region; `end` or more when there is none. Without a lock the answer is
-/// a hint.
+/// The first page at or behind `begin` that has a region; `end` or more when there is none. Without a lock the answer
+/// is a hint.
 std::uintptr_t next_watched_page(std::uintptr_t begin, std::uintptr_t end);
 /// True when nothing between the two addresses can be watched: a cheap no for the kernel-write hooks. Any context.
 bool surely_unwatched(std::uintptr_t begin, std::uintptr_t end);

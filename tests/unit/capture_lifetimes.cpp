@@ -71,7 +71,7 @@ void unmapping() {
   watch(pages + kPageBytes, 100);
   watch(pages + kPageBytes + 200, 100);
   watch(pages + 3 * kPageBytes, 100);
-  EXPECT(munmap(plain(pages) , 0) == -1 && errno == EINVAL);
+  EXPECT(munmap(plain(pages), 0) == -1 && errno == EINVAL);
   EXPECT(munmap(plain(pages + 1), kPageBytes) == -1);
   pages[kPageBytes] = 1;
   host.expect({Op::kWrite});
@@ -79,8 +79,8 @@ void unmapping() {
   host.expect({Op::kFreed, Op::kFreed});
   pages[3 * kPageBytes] = 2;
   host.expect({Op::kWrite});
-  Bytes* again = static_cast<Bytes*>(mmap(plain(pages), 4 * kPageBytes, PROT_READ | PROT_WRITE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+  Bytes* again = static_cast<Bytes*>(
+      mmap(plain(pages), 4 * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
   EXPECT(again == pages);
   host.expect({Op::kFreed});
   for (int i = 0; i < 4; ++i) again[static_cast<std::size_t>(i) * kPageBytes] = 1;
