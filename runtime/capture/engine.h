@@ -48,6 +48,12 @@ extern const Engine uffd_engine;
 extern const Engine hwbp_engine;
 /// Dirty pages looked for from time to time: what changed, not who changed it.
 extern const Engine sampled_engine;
+/// How often; before it starts.
+void sampled_engine_every(int milliseconds);
+/// Pages have been taken away, and their marks with them. Stores held off.
+void sampled_engine_look_again();
+/// Waits until what has changed so far is told.
+void sampled_engine_flush();
 
 /// The real-time signal of the uffd engine, 0 while it is not running.
 int uffd_signal();

@@ -64,6 +64,10 @@ void when_region_refused(void (*tell)(const char* line)) {
   tell_refusal = tell;
 }
 
+void memory_flush() {
+  if (for_regions == &sampled_engine) sampled_engine_flush();
+}
+
 void note_refused_region(int error) {
   if (memory_state.ring->header()->regions_refused.fetch_add(1, std::memory_order_relaxed) != 0) return;
   snprintf(reason, sizeof reason, "asked for; some memory is watched inline: %s", refusal_text(error));
@@ -76,6 +80,8 @@ void choose_engine(const char* wanted) {
     try_uffd();
   else if (strcmp(wanted, "hwbp") == 0)
     try_region_engine(hwbp_engine);
+  else if (strcmp(wanted, "sampled") == 0)
+    try_region_engine(sampled_engine);
   else
     use_inline(strcmp(wanted, "inline") == 0 ? "asked for" : "needs no privilege and no thread in the host");
   record_choice();

@@ -9,6 +9,7 @@
 #include "runtime/capture/bulk_event.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/guarded.h"
+#include "runtime/capture/hwbp_engine.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/region_life.h"
 #include "runtime/capture/region_set.h"
@@ -136,9 +137,11 @@ class Snapshot {
       memory_state.ring->header()->dropped.fetch_add(1, std::memory_order_relaxed);
       return;
     }
+    sampled_engine_look_again();
     BulkOrigin origin = {Op::kKernelWrite, 0, SYS_madvise + 1, current_thread_id(), 0, 0, 0, true};
     StoreContext* context = acquire_store_context();
     origin.place = place_of_writer(context, nullptr, &origin.context);
+    hwbp_kernel_wrote(begin, end, SYS_madvise + 1);
     release_store_context(context);
     std::byte* before = content_;
     visit(begin, end, [&](const Discarded& part) {
@@ -161,6 +164,7 @@ class Snapshot {
   static void visit(std::uintptr_t begin, std::uintptr_t end, Visit each) {
     for (std::uintptr_t at = begin; (at = next_watched_page(at, end)) < end; at += kPageBytes)
       for_each_region(*find_page(at), [&](const Region& region) {
+        if (region.engine != nullptr) return;
         const std::uintptr_t first = region.begin() > begin ? region.begin() : begin;
         const std::uintptr_t last = region.end() < end ? region.end() : end;
         if (page_of(first) == at) each(Discarded{&region, first, last - first});

@@ -54,6 +54,9 @@ RegionId memory_watch(const MemoryVariable& variable);
 /// Ends one watch; `op` (kFreed, kMoved or kCount for none) is recorded as its last event.
 void memory_unwatch(RegionId region, Op op);
 
+/// Returns when what has been stored so far is told, by an engine that looks from time to time. Before the last event.
+void memory_flush();
+
 /// Pausing copies what is watched and disarms it: stores cost nothing until memory_resume, which tells what changed
 /// meanwhile as one event of each variable (Op::kResumed). 0 or an errno (ENOMEM: there is no room for the copy; then
 /// nothing changed). A variable that was watched during the pause is armed by the resume.

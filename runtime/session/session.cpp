@@ -14,6 +14,7 @@
 #include "config/environment.h"
 #include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/memory_lifetime.h"
 #include "runtime/capture/memory_watch.h"
@@ -170,6 +171,7 @@ int Session::open_ring() {
 int Session::start_memory() {
   if (memory_result_ >= 0) return memory_result_;
   if (start() != 0) return memory_result_ = start_result_;
+  sampled_engine_every(static_cast<int>(options_.number("sample_interval_ms")));
   memory_result_ = memory_start(&ring_, options_.get("engine").c_str(), probe_->place);
   if (memory_result_ != 0) {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
@@ -214,6 +216,7 @@ void Session::after_fork_child() {
 
 void Session::close() {
   if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return;
+  if (memory_result_ == 0 && ring_.header()->state.load(std::memory_order_relaxed) == RingState::kOpen) memory_flush();
   RingState open = RingState::kOpen;
   if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return;
   // servers and shells fork often: a child that recorded nothing has nothing to wait for
