@@ -58,11 +58,14 @@ struct watcher_runtime_hooks {
   /* Takes our signals out of a mask that is about to be blocked; `set` is the shim's private copy. */
   void (*filter_mask)(sigset_t* set);
 
+  /* sigaltstack, likewise. */
+  int (*set_stack)(const stack_t* stack, stack_t* previous, int* result);
+
   /* process_calls: the process is about to end without running atexit handlers (_exit, _Exit). */
   void (*leaving)(int status);
 
   /* The process whose state this is: set by the shim before attach, and to the child's pid by the runtime's after-fork
-   * handler. In any other process, such as a vfork child in our memory, set_action and leaving are not called. */
+   * handler. In any other process, such as a vfork child in our memory, set_action, set_stack and leaving are not called. */
   pid_t owner;
 };
 

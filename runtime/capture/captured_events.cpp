@@ -54,7 +54,7 @@ void fill_event(const StoreContext& context, CapturedRange* range, const EventOr
   head->before_kind = ValueKind::kMemory;
   head->after_kind = ValueKind::kMemory;
   head->flags = static_cast<std::uint8_t>(variable.scope) & kScopeMask;
-  if (origin.thread_id != 0) head->flags |= kInexact;
+  if (origin.thread_id != 0 || origin.inexact) head->flags |= kInexact;
   head->payload_bytes = payload_of(*range);
   head->before = range->offset;
   head->after = origin.ip;

@@ -12,6 +12,7 @@
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/host_actions.h"
 #include "runtime/capture/hwbp_engine.h"
+#include "runtime/capture/signal_stacks.h"
 #include "runtime/capture/store.h"
 
 extern "C" const char watcher_signal_entry[], watcher_signal_return[];
@@ -174,6 +175,7 @@ KernelAction our_action() {
 }  // namespace
 
 void fault_signals_install() {
+  signal_stack_adopt();
   if (installed.exchange(true, std::memory_order_acq_rel)) return;
   for (const int signal_number : {SIGSEGV, SIGBUS, SIGTRAP}) take_signal(signal_number, our_action());
   // A fault whose signal is blocked kills. Blocked later it cannot be: see memory_filter_mask.

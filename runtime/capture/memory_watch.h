@@ -79,5 +79,7 @@ void memory_after_fork_child();
 /// sigaction of a signal the engines live on; see preload/runtime_hooks.h.
 int memory_set_action(int signal_number, const struct sigaction* action, struct sigaction* previous, int* result);
 void memory_filter_mask(void* sigset);
+/// sigaltstack, likewise; always deals with the call itself.
+int memory_set_stack(const stack_t* stack, stack_t* previous, int* result);
 
 }  // namespace watcher

@@ -139,6 +139,8 @@ int Session::start() {
   pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },
                  [] { session()->after_fork_child(); });
   set_hook<void (*)(int)>(&hooks_->leaving, [](int) { session()->close(); });
+  // before memory is watched: threads that begin now are told of it too late
+  set_hook<decltype(hooks_->set_stack)>(&hooks_->set_stack, memory_set_stack);
   // the engine that was asked for by name starts with the session, so that its handler thread is there before main()
   if (options_.get("engine") == "uffd") start_memory();
   return 0;
