@@ -63,16 +63,6 @@ __attribute__((noinline, cold)) int unmap(decltype(hooks.lift_watches) lift, voi
   return result;
 }
 
-/// The heap's end moves down to `end`.
-template <class Call>
-__attribute__((noinline, cold)) auto shrink_heap(decltype(hooks.lift_watches) lift, char* end, Call call) {
-  char* present = static_cast<char*>(real::sbrk(0));
-  const LiftedWatches watches(lift, end, end < present ? static_cast<size_t>(present - end) : 0);
-  const auto result = call();
-  static_cast<char*>(real::sbrk(0)) < present ? watches.end() : watches.settle(end, static_cast<size_t>(present - end));
-  return result;
-}
-
 }  // namespace
 
 WATCHER_INTERPOSER void* mmap(void* start, size_t bytes, int protection, int flags, int fd, off_t offset) noexcept {
@@ -120,19 +110,6 @@ WATCHER_INTERPOSER int pkey_mprotect(void* start, size_t bytes, int protection, 
   auto* protect = attached(hooks.protect_memory);
   if (protect != nullptr && protect(start, bytes, protection, key, &result) != 0) return result;
   return forward<int>(real::pkey_mprotect, SYS_pkey_mprotect, start, bytes, protection, key);
-}
-
-WATCHER_INTERPOSER int brk(void* end) noexcept {
-  auto* lift = attached(hooks.lift_watches);
-  if (lift == nullptr) return real::brk(end);
-  return shrink_heap(lift, static_cast<char*>(end), [=] { return real::brk(end); });
-}
-
-WATCHER_INTERPOSER void* sbrk(intptr_t change) noexcept {
-  auto* lift = attached(hooks.lift_watches);
-  if (lift == nullptr || change >= 0) return real::sbrk(change);
-  char* end = static_cast<char*>(real::sbrk(0)) + change;
-  return shrink_heap(lift, end, [=] { return real::sbrk(change); });
 }
 
 }  // namespace watcher

@@ -79,7 +79,7 @@ int __fxstatat64(int, int, const char*, struct stat64*, int);
   X(readlink) X(readlinkat) X(getcwd) X(clock_gettime) X(gettimeofday) X(time) X(times) X(getrlimit) X(getrusage) \
   X(getgroups) X(uname) X(mmap) X(mmap64) X(munmap) X(mremap) X(madvise) X(mprotect)
 #define WATCHER_FUNCTIONS_RESOLVED_LATE(X) \
-  X(malloc_usable_size) X(pkey_mprotect) X(pthread_attr_setsigmask_np) X(brk) X(sbrk) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) X(getrandom) \
+  X(malloc_usable_size) X(pkey_mprotect) X(pthread_attr_setsigmask_np) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) X(getrandom) \
   X(fread) X(fread_unlocked) X(fgets) X(fgets_unlocked) X(__read_chk) X(__pread_chk) X(__pread64_chk) X(__recv_chk) X(__recvfrom_chk) \
   X(__fread_chk) X(__fread_unlocked_chk) X(__fgets_chk) X(__fgets_unlocked_chk) \
   X(stat64) X(lstat64) X(fstat64) X(fstatat64) X(statx) X(__xstat) X(__xstat64) X(__lxstat) X(__lxstat64) \

@@ -129,7 +129,7 @@ WATCHER_INTERPOSER int pthread_sigmask(int how, const sigset_t* set, sigset_t* p
 }
 
 /// The mask a thread will begin with; what it is told of that later lacks our signals, which nobody blocks in earnest.
-WATCHER_INTERPOSER int pthread_attr_setsigmask_np(pthread_attr_t* attributes, const sigset_t* mask) noexcept {
+WATCHER_INTERPOSER int pthread_attr_setsigmask_np(pthread_attr_t* attributes, const sigset_t* mask) {
   return real::pthread_attr_setsigmask_np(attributes, PassingMask(mask).get());
 }
 

@@ -178,6 +178,7 @@ class Snapshot {
 /// After MADV_FREE the kernel may take a page at any time, unless it was written to again: so each is.
 void keep_content(std::uintptr_t begin, std::uintptr_t end) {
   for (std::uintptr_t at = begin; (at = next_watched_page(at, end)) < end; at += kPageBytes) {
+    if (!find_page(at)->armed) continue;  // a store of another thread could come between the two
     std::byte byte;
     if (guarded_copy(&byte, reinterpret_cast<const void*>(at), 1)) write_protected_memory(at, &byte, 1);
   }

@@ -1,7 +1,5 @@
 #include "runtime/capture/region_life.h"
 
-#include <errno.h>
-
 #include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/memory_state.h"
@@ -13,8 +11,9 @@ namespace watcher {
 int engage_region(Region* region) {
   const Engine* engine = region_engine();
   if (engine != nullptr) {
+    if (const int error = list_region(region); error != 0) return error;
     region->engine = engine;
-    const int error = list_region(region) == 0 ? engine->watch(region) : ENOMEM;
+    const int error = engine->watch(region);
     if (error == 0) return 0;
     displace_region(region);
     region->engine = nullptr;

@@ -179,9 +179,11 @@ int place_region(Region* region) {
   if (error != 0) return error;
   const std::uintptr_t begin = page_of(region->begin());
   const std::uintptr_t end = page_of(region->end() + kPageMask);
-  take_over_words(begin, end);
   const int refusal = arm_pages(begin, end);
-  if (refusal != 0) displace_region(region);
+  if (refusal == 0)
+    take_over_words(begin, end);
+  else
+    displace_region(region);
   return refusal;
 }
 
