@@ -30,6 +30,7 @@ constexpr OptionRow kTable[] = {
     {"log_level", kChoice, "INFO", "DEBUG|INFO|WARNING|ERROR", "LEVEL", "What is said on stderr"},
     {"max_queue_size", kCount, "65536", "1..16777216", "EVENTS", "Events that the queue of a process holds"},
     {"engine", kChoice, "auto", "auto|inline|uffd|hwbp|sampled", "ENGINE", "How writes to memory are captured"},
+    {"sample_interval_ms", kCount, "10", "1..60000", "MS", "How often the engine 'sampled' looks for changes"},
     {"burst", kChoice, "auto", "auto|off", "MODE", "Merge the stores of one bulk statement into one event"},
     {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY",
      "What a writer does when the queue is full"},

@@ -1,6 +1,7 @@
 // The end and the growth of memory that may be the runtime's own: watched buffers live on pages the allocator never
 // saw. Any thread; before our constructor, inside dlsym, and after exit handlers as well.
 #include "preload/attached_runtime.h"
+#include "preload/lifted_watches.h"
 #include "preload/real_functions.h"
 
 namespace watcher {
@@ -9,13 +10,29 @@ namespace {
 // Out of line, so that the forwarding path saves no register for them.
 __attribute__((noinline)) void free_with(decltype(hooks.free_memory) hook, void* pointer) {
   ErrnoKeeper keeper;
-  if (pointer == nullptr || hook(pointer) == 0) real::free(pointer);
+  if (pointer == nullptr || hook(pointer) != 0) return;
+  if (auto* lift = attached(hooks.lift_watches)) LiftedWatches(lift, pointer, real::malloc_usable_size(pointer)).end();
+  real::free(pointer);
+}
+
+/// The allocator's own block: watches on it follow.
+void* realloc_block(void* pointer, size_t bytes) {
+  auto* lift = attached(hooks.lift_watches);
+  if (lift == nullptr) return real::realloc(pointer, bytes);
+  const size_t had = real::malloc_usable_size(pointer);
+  const LiftedWatches watches(lift, pointer, had);
+  void* moved = real::realloc(pointer, bytes);
+  if (moved != nullptr)
+    watches.settle(moved, bytes);
+  else
+    bytes == 0 ? watches.end() : watches.settle(pointer, had);
+  return moved;
 }
 
 __attribute__((noinline)) void* realloc_with(decltype(hooks.realloc_memory) hook, void* pointer, size_t bytes) {
   void* moved = nullptr;
-  if (pointer != nullptr && hook(pointer, bytes, &moved) != 0) return moved;
-  return real::realloc(pointer, bytes);
+  if (pointer == nullptr) return real::realloc(pointer, bytes);
+  return hook(pointer, bytes, &moved) != 0 ? moved : realloc_block(pointer, bytes);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -71,15 +72,14 @@ int __fxstatat64(int, int, const char*, struct stat64*, int);
 #define WATCHER_FUNCTIONS_RESOLVED_EARLY(X) \
   X(free) X(realloc) X(read) X(pread) X(pread64) X(readv) X(recv) X(recvfrom) X(recvmsg) \
   X(sigaction) X(signal) X(sigprocmask) X(pthread_sigmask) X(_exit) X(_Exit) \
-  X(poll) X(ppoll) X(select) X(pselect) X(epoll_wait) X(epoll_pwait) X(wait) X(waitpid) X(wait4) X(waitid) \
+  X(poll) X(ppoll) X(select) X(pselect) X(epoll_wait) X(epoll_pwait) X(sigaltstack) X(wait) X(waitpid) X(wait4) X(waitid) \
   X(nanosleep) X(clock_nanosleep) X(sigpending) X(sigsuspend) X(sigtimedwait) X(accept) X(accept4) X(getsockname) X(getpeername) \
   X(getsockopt) X(pipe) X(pipe2) X(socketpair) X(fcntl) X(ioctl) X(stat) X(lstat) X(fstat) X(fstatat) \
   X(readlink) X(readlinkat) X(getcwd) X(clock_gettime) X(gettimeofday) X(time) X(times) X(getrlimit) X(getrusage) \
-  X(getgroups) X(uname)
+  X(getgroups) X(uname) X(mmap) X(mmap64) X(munmap) X(mremap) X(madvise) X(mprotect)
 #define WATCHER_FUNCTIONS_RESOLVED_LATE(X) \
-  X(malloc_usable_size) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) X(getrandom) \
-  X(fread) X(fread_unlocked) X(fgets) X(fgets_unlocked) \
-  X(__read_chk) X(__pread_chk) X(__pread64_chk) X(__recv_chk) X(__recvfrom_chk) \
+  X(malloc_usable_size) X(pkey_mprotect) X(pthread_attr_setsigmask_np) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) X(getrandom) \
+  X(fread) X(fread_unlocked) X(fgets) X(fgets_unlocked) X(__read_chk) X(__pread_chk) X(__pread64_chk) X(__recv_chk) X(__recvfrom_chk) \
   X(__fread_chk) X(__fread_unlocked_chk) X(__fgets_chk) X(__fgets_unlocked_chk) \
   X(stat64) X(lstat64) X(fstat64) X(fstatat64) X(statx) X(__xstat) X(__xstat64) X(__lxstat) X(__lxstat64) \
   X(__fxstat) X(__fxstat64) X(__fxstatat) X(__fxstatat64) X(statfs) X(statfs64) X(fstatfs) X(fstatfs64) \

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define WATCHER_RUNTIME_HOOKS_VERSION 1u
+#define WATCHER_RUNTIME_HOOKS_VERSION 2u
 
 #define WATCHER_KERNEL_WRITE_KEEPS 1u
 
@@ -35,6 +35,16 @@ struct watcher_runtime_hooks {
   /* usable bytes, 0 when not ours */
   size_t (*memory_size)(void* pointer);
 
+  /* memory_calls and mapping_calls, of memory that is not the runtime's; set when some of it is watched for the first
+   * time. These are for normal context, and allocate nothing.
+   * The memory is about to be freed, unmapped or moved. Returns a token when watches had to let go of it, else 0. */
+  uint64_t (*lift_watches)(void* start, size_t bytes);
+  /* What became of it: where it begins now (null: it is gone), and its size. */
+  void (*settle_watches)(uint64_t token, void* start, size_t bytes);
+  /* mprotect (`key` < 0), pkey_mprotect; madvise. 1: done, *result and errno are the call's. 0: forward. */
+  int (*protect_memory)(void* start, size_t bytes, int protection, int key, int* result);
+  int (*advise_memory)(void* start, size_t bytes, int advice, int* result);
+
   /* reading_calls: a system call is about to write [buffer, buffer + bytes). Returns where to let it write (the second
    * mapping, or a bounce buffer), or `buffer` itself. `token` carries state to the end; it says on entry whether the
    * call needs the present content there (WATCHER_KERNEL_WRITE_KEEPS) or not (0), and is one of these two on return
@@ -49,11 +59,14 @@ struct watcher_runtime_hooks {
   /* Takes our signals out of a mask that is about to be blocked; `set` is the shim's private copy. */
   void (*filter_mask)(sigset_t* set);
 
+  /* sigaltstack, likewise. */
+  int (*set_stack)(const stack_t* stack, stack_t* previous, int* result);
+
   /* process_calls: the process is about to end without running atexit handlers (_exit, _Exit). */
   void (*leaving)(int status);
 
   /* The process whose state this is: set by the shim before attach, and to the child's pid by the runtime's after-fork
-   * handler. In any other process, such as a vfork child in our memory, set_action and leaving are not called. */
+   * handler. In any other process, such as a vfork child in our memory, set_action, set_stack and leaving are not called. */
   pid_t owner;
 };
 

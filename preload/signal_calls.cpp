@@ -1,6 +1,5 @@
 // Signals the engines live on must arrive whatever the host does with them, and the host must see what it asked for.
-// Any thread, signal handlers and vfork children included. Alternate stacks and signalfd do not come through here: they
-// belong to the host, and we have none of our own. The older names for the same stand in old_signal_calls.cpp.
+// Any thread, signal handlers and vfork children included. The older names for the same stand in old_signal_calls.cpp.
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -131,6 +130,18 @@ WATCHER_INTERPOSER int pthread_sigmask(int how, const sigset_t* set, sigset_t* p
   return change_mask(how, set, previous, [=](const sigset_t* passed) {
     return fill(SYS_rt_sigprocmask, real::pthread_sigmask, how, passed, changed(previous, sizeof(SignalWord)));
   });
+}
+
+/// The mask a thread will begin with; what it is told of that later lacks our signals, which nobody blocks in earnest.
+WATCHER_INTERPOSER int pthread_attr_setsigmask_np(pthread_attr_t* attributes, const sigset_t* mask) {
+  return real::pthread_attr_setsigmask_np(attributes, PassingMask(mask).get());
+}
+
+WATCHER_INTERPOSER int sigaltstack(const stack_t* stack, stack_t* previous) noexcept {
+  auto* hook = attached(hooks.set_stack);
+  int result = 0;
+  if (hook != nullptr && in_owning_process() && hook(stack, previous, &result)) return result;
+  return real::sigaltstack(stack, previous);
 }
 
 }  // namespace watcher

@@ -86,7 +86,8 @@ WATCHER_INTERPOSER int waitid(idtype_t kind, id_t child, siginfo_t* info, int op
   return fill(SYS_waitid, real::waitid, kind, child, in_out(info), options);
 }
 
-// Signals.
+// Signals. Ours may stand in the sets: they are sent to a thread that stores, which is none that waits here or reads a
+// signalfd.
 
 WATCHER_INTERPOSER int sigpending(sigset_t* set) noexcept {
   return fill(SYS_rt_sigpending, real::sigpending, in_out(set));

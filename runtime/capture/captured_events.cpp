@@ -18,7 +18,7 @@ VisibleRange widened(const MemoryVariable& variable, const VisibleRange& visible
 }
 
 bool capture_region(StoreContext* context, const Region& region, std::uintptr_t begin, std::uintptr_t end) {
-  if (region.end() <= begin || region.begin() >= end) return true;
+  if (region.engine != nullptr || region.end() <= begin || region.begin() >= end) return true;
   const VisibleRange visible = visible_range(region);
   const std::uintptr_t first = begin > visible.begin ? begin : visible.begin;
   const std::uintptr_t last = end < visible.end ? end : visible.end;
@@ -55,7 +55,7 @@ void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& 
   head->before_kind = ValueKind::kMemory;
   head->after_kind = ValueKind::kMemory;
   head->flags = static_cast<std::uint8_t>(variable.scope) & kScopeMask;
-  if (origin.thread_id != 0) head->flags |= kInexact;
+  if (origin.thread_id != 0 || origin.inexact) head->flags |= kInexact;
   head->payload_bytes = payload_of(*range);
   head->before = range->offset;
   head->after = origin.ip;

@@ -194,6 +194,22 @@ const std::byte* code_for_store(StoreContext* context, std::uintptr_t ip) {
   return cached->code;
 }
 
+// Nobody knows where an instruction begins whose end is known: each length that would fit is tried.
+std::uint32_t widest_store_before(std::uintptr_t ip) {
+  constexpr std::uint32_t kAnyWidth = 64;
+  std::uint32_t widest = 0;
+  SpinGuard guard(decoding);
+  for (std::size_t length = 2; length <= kMaxInstructionBytes; ++length) {
+    std::uint8_t bytes[kMaxInstructionBytes];
+    if (watcher_guarded_copy(bytes, reinterpret_cast<const void*>(ip - length), length) != 0) break;
+    const StoreForm form = decode_store(bytes, length);
+    if (form.length != length) continue;
+    const std::uint32_t width = form.repeated ? kAnyWidth : form.bytes;
+    if (width > widest) widest = width;
+  }
+  return widest;
+}
+
 bool is_in_code_slots(std::uintptr_t ip) {
   const auto begin = reinterpret_cast<std::uintptr_t>(area.code);
   return begin != 0 && ip >= begin && ip < begin + kAreaBytes;

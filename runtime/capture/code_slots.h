@@ -16,6 +16,9 @@ bool code_slots_reserve();
 /// Decodes the instruction at `ip` into context->form. Returns the code to run in its place, null when there is none.
 const std::byte* code_for_store(StoreContext* context, std::uintptr_t ip);
 
+/// How many bytes the store that ends at `ip` may have written, at most; 0: nothing there looks like a store.
+std::uint32_t widest_store_before(std::uintptr_t ip);
+
 bool is_in_code_slots(std::uintptr_t ip);
 
 /// In a forked child: an area of its own.

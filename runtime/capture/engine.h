@@ -5,6 +5,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +35,11 @@ struct Engine {
   void (*unwatch)(Region* region);
 };
 
+/// The protection with which stores trap, and nothing else: where a page may be written, it may be read.
+constexpr int without_write(int protection) {
+  return (protection & PROT_WRITE) != 0 ? (protection & ~PROT_WRITE) | PROT_READ : protection;
+}
+
 /// mprotect: the storing thread takes SIGSEGV.
 extern const Engine inline_engine;
 /// userfaultfd write protection: a handler is told and signals the storing thread.
@@ -42,6 +48,12 @@ extern const Engine uffd_engine;
 extern const Engine hwbp_engine;
 /// Dirty pages looked for from time to time: what changed, not who changed it.
 extern const Engine sampled_engine;
+/// How often; before it starts.
+void sampled_engine_every(int milliseconds);
+/// Pages have been taken away, and their marks with them. Stores held off.
+void sampled_engine_look_again();
+/// Waits until what has changed so far is told.
+void sampled_engine_flush();
 
 /// The real-time signal of the uffd engine, 0 while it is not running.
 int uffd_signal();

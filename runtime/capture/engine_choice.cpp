@@ -1,5 +1,6 @@
 #include "runtime/capture/engine_choice.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,10 +14,14 @@ namespace {
 
 constexpr std::size_t kReasonBytes = 160;
 constinit char reason[kReasonBytes] = {};
+constinit const Engine* for_regions = nullptr;
+using TellRefusal = void (*)(const char* line);
+constinit TellRefusal tell_refusal = nullptr;
 
 void record_choice() {
   EventRing& ring = *memory_state.ring;
-  ring.header()->engine = ring.dictionary().intern(memory_state.arena_engine->name);
+  const Engine* first = for_regions != nullptr ? for_regions : memory_state.arena_engine;
+  ring.header()->engine = ring.dictionary().intern(first->name);
   ring.header()->engine_reason = ring.dictionary().intern(reason);
 }
 
@@ -59,11 +64,51 @@ void take_over(std::uintptr_t address, Page& page, void* argument) {
   run->end += kPageBytes;
 }
 
+/// Whatever it does not take is watched by its pages.
+void try_region_engine(const Engine& engine) {
+  use_inline("asked for");
+  const int error = engine.start();
+  for_regions = error == 0 ? &engine : nullptr;
+  if (error == 0) return;
+  char why[kReasonBytes];
+  snprintf(why, sizeof why, "the engine %s cannot be used: %s", engine.name, strerror(error));
+  use_inline(why);
+}
+
+const char* refusal_text(int error) {
+  if (error == EINVAL) return "only 1, 2, 4 or 8 aligned bytes of fixed size fit a debug register";
+  if (error == ENOSPC) return "there are no more debug registers";
+  return error == EBUSY ? "its page is watched already" : strerror(error);
+}
+
 }  // namespace
+
+const Engine* region_engine() {
+  return for_regions;
+}
+
+void when_region_refused(void (*tell)(const char* line)) {
+  tell_refusal = tell;
+}
+
+void memory_flush() {
+  if (for_regions == &sampled_engine) sampled_engine_flush();
+}
+
+void note_refused_region(int error) {
+  if (memory_state.ring->header()->regions_refused.fetch_add(1, std::memory_order_relaxed) != 0) return;
+  snprintf(reason, sizeof reason, "asked for; some memory is watched inline: %s", refusal_text(error));
+  record_choice();
+  if (tell_refusal != nullptr) tell_refusal(reason);
+}
 
 void choose_engine(const char* wanted) {
   if (strcmp(wanted, "inline") == 0)
     use_inline("asked for");
+  else if (strcmp(wanted, "hwbp") == 0)
+    try_region_engine(hwbp_engine);
+  else if (strcmp(wanted, "sampled") == 0)
+    try_region_engine(sampled_engine);
   else
     try_uffd(strcmp(wanted, "uffd") == 0);
   record_choice();
@@ -71,6 +116,7 @@ void choose_engine(const char* wanted) {
 
 void renew_engine_after_fork() {
   if (memory_state.arena_engine == &uffd_engine) try_uffd(false);
+  if (for_regions != nullptr) try_region_engine(*for_regions);
   record_choice();
 }
 

@@ -12,7 +12,9 @@
 #include "runtime/capture/fault_witness.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/host_actions.h"
+#include "runtime/capture/hwbp_engine.h"
 #include "runtime/capture/kernel_window.h"
+#include "runtime/capture/signal_stacks.h"
 #include "runtime/capture/store.h"
 
 extern "C" const char watcher_signal_entry[], watcher_signal_return[];
@@ -70,7 +72,7 @@ bool is_write_fault(const ucontext_t* ucontext) {
 
 bool is_armed(std::uintptr_t address) {
   const Page* page = find_page(address);
-  return page != nullptr && page->armed;
+  return page != nullptr && page->takes_stores();
 }
 
 /// The probe's code faulted: the event goes without a place.
@@ -126,11 +128,12 @@ bool take_fault(int signal_number, siginfo_t* info, ucontext_t* ucontext) {
   if (signal_number != SIGSEGV || !is_write_fault(ucontext)) return false;
   if (is_armed(address)) return store_faulted(ucontext, address, true) != FaultOutcome::kForeign;
   const Page* page = find_page(address);
-  const bool was_ours = page != nullptr && page->engine != nullptr;
+  const bool was_ours = page != nullptr && page->engine != nullptr && (page->protection & PROT_WRITE) != 0;
   return (wait_for_fork(address) || was_ours) && retry_store(ip, address) == FaultOutcome::kRetry;
 }
 
 bool take_trap(const siginfo_t* info, ucontext_t* ucontext) {
+  if (hwbp_trapped(info, ucontext)) return true;
   StoreContext* context = thread_state.current;
   if (witness_signalled(info)) {
     if (context == nullptr) windows_close_own(ucontext);
@@ -179,6 +182,7 @@ KernelAction our_action() {
 }  // namespace
 
 void fault_signals_install() {
+  signal_stack_adopt();
   if (installed.exchange(true, std::memory_order_acq_rel)) return;
   for (const int signal_number : {SIGSEGV, SIGBUS, SIGTRAP}) take_signal(signal_number, our_action());
   // A fault whose signal is blocked kills. Blocked later it cannot be: see memory_filter_mask.

@@ -9,6 +9,7 @@
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/memory_watch.h"
+#include "runtime/capture/signal_stacks.h"
 #include "runtime/capture/spin_lock.h"
 #include "runtime/capture/store.h"
 
@@ -64,14 +65,13 @@ std::size_t extended_state_bytes(const void* state) {
   return fields[0] == kMagic ? fields[1] : 512;
 }
 
-/// We always run on the alternate stack where the thread has one; a host's handler without SA_ONSTACK must not. Copies
-/// the frame to where the kernel would have built it and returns how far that is.
-std::ptrdiff_t move_to_host_stack(ucontext_t* ucontext, std::byte* frame) {
+/// Copies the frame to below `limit`, where the kernel would have built it, and returns how far that is.
+std::ptrdiff_t move_frame(ucontext_t* ucontext, std::byte* frame, std::uintptr_t limit) {
   auto* state = reinterpret_cast<std::byte*>(ucontext->uc_mcontext.fpregs);
   std::byte* end = state != nullptr ? state + extended_state_bytes(state)
                                     : reinterpret_cast<std::byte*>(ucontext) + sizeof *ucontext + sizeof(siginfo_t);
   const auto bytes = static_cast<std::size_t>(end - frame);
-  const std::uintptr_t top = static_cast<std::uintptr_t>(ucontext->uc_mcontext.gregs[REG_RSP]) - kRedZoneBytes - bytes;
+  const std::uintptr_t top = limit - bytes;
   // The extended state is aligned to 64 bytes, and stays so when the frame moves by a multiple of that.
   const std::ptrdiff_t shift = (static_cast<std::ptrdiff_t>(top - reinterpret_cast<std::uintptr_t>(frame)) & ~63l);
   if (state != nullptr) ucontext->uc_mcontext.fpregs = reinterpret_cast<fpregset_t>(state + shift);
@@ -86,6 +86,18 @@ bool on_alternate_stack(const ucontext_t* ucontext, const std::byte* frame) {
   const auto* interrupted = reinterpret_cast<const std::byte*>(ucontext->uc_mcontext.gregs[REG_RSP]);
   const bool was_there = interrupted > low && interrupted <= low + stack.ss_size;
   return !was_there && frame >= low && frame < low + stack.ss_size;
+}
+
+/// We run on the alternate stack wherever the thread has one, and that may be ours in place of the host's: its handler
+/// must run where it asked to.
+std::ptrdiff_t move_to_host_stack(const KernelAction& action, ucontext_t* ucontext, std::byte* frame) {
+  if (!on_alternate_stack(ucontext, frame)) return 0;
+  if ((action.flags & SA_ONSTACK) == 0)
+    return move_frame(ucontext, frame,
+                      static_cast<std::uintptr_t>(ucontext->uc_mcontext.gregs[REG_RSP]) - kRedZoneBytes);
+  const stack_t* host = replaced_signal_stack();
+  if (host == nullptr) return 0;
+  return move_frame(ucontext, frame, reinterpret_cast<std::uintptr_t>(host->ss_sp) + host->ss_size);
 }
 
 }  // namespace
@@ -113,8 +125,7 @@ Delivery deliver_to_host(int signal_number, siginfo_t* info, ucontext_t* ucontex
   __builtin_memcpy(&mask, &ucontext->uc_sigmask, sizeof mask);
   mask |= action.mask;
   if ((action.flags & SA_NODEFER) == 0) mask |= signal_bit(signal_number);
-  const bool moves = (action.flags & SA_ONSTACK) == 0 && on_alternate_stack(ucontext, frame);
-  const Delivery delivery = {action.handler, moves ? move_to_host_stack(ucontext, frame) : 0};
+  const Delivery delivery = {action.handler, move_to_host_stack(action, ucontext, frame)};
   // A watched store in the host's handler must still reach us, whatever that handler asked to block.
   set_signal_mask(mask & ~(signal_bit(SIGSEGV) | signal_bit(SIGBUS)));
   return delivery;

@@ -20,7 +20,7 @@ int protect(std::uintptr_t address, std::size_t bytes, int protection) {
 }
 
 int arm(std::uintptr_t address, std::size_t bytes, int protection) {
-  return protect(address, bytes, protection & ~PROT_WRITE);
+  return protect(address, bytes, without_write(protection));
 }
 
 }  // namespace

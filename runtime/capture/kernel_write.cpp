@@ -11,6 +11,7 @@
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/guarded.h"
+#include "runtime/capture/hwbp_engine.h"
 #include "runtime/capture/kernel_buffers.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
@@ -30,7 +31,7 @@ bool must_redirect(std::uintptr_t begin, std::uintptr_t end) {
     // While capture is paused too: the call may still be waiting in the kernel when it is resumed.
     if (page != nullptr && page->placed()) return true;
   }
-  return false;
+  return hwbp_watches(begin, end);
 }
 
 /// The kernel would have failed on bytes that are not there, and the host must not crash for them instead.
@@ -61,6 +62,7 @@ std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, c
   claim_events(context, origin);
   commit_events(context);
   commit_bytes(context);
+  hwbp_kernel_wrote(to, to + bytes, origin.system_call);
   unlock_pages(context);
   release_store_context(context);
   return bytes;
@@ -92,6 +94,16 @@ std::size_t present_bytes(std::uintptr_t begin, std::size_t bytes) {
   return bytes;
 }
 
+/// And how much of that the host itself has left open to writes.
+std::size_t permitted_bytes(std::uintptr_t begin, std::size_t bytes) {
+  for (std::uintptr_t at = page_of(begin); (at = next_watched_page(at, begin + bytes)) < begin + bytes;
+       at += kPageBytes) {
+    const Page& page = *find_page(at);
+    if (page.armed && !page.takes_stores()) return at <= begin ? 0 : at - begin;
+  }
+  return bytes;
+}
+
 void set_armed(const KernelBuffer& buffer, bool armed) {
   const auto begin = reinterpret_cast<std::uintptr_t>(buffer.host);
   for (std::uintptr_t address = page_of(begin); address < begin + buffer.bytes; address += kPageBytes) {
@@ -106,7 +118,8 @@ void set_armed(const KernelBuffer& buffer, bool armed) {
 void* kernel_write_begin(void* host, std::size_t bytes, std::uint64_t* token) {
   const auto begin = reinterpret_cast<std::uintptr_t>(host);
   if (!fault_signals_installed() || begin + bytes < begin || !must_redirect(begin, begin + bytes)) return host;
-  const std::size_t present = present_bytes(begin, bytes);
+  const std::size_t present = permitted_bytes(begin, present_bytes(begin, bytes));
+  if (present == 0) return host;  // the kernel says so itself
   KernelBuffer* buffer = present == bytes ? take_kernel_buffer(bytes) : take_cut_buffer(present, begin % kPageBytes);
   if (buffer == nullptr) return host;
   const bool keeps = *token == WATCHER_KERNEL_WRITE_KEEPS;

@@ -10,6 +10,7 @@
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/kernel_buffers.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/signal_stacks.h"
 #include "runtime/capture/store_context.h"
 #include "runtime/capture/thread_memory.h"
 
@@ -85,6 +86,7 @@ void memory_after_fork_child() {
   for_each_armed_page(arm_again, &run);
   arm_run(&run);
   finish(stores_resume_in_child);
+  signal_stacks_after_fork_child();
 }
 
 }  // namespace watcher

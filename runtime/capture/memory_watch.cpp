@@ -4,15 +4,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <string_view>
-
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/kernel_buffers.h"
+#include "runtime/capture/memory_lifetime.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/region_life.h"
 #include "runtime/capture/region_set.h"
 #include "runtime/capture/self_memory.h"
 #include "runtime/capture/store.h"
@@ -24,31 +24,6 @@ constinit MemoryState memory_state;
 
 namespace {
 
-/// An event of the region as a whole: it moved or went.
-void publish_end(const Region& region, Op op, std::uint64_t before, std::uint64_t after) {
-  EventRing& ring = *memory_state.ring;
-  DictionaryRef of_context = 0;
-  StoreContext* context = acquire_store_context();
-  const DictionaryRef place = place_of_writer(context, nullptr, &of_context);
-  release_store_context(context);
-  if (place == kNoEvent) return;
-  const Claim claim = ring.claim(0);
-  if (!claim) return;
-  EventHead& head = *claim.head;
-  head.tsc = ring.now();
-  head.variable = region.variable.variable;
-  head.place = place;
-  head.context = of_context;
-  head.thread_id = current_thread_id();
-  head.op = op;
-  head.before_kind = head.after_kind = ValueKind::kUnbound;
-  head.flags = static_cast<std::uint8_t>(region.variable.scope) & kScopeMask;
-  head.before = before;
-  head.after = after;
-  head.coalesced = 0;
-  claim.commit();
-}
-
 /// What stores need in signal handlers, all of it reserved before the first one.
 bool reserve_for_stores() {
   return store_contexts_reserve() && kernel_buffers_reserve() && (code_slots_reserve(), true);
@@ -58,29 +33,23 @@ bool reserve_for_stores() {
 void move_regions(std::uintptr_t from, std::size_t bytes, std::ptrdiff_t distance, std::size_t new_bytes) {
   while (Region* region = region_within(from, from + bytes)) {
     const std::uintptr_t old = region->begin();
-    displace_region(region);
+    disengage_region(region);
     const std::size_t offset = old - from;
     MemoryVariable& variable = region->variable;
     const bool to_the_end = offset + variable.capacity == bytes;
     if (offset >= new_bytes) {
-      publish_end(*region, Op::kFreed, 0, 0);
+      tell_of_region(*region, Op::kFreed, 0, 0);
       free_region(region);
       continue;
     }
     variable.base = static_cast<std::byte*>(variable.base) + distance;
     if (to_the_end || offset + variable.capacity > new_bytes) variable.capacity = new_bytes - offset;
-    publish_end(*region, Op::kMoved, old, region->begin());
-    if (place_region(region) != 0) free_region(region);
+    tell_of_region(*region, Op::kMoved, old, region->begin());
+    if (engage_region(region) != 0) free_region(region);
   }
 }
 
 }  // namespace
-
-void end_watch(Region* region, Op op) {
-  displace_region(region);
-  if (op != Op::kCount) publish_end(*region, op, 0, 0);
-  free_region(region);
-}
 
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
   memory_state.ring = ring;
@@ -113,7 +82,7 @@ int memory_free(void* pointer) {
   if (bytes == 0) return 0;
   const auto begin = reinterpret_cast<std::uintptr_t>(pointer);
   StoresHeldOff held;
-  while (Region* region = region_within(begin, begin + bytes)) end_watch(region, Op::kFreed);
+  while (Region* region = region_within(begin, begin + bytes)) end_region(region, Op::kFreed);
   alias_free(begin);
   return 1;
 }
@@ -126,9 +95,10 @@ RegionId memory_watch(const MemoryVariable& variable) {
                                            : check_watchable(begin, begin + variable.capacity);
   if (error == 0) {
     fault_signals_install();
+    if (!alias_pages_contain(begin)) note_watch_in_place();
     StoresHeldOff held;
     Region* region = allocate_region(variable);
-    error = region == nullptr ? ENOMEM : place_region(region);
+    error = region == nullptr ? ENOMEM : engage_region(region);
     if (error == 0) return region->id();
     if (region != nullptr) free_region(region);
   }
@@ -144,7 +114,7 @@ void memory_unwatch(RegionId id, Op op) {
   if (memory_state.ring == nullptr) return;
   StoresHeldOff held;
   Region* region = find_region(id);
-  if (region != nullptr) end_watch(region, op);
+  if (region != nullptr) end_region(region, op);
 }
 
 // The content is copied with stores held off, so that none falls between the old pages and the new ones.

@@ -57,6 +57,9 @@ std::uint32_t memory_regions();
 /// Ends one watch; `op` (kFreed, kMoved or kCount for none) is recorded as its last event.
 void memory_unwatch(RegionId region, Op op);
 
+/// Returns when what has been stored so far is told, by an engine that looks from time to time. Before the last event.
+void memory_flush();
+
 /// Pausing copies what is watched and disarms it: stores cost nothing until memory_resume, which tells what changed
 /// meanwhile as one event of each variable (Op::kResumed). 0 or an errno (ENOMEM: there is no room for the copy; then
 /// nothing changed; EALREADY). A variable that was watched during the pause is armed by the resume. Before memory_start
@@ -89,5 +92,7 @@ void memory_after_fork_child();
 /// sigaction of a signal the engines live on; see preload/runtime_hooks.h.
 int memory_set_action(int signal_number, const struct sigaction* action, struct sigaction* previous, int* result);
 void memory_filter_mask(void* sigset);
+/// sigaltstack, likewise; always deals with the call itself.
+int memory_set_stack(const stack_t* stack, stack_t* previous, int* result);
 
 }  // namespace watcher

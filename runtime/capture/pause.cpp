@@ -8,6 +8,7 @@
 #include "runtime/capture/engine.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/region_life.h"
 #include "runtime/capture/region_set.h"
 #include "runtime/capture/self_memory.h"
 #include "runtime/capture/store_context.h"
@@ -141,7 +142,7 @@ void resume_region(Region& region, void* argument) {
   if (there) tell_changes(region);
   region.paused_copy = nullptr;
   if (armed) return;
-  end_watch(&region, there ? Op::kCount : Op::kFreed);
+  end_region(&region, there ? Op::kCount : Op::kFreed);
   if (there) *static_cast<int*>(argument) = ENOMEM;
 }
 

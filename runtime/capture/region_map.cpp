@@ -90,6 +90,23 @@ Page* find_page(std::uintptr_t address) {
   return leaf == nullptr ? nullptr : &leaf->pages[slot_of(address)];
 }
 
+std::uintptr_t next_watched_page(std::uintptr_t begin, std::uintptr_t end) {
+  constexpr std::uintptr_t kLeafBytes = kLeafPages * kPageBytes;
+  constexpr std::uintptr_t kBranchBytes = kBranches * kLeafBytes;
+  for (std::uintptr_t at = begin; at < end && branch_of(at) < kBranches;) {
+    Branch* branch = root[branch_of(at)].load(std::memory_order_acquire);
+    Leaf* leaf = branch == nullptr ? nullptr : branch->leaves[leaf_of(at)].load(std::memory_order_acquire);
+    if (leaf == nullptr) {
+      const std::uintptr_t bytes = branch == nullptr ? kBranchBytes : kLeafBytes;
+      at = (at & ~(bytes - 1)) + bytes;
+      continue;
+    }
+    if (__atomic_load_n(&leaf->pages[slot_of(at)].first, __ATOMIC_RELAXED) != nullptr) return at;
+    at += kPageBytes;
+  }
+  return end;
+}
+
 bool surely_unwatched(std::uintptr_t begin, std::uintptr_t end) {
   return begin >= highest.load(std::memory_order_relaxed) || end <= lowest.load(std::memory_order_relaxed);
 }

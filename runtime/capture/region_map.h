@@ -4,6 +4,8 @@
 // reclaimed under a reader, and a page's list needs no lock of its own. Tree nodes live for ever.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +26,8 @@ struct Engine;
 struct Region {
   MemoryVariable variable;
   const Engine* engine = nullptr;    // one that watches regions; null: the pages' engines do
+  bool lifted = false;               // its memory is being changed; in no page's list meanwhile (memory_lifetime.h)
+  Op ends_as = Op::kCount;           // of a lifted one that was unwatched
   std::byte* paused_copy = nullptr;  // what it held when capture was paused, its first `paused_bytes`; not owned
   std::size_t paused_bytes = 0;
   std::uint32_t generation = 0;  // tells a reused slot from the region a stale RegionId meant
@@ -54,6 +58,8 @@ struct Page {
 
   bool watched() const { return first != nullptr; }
   bool placed() const { return armed || paused; }
+  /// A store traps here, and the host itself would have allowed it.
+  bool takes_stores() const { return armed && (protection & PROT_WRITE) != 0; }
 };
 
 template <class Visit>
@@ -65,6 +71,9 @@ void for_each_region(const Page& page, Visit visit) {
 
 /// The page's entry, null when nothing on it was ever watched. Any context.
 Page* find_page(std::uintptr_t address);
+/// The first page at or behind `begin` that has a region; `end` or more when there is none. Without a lock the answer
+/// is a hint.
+std::uintptr_t next_watched_page(std::uintptr_t begin, std::uintptr_t end);
 /// True when nothing between the two addresses can be watched: a cheap no for the kernel-write hooks. Any context.
 bool surely_unwatched(std::uintptr_t begin, std::uintptr_t end);
 

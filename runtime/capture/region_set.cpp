@@ -95,6 +95,16 @@ void disarm_run(std::uintptr_t begin, std::uintptr_t end) {
   }
 }
 
+/// What a debug register watches on these pages: a store that is carried out for the host would not trap it.
+void take_over_words(std::uintptr_t begin, std::uintptr_t end) {
+  for (std::uintptr_t address = begin; address < end; address += kPageBytes)
+    for_each_region(*find_page(address), [](Region& region) {
+      if (region.engine != &hwbp_engine) return;
+      region.engine->unwatch(&region);
+      region.engine = nullptr;
+    });
+}
+
 bool is_idle(std::uintptr_t address) {
   const Page& page = *find_page(address);
   return page.placed() && !page.watched();
@@ -134,22 +144,30 @@ int check_watchable(std::uintptr_t begin, std::uintptr_t end) {
   return 0;
 }
 
-int place_region(Region* region) {
+int list_region(Region* region) {
   const std::uintptr_t begin = page_of(region->begin());
   const std::uintptr_t end = page_of(region->end() + kPageMask);
-  std::uintptr_t address = begin;
-  for (; address < end; address += kPageBytes) {
+  for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     Page* page = make_page(address);
-    if (page == nullptr || !add_to_page(*page, region)) break;
+    if (page != nullptr && add_to_page(*page, region)) continue;
+    for (std::uintptr_t undo = begin; undo < address; undo += kPageBytes) remove_from_page(*find_page(undo), region);
+    return ENOMEM;
   }
-  const int error = address < end ? ENOMEM : arm_pages(begin, end);
-  if (error == 0) {
-    include_in_bounds(begin, end);
-    return 0;
-  }
-  for (std::uintptr_t undo = begin; undo < address; undo += kPageBytes) remove_from_page(*find_page(undo), region);
-  disarm_idle_pages(begin, address);
-  return error;
+  include_in_bounds(begin, end);
+  return 0;
+}
+
+int place_region(Region* region) {
+  const int error = list_region(region);
+  if (error != 0) return error;
+  const std::uintptr_t begin = page_of(region->begin());
+  const std::uintptr_t end = page_of(region->end() + kPageMask);
+  const int refusal = arm_pages(begin, end);
+  if (refusal == 0)
+    take_over_words(begin, end);
+  else
+    displace_region(region);
+  return refusal;
 }
 
 void displace_region(Region* region) {

@@ -7,14 +7,16 @@
 
 namespace watcher {
 
-/// 0 or an errno; on failure nothing has changed.
+/// Enters the region in its pages' lists, no more: for engines that leave pages alone. 0 or an errno; on failure
+/// nothing has changed.
+int list_region(Region* region);
+/// The same, and has the pages trap.
 int place_region(Region* region);
+/// The opposite of both.
 void displace_region(Region* region);
 /// The first region on any page of [begin, end), null when there is none.
 Region* region_within(std::uintptr_t begin, std::uintptr_t end);
 
-/// Takes the region off its pages and frees it; `op` (kCount for none) is recorded as its last event.
-void end_watch(Region* region, Op op);
 
 /// Why a page of [begin, end) must not be protected: EFAULT (not writable), or EBUSY (in use by the kernel or by our
 /// own handlers while a store is under way: stack, thread control block, signal stack). 0 otherwise. Normal context.

@@ -56,6 +56,8 @@ int open_high(const char* path, int flags) {
   const long low = raw_syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
   if (low < 0) return -1;
   const long high = raw_syscall(SYS_fcntl, low, F_DUPFD_CLOEXEC, kLowestDescriptor);
+  // A limit on descriptors forbids the high ones; for the time of one question a low one does.
+  if (high < 0 && flags == O_RDONLY) return static_cast<int>(low);
   raw_syscall(SYS_close, low);
   return static_cast<int>(high < 0 ? -1 : high);
 }

@@ -1,8 +1,10 @@
 // Instructions that only the processor can carry out in place: their page opens for the one instruction, and the
-// difference tells what they wrote. Every step is counted, because other threads' stores to the open page go unseen.
+// difference tells what they wrote. Every step is counted; where there are other threads, whose stores to the open page
+// would be told as this instruction's, its events are inexact.
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
+#include "runtime/capture/thread_list.h"
 
 namespace watcher {
 namespace {
@@ -66,7 +68,9 @@ void publish_differences(StoreContext* context, ucontext_t* ucontext) {
   for (int i = 0; i < context->opened_count; ++i) {
     if (!find_difference(context, i)) continue;
     capture_ranges(context, context->address, context->address + context->bytes);
-    claim_events(context, {Op::kWrite, static_cast<std::uint64_t>(context->registers[REG_RIP]), 0, ucontext});
+    EventOrigin origin = {Op::kWrite, static_cast<std::uint64_t>(context->registers[REG_RIP]), 0, ucontext};
+    origin.inexact = !only_thread();
+    claim_events(context, origin);
     commit_events(context);
   }
   for (int i = 0; i < context->opened_count; ++i) {

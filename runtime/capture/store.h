@@ -61,6 +61,7 @@ struct EventOrigin {
   void* ucontext;               // for the probe; null outside signal handlers
   std::uint32_t thread_id = 0;  // the writer's, when that is another thread: the probe cannot be asked then, and what
                                 // the page saw while it was open is told as one event
+  bool inexact = false;
 };
 /// Claims ring slots for all captured ranges at once, and fills them but for the bytes after.
 void claim_events(StoreContext* context, const EventOrigin& origin);

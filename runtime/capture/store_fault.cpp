@@ -124,8 +124,10 @@ void lay_out_image(StoreContext* context) {
   bool reachable[2] = {true, true};
   for (int i = 0; i < 2; ++i) {
     const Piece piece = piece_of(*context, i);
-    if (piece.bytes == 0 || locked_page(context, piece.address) != nullptr) continue;
-    reachable[i] = guarded_touch(reinterpret_cast<void*>(piece.address));
+    if (piece.bytes == 0) continue;
+    const LockedPage* locked = locked_page(context, piece.address);
+    reachable[i] =
+        locked != nullptr ? locked->page->takes_stores() : guarded_touch(reinterpret_cast<void*>(piece.address));
   }
   if (!reachable[0]) first_page -= kPageBytes;
   if (!reachable[1]) first_page += kPageBytes;

@@ -102,6 +102,7 @@ bool read_memory(PayloadCursor& cursor, EventView* view) {
   if (!cursor.take_padded(blob.length, &view->after.bytes)) return false;
   view->before.total = view->after.total = blob.length;
   view->is_memory = true;
+  view->system_call = blob.system_call;
   return true;
 }
 
@@ -119,6 +120,7 @@ bool read_bulk(PayloadCursor& cursor, EventView* view) {
   }
   if (kept != blob.kept_bytes || !cursor.take_padded(blob.kept_bytes, &view->before.bytes)) return false;
   if (!cursor.take_padded(blob.kept_bytes, &view->after.bytes)) return false;
+  view->system_call = blob.system_call;
   view->memory_offset = view->ranges.empty() ? 0 : view->ranges.front().offset;
   view->before.total = view->after.total = end - view->memory_offset;
   view->changed_bytes = blob.changed_bytes;

@@ -67,7 +67,8 @@ struct EventView {
 
   bool is_memory = false;           // a write: the two fields below, and both values are kMemory
   std::uint64_t memory_offset = 0;  // in the variable, bytes
-  std::uint64_t instruction = 0;
+  std::uint64_t instruction = 0;    // 0: not known, or the kernel's
+  std::uint32_t system_call = 0;    // number + 1 of the call that wrote; 0: none, or not known
 
   // A memory event of many stores: both values are what was kept of each range, in a row, and their `total` is how far
   // the ranges reach.

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "runtime/enrich/system_calls.h"
 #include "runtime/output/value_json.h"
 
 namespace watcher {
@@ -95,11 +96,16 @@ void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before
     json_.key("task");
     json_.foreign_text(event.task);
   }
-  if (event.is_memory) {
+  if (event.is_memory && event.instruction != 0) {
     char digits[24];
     std::string address = "0x";
     json_.key("ip");
     json_.text(address.append(number_text(event.instruction, 16, digits)));
+  }
+  if (event.system_call != 0) {
+    const std::string_view name = system_call_name(event.system_call - 1);
+    json_.key("system_call");
+    name.empty() ? json_.count(event.system_call - 1) : json_.text(name);
   }
   json_.key("exact");
   json_.boolean(event.exact);

@@ -26,6 +26,7 @@ struct ProcessSummary {
   std::uint64_t blocked = 0;
   std::uint64_t neighbour_traps = 0;
   std::uint64_t single_steps = 0;
+  std::uint64_t regions_refused = 0;
   std::uint64_t dictionary_refused = 0;
   std::uint64_t unfinished = 0;  // events that the process was killed in the middle of
 };

@@ -26,9 +26,13 @@ struct CountMember {
   std::uint64_t ProcessSummary::*field;
 };
 constexpr CountMember kProcessCounts[] = {
-    {"started_ns", &ProcessSummary::started_ns},     {"dropped", &ProcessSummary::dropped},
-    {"blocked", &ProcessSummary::blocked},           {"neighbour_traps", &ProcessSummary::neighbour_traps},
-    {"single_steps", &ProcessSummary::single_steps}, {"dictionary_refused", &ProcessSummary::dictionary_refused},
+    {"started_ns", &ProcessSummary::started_ns},
+    {"dropped", &ProcessSummary::dropped},
+    {"blocked", &ProcessSummary::blocked},
+    {"neighbour_traps", &ProcessSummary::neighbour_traps},
+    {"single_steps", &ProcessSummary::single_steps},
+    {"dictionary_refused", &ProcessSummary::dictionary_refused},
+    {"regions_refused", &ProcessSummary::regions_refused},
     {"unfinished", &ProcessSummary::unfinished},
 };
 struct TextMember {

@@ -59,6 +59,7 @@ struct RingHeader {
   std::atomic<std::uint64_t> kernel_redirects;     // system calls led to the second mapping
   std::atomic<std::uint64_t> bulk_windows;         // calls whose stores were told as one event
   std::atomic<std::uint64_t> raw_kernel_writes;    // system calls served on the page itself
+  std::atomic<std::uint64_t> regions_refused;      // watched by their pages, though another engine was asked for
   // Of an engine with a handler process, for whoever watches over it (0: there is none).
   std::atomic<std::uint32_t> handler_pid;
   std::atomic<std::uint32_t> handler_lost;        // 1: it ended or was stopped; what followed is told by another engine

@@ -14,6 +14,9 @@
 #include "config/environment.h"
 #include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/engine.h"
+#include "runtime/capture/engine_choice.h"
+#include "runtime/capture/memory_lifetime.h"
 #include "runtime/capture/memory_watch.h"
 #include "runtime/queue/ring_file.h"
 #include "runtime/session/log.h"
@@ -159,6 +162,8 @@ int Session::start() {
   pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },
                  [] { session()->after_fork_child(); });
   set_hook<void (*)(int)>(&hooks_->leaving, [](int) { session()->close(); });
+  // before memory is watched: threads that begin now are told of it too late
+  set_hook<decltype(hooks_->set_stack)>(&hooks_->set_stack, memory_set_stack);
   return 0;
 }
 
@@ -189,6 +194,7 @@ int Session::open_ring() {
 int Session::start_memory() {
   if (memory_result_ >= 0) return memory_result_;
   if (start() != 0) return memory_result_ = start_result_;
+  sampled_engine_every(static_cast<int>(options_.number("sample_interval_ms")));
   memory_result_ = memory_start(&ring_, options_.get("engine").c_str(), probe_ != nullptr ? probe_->place : nullptr);
   if (memory_result_ != 0) {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
@@ -196,6 +202,8 @@ int Session::start_memory() {
   }
   const auto text = [this](DictionaryRef ref) { return std::string(ring_.dictionary().string(ref)); };
   log(WATCHER_INFO, "engine %s: %s", text(ring_.header()->engine).c_str(), text(ring_.header()->engine_reason).c_str());
+  when_watched_in_place([] { session()->follow_lifetimes(); });
+  when_region_refused([](const char* line) { log(WATCHER_INFO, "memory engine: %s", line); });
   set_hook<int (*)(void*)>(&hooks_->free_memory, memory_free);
   set_hook<int (*)(void*, size_t, void**)>(&hooks_->realloc_memory, resize_memory);
   set_hook<size_t (*)(void*)>(&hooks_->memory_size, [](void* pointer) { return memory_allocated(pointer); });
@@ -207,6 +215,13 @@ int Session::start_memory() {
   sigset_t blocked;
   if (pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0) pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   return 0;
+}
+
+void Session::follow_lifetimes() {
+  set_hook<decltype(hooks_->settle_watches)>(&hooks_->settle_watches, settle_watches);
+  set_hook<decltype(hooks_->lift_watches)>(&hooks_->lift_watches, lift_watches);
+  set_hook<decltype(hooks_->protect_memory)>(&hooks_->protect_memory, protect_watched);
+  set_hook<decltype(hooks_->advise_memory)>(&hooks_->advise_memory, advise_watched);
 }
 
 void Session::before_fork() {
@@ -229,6 +244,7 @@ void Session::after_fork_child() {
 
 bool Session::close() {
   if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return true;
+  if (memory_result_ == 0 && ring_.header()->state.load(std::memory_order_relaxed) == RingState::kOpen) memory_flush();
   RingState open = RingState::kOpen;
   if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return true;
   if (ring_.header()->handler_lost.load(std::memory_order_relaxed) != 0)

@@ -29,6 +29,8 @@ class Session {
   int start();
   /// Engines and interposers for watched memory, at the first buffer. 0 or an errno.
   int start_memory();
+  /// Interposers for memory that stays in its place, at the first such watch.
+  void follow_lifetimes();
   /// Everything is written when this returns true; else the ring is left to a collector that comes later.
   bool close();
   /// The same for good: children forked from now on get no ring.

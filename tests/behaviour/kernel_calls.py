@@ -47,7 +47,7 @@ class KernelCalls(harness.Case):
     def test_calls_into_a_watched_buffer_are_events_with_their_line(self):
         def check(run):
             content = bytearray(256)
-            from_kernel = set()
+            from_kernel, called = set(), {}
             for event in run.of("buf"):
                 for delta in event["deltas"]:
                     if "offset" in delta:
@@ -55,8 +55,10 @@ class KernelCalls(harness.Case):
                         content[delta["offset"]] = int(delta["after"], 16)
                 if event["op"] == "kernel_write":
                     from_kernel.add(event["line"])
+                    called.setdefault(event["line"], set()).add(event["system_call"])
             self.assertEqual(content.hex(), run.stdout.decode().splitlines()[-1])
             self.assertEqual(from_kernel - COPIED, KERNEL_LINES)
+            self.assertEqual([called[line] for line in (14, 22, 29)], [{"read"}, {"recvfrom"}, {"getcwd"}])
 
         self.on_all({"program.py": PROGRAM}, check, users=(None, harness.NOBODY))
 

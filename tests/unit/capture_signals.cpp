@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
@@ -178,25 +181,122 @@ void place_may_fault() {
   EXPECT(events.size() == 100 && events[50].place == 0);
 }
 
+/// A push with the stack pointer in watched memory has no operand that could be redirected.
+void push_to_watched(const Watched& watched) {
+  static unsigned char stack_memory[1 << 16];
+  const stack_t stack = {stack_memory, 0, sizeof stack_memory};
+  sigaltstack(&stack, nullptr);
+  const volatile std::uint64_t* top = watched.words + 100;
+  __asm__ volatile("mov %%rsp, %%rbx\n mov %0, %%rsp\n push $77\n mov %%rbx, %%rsp" : : "r"(top) : "rbx", "memory");
+  EXPECT(watched.words[99] == 77);
+}
+
 void step_with_trap_blocked() {
   Watched watched;
   sigset_t trap;
   sigemptyset(&trap);
   sigaddset(&trap, SIGTRAP);
   sigprocmask(SIG_BLOCK, &trap, nullptr);
-  const volatile std::uint64_t* top = watched.words + 100;
-  static unsigned char stack_memory[1 << 16];
-  const stack_t stack = {stack_memory, 0, sizeof stack_memory};
-  sigaltstack(&stack, nullptr);
-  // A push with the stack pointer in watched memory has no operand that could be redirected.
-  __asm__ volatile("mov %%rsp, %%rbx\n mov %0, %%rsp\n push $77\n mov %%rbx, %%rsp" : : "r"(top) : "rbx", "memory");
-  EXPECT(watched.words[99] == 77);
+  push_to_watched(watched);
   EXPECT(watched.ring.header().single_steps == 1);
   const auto events = watched.ring.drain();
   EXPECT(events.size() == 1 && events[0].offset == 792 && events[0].after[0] == 77);
   sigset_t now;
   sigprocmask(SIG_BLOCK, nullptr, &now);
   EXPECT(sigismember(&now, SIGTRAP) == 1 && sigismember(&now, SIGUSR1) == 0);
+}
+
+/// A stack that is too small for us, with the host's own handler running there all the same.
+alignas(16) unsigned char small_stack[1 << 13];
+
+void mark_stack(int, siginfo_t* info, void*) {
+  int local = 0;
+  seen_stack = &local;
+  seen = *info;
+  ++seen_count;
+  if (info->si_code > 0) siglongjmp(escape, 1);
+}
+
+bool on_small_stack() {
+  return seen_stack >= small_stack && seen_stack < small_stack + sizeof small_stack;
+}
+
+int host_sigaltstack(const stack_t* stack, stack_t* previous) {
+  int result = 0;
+  return memory_set_stack(stack, previous, &result) != 0 ? result : sigaltstack(stack, previous);
+}
+
+void small_alternate_stack(bool before_watching) {
+  const std::size_t bytes = getauxval(AT_MINSIGSTKSZ) + 512;
+  const stack_t stack = {small_stack + 1024, 0, bytes};
+  memset(small_stack, 0xaa, 1024);  // what lies below the host's stack is somebody's
+  if (before_watching) EXPECT(sigaltstack(&stack, nullptr) == 0);
+  Watched watched("inline", faulting_place);
+  if (!before_watching) EXPECT(host_sigaltstack(&stack, nullptr) == 0);
+  for (std::uint64_t i = 0; i < 100; ++i) watched.words[0] = i;
+  for (int i = 0; i < 1024; ++i) EXPECT(small_stack[i] == 0xaa);
+  stack_t present = {};
+  EXPECT(host_sigaltstack(nullptr, &present) == 0);
+  EXPECT(present.ss_sp == stack.ss_sp && present.ss_size == bytes && present.ss_flags == 0);
+  struct sigaction action = action_of(mark_stack, SA_ONSTACK);
+  host_sigaction(SIGSEGV, &action, nullptr);
+  for (int round = 1; round <= 3; ++round) {
+    if (sigsetjmp(escape, 1) == 0) *static_cast<volatile char*>(unmapped_page()) = 1;
+    EXPECT(seen_count == round && on_small_stack());
+    watched.words[1] = static_cast<std::uint64_t>(round);
+  }
+  kill(getpid(), SIGSEGV);  // one that returns
+  EXPECT(seen_count == 4 && on_small_stack());
+  action.sa_flags &= ~SA_ONSTACK;
+  host_sigaction(SIGSEGV, &action, nullptr);
+  kill(getpid(), SIGSEGV);
+  EXPECT(seen_count == 5 && !on_small_stack());
+  stack_t off = {nullptr, SS_DISABLE, 0};
+  EXPECT(host_sigaltstack(&off, &present) == 0 && present.ss_size == bytes && present.ss_sp == stack.ss_sp);
+  EXPECT(host_sigaltstack(nullptr, &present) == 0 && present.ss_flags == SS_DISABLE);
+  stack_t tiny = {small_stack, 0, 100};
+  EXPECT(host_sigaltstack(&tiny, nullptr) == -1 && errno == ENOMEM);
+  EXPECT(host_sigaltstack(reinterpret_cast<stack_t*>(8), nullptr) == -1 && errno == EFAULT);
+  watched.words[1] = 9;
+  EXPECT(watched.ring.drain().size() == 104);
+}
+
+/// Threads that come and go with stacks of their own: ours are used again.
+void stacks_of_many_threads() {
+  Watched watched;
+  for (int round = 0; round < 40; ++round) {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i)
+      threads.emplace_back([&] {
+        std::vector<unsigned char> memory(8192);
+        const stack_t stack = {memory.data(), 0, memory.size()};
+        EXPECT(host_sigaltstack(&stack, nullptr) == 0);
+        stack_t kernels = {};
+        EXPECT(sigaltstack(nullptr, &kernels) == 0 && kernels.ss_sp != memory.data());
+        watched.words[i] = 1;
+      });
+    for (std::thread& thread : threads) thread.join();
+  }
+  EXPECT(watched.ring.drain().size() == 320);
+}
+
+void step_with_trap_ignored() {
+  Watched watched;
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;
+  host_sigaction(SIGTRAP, &ignore, nullptr);
+  push_to_watched(watched);
+  watched.words[99] = 0;
+  EXPECT((watched.ring.drain().at(0).flags & kInexact) == 0);
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) std::this_thread::yield();
+  });
+  push_to_watched(watched);
+  stop = true;
+  other.join();
+  const auto events = watched.ring.drain();
+  EXPECT(events.size() == 1 && (events[0].flags & kInexact) != 0);
 }
 
 void crash(int signal_number) {
@@ -244,6 +344,16 @@ TEST_CASE("the place of the writer is asked for, and may fault") {
 
 TEST_CASE("single steps work with SIGTRAP blocked") {
   CHECK(status_of_child(step_with_trap_blocked) == 0);
+}
+
+TEST_CASE("single steps work with SIGTRAP ignored, and tell when others may have stored meanwhile") {
+  CHECK(status_of_child(step_with_trap_ignored) == 0);
+}
+
+TEST_CASE("an alternate stack that is too small for us stays what the host made of it") {
+  CHECK(status_of_child([] { small_alternate_stack(true); }) == 0);
+  CHECK(status_of_child([] { small_alternate_stack(false); }) == 0);
+  CHECK(status_of_child(stacks_of_many_threads) == 0);
 }
 
 TEST_CASE("a crash keeps its signal") {

@@ -197,6 +197,7 @@ TEST_CASE("elements of memory: one by its index, several by a range, many as hex
   CHECK(member(line, "after", "deltas") == R"({"type":"int","value":5})");
   CHECK(member(line, "deltas", "sql_context") == R"([{"offset":24,"before":"0x0","after":"0x5"}])");
   CHECK(line.find("\"ip\":\"0x7f00\"") != std::string::npos);
+  CHECK(line.find("system_call") == std::string::npos);
 
   const std::string several = line_of(memory_event("B", 1, 2, "abc", "abd"));
   CHECK(member(several, "path", "before") == R"(["2:5"])");
@@ -210,6 +211,18 @@ TEST_CASE("elements of memory: one by its index, several by a range, many as hex
                "after", "deltas") == R"({"type":"float","repr":"nan"})");
   CHECK(member(line_of(memory_event("T{i:a:}", 4, 4, "abcd", "abce")), "after", "deltas") ==
         R"({"type":"bytes","repr":"b'abce'"})");
+}
+
+TEST_CASE("a write of the kernel names its system call, and has no instruction") {
+  EventView event = memory_event("B", 1, 0, "a", "b");
+  event.op = Op::kKernelWrite;
+  event.instruction = 0;
+  event.system_call = 1;
+  const std::string line = line_of(event);
+  CHECK(line.find(R"("system_call":"read")") != std::string::npos);
+  CHECK(line.find("\"ip\"") == std::string::npos);
+  event.system_call = 5000;
+  CHECK(line_of(event).find(R"("system_call":4999)") != std::string::npos);
 }
 
 TEST_CASE("beyond the depth the total and merged ranges say what was left out") {
