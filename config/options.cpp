@@ -31,6 +31,8 @@ constexpr OptionRow kTable[] = {
     {"max_queue_size", kCount, "65536", "1..16777216", "EVENTS", "Events that the queue of a process holds"},
     {"engine", kChoice, "auto", "auto|inline|uffd|hwbp|sampled", "ENGINE", "How writes to memory are captured"},
     {"burst", kChoice, "auto", "auto|off", "MODE", "Merge the stores of one bulk statement into one event"},
+    {"burst_threshold", kCount, "8", "1..1000000", "STORES",
+     "Stores of one call that are told one by one, before the rest of them become one event"},
     {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY",
      "What a writer does when the queue is full"},
     {"fsync", kChoice, "batch", "never|batch|every", "WHEN", "When events are forced to the disk"},

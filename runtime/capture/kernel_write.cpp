@@ -9,6 +9,7 @@
 
 #include "preload/runtime_hooks.h"
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/kernel_buffers.h"
@@ -118,14 +119,15 @@ void kernel_write_end(void* host, std::size_t written, std::uint64_t token, int 
   auto* buffer = reinterpret_cast<KernelBuffer*>(token);
   if (buffer == nullptr) return;
   SignalsHeldOff signals;
+  const auto begin = reinterpret_cast<std::uintptr_t>(host);
+  bulk_windows_release(begin, begin + written);
   if (buffer->content == nullptr) {
     set_armed(*buffer, true);
     memory_state.ring->header()->dropped.fetch_add(written != 0, std::memory_order_relaxed);
   } else {
-    const auto to = reinterpret_cast<std::uintptr_t>(host);
     for (std::size_t done = 0; done < written;) {
       const std::size_t left = written - done;
-      done += store_chunk(to + done, buffer->content + done, left < kChunkBytes ? left : kChunkBytes, call_number);
+      done += store_chunk(begin + done, buffer->content + done, left < kChunkBytes ? left : kChunkBytes, call_number);
     }
   }
   give_kernel_buffer(buffer);

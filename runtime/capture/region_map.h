@@ -24,7 +24,7 @@ struct Engine;
 struct Region {
   MemoryVariable variable;
   const Engine* engine = nullptr;  // one that watches regions; null: the pages' engines do
-  std::uint32_t generation = 0;  // tells a reused slot from the region a stale RegionId meant
+  std::uint32_t generation = 0;    // tells a reused slot from the region a stale RegionId meant
   std::uint32_t index = 0;
   Region* next_free = nullptr;
 
@@ -43,6 +43,7 @@ struct Page {
   SpinLock lock;                   // held from a store's fault to its commit
   std::atomic<bool> armed{false};  // write-protected by us; read without a lock to tell whose a fault is
   std::uint8_t protection = 0;     // what the host believes it is (PROT_*)
+  std::atomic<bool> open{false};   // armed, but for a bulk window; changed under `lock` or with stores held off
   const Engine* engine = nullptr;
   std::ptrdiff_t alias = 0;  // distance to the writable second mapping, 0: there is none
   Region* first = nullptr;

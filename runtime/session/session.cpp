@@ -14,6 +14,7 @@
 #include "config/environment.h"
 #include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/memory_watch.h"
 #include "runtime/queue/ring_file.h"
 #include "runtime/session/log.h"
@@ -173,6 +174,9 @@ int Session::start_memory() {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
     return memory_result_;
   }
+  const bool bursts = options_.get("burst") != "off" && probe_->witness != nullptr;
+  if (bursts && !bulk_windows_start(probe_->witness, static_cast<std::uint32_t>(options_.number("burst_threshold"))))
+    log(WATCHER_INFO, "bulk statements are recorded store by store: the processor guards return addresses");
   set_hook<int (*)(void*)>(&hooks_->free_memory, memory_free);
   set_hook<int (*)(void*, size_t, void**)>(&hooks_->realloc_memory, resize_memory);
   set_hook<size_t (*)(void*)>(&hooks_->memory_size, [](void* pointer) { return memory_allocated(pointer); });
@@ -203,6 +207,7 @@ void Session::after_fork_child() {
 
 void Session::close() {
   if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return;
+  if (memory_result_ == 0) bulk_windows_release(0, ~std::uintptr_t{0});
   RingState open = RingState::kOpen;
   if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return;
   // servers and shells fork often: a child that recorded nothing has nothing to wait for
