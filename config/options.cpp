@@ -32,6 +32,8 @@ constexpr OptionRow kTable[] = {
     {"engine", kChoice, "auto", "auto|inline|uffd|hwbp|sampled", "ENGINE", "How writes to memory are captured"},
     {"sample_interval_ms", kCount, "10", "1..60000", "MS", "How often the engine 'sampled' looks for changes"},
     {"burst", kChoice, "auto", "auto|off", "MODE", "Merge the stores of one bulk statement into one event"},
+    {"burst_threshold", kCount, "8", "1..1000000", "STORES",
+     "Stores of one call that are told one by one, before the rest of them become one event"},
     {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY",
      "What a writer does when the queue is full"},
     {"fsync", kChoice, "batch", "never|batch|every", "WHEN", "When events are forced to the disk"},

@@ -79,6 +79,20 @@ struct watcher_runtime {
   void (*stats)(struct watcher_stats* stats);
 };
 
+/* Tells when a C call returns to the interpreter: what the stores of one bulk statement are told by (bulk_window.h).
+ * Any thread, signal context. */
+struct watcher_call_witness {
+  /* The calling thread was interrupted at `ip` with stack pointer `sp`: where the return address of its innermost call
+   * from the interpreter's loop lies; 0 when that is not known. What is there is for the caller to check: it may be a
+   * stub. */
+  uintptr_t (*return_slot)(uintptr_t ip, uintptr_t sp);
+  /* 1 when a return to this address is one to the interpreter's loop. */
+  int (*is_interpreter)(uintptr_t address);
+  /* Until called with null, `entered` is told before any code of the language runs. 0 when that cannot be. One caller
+   * at a time. */
+  int (*watch_entries)(void (*entered)(void));
+};
+
 struct watcher_probe {
   uint32_t abi;
   uint32_t bytes;
@@ -90,6 +104,8 @@ struct watcher_probe {
   uint32_t (*place)(void* ucontext, uint32_t* context);
   /* In the child, after the ring was renewed: cached thread ids and the like are stale. */
   void (*after_fork_child)(void);
+  /* Null when a call's return cannot be witnessed here. */
+  const struct watcher_call_witness* witness;
 };
 
 /* Exported by a probe. Returns null when this host cannot be served (reason logged), else its table. */

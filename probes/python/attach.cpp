@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "probes/python/bulk_witness.h"
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
 #include "probes/python/frames.h"
@@ -94,7 +95,8 @@ constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
                               .bytes = sizeof(watcher_probe),
                               .host = host_name,
                               .place = place_of_writer,
-                              .after_fork_child = forget_threads};
+                              .after_fork_child = forget_threads,
+                              .witness = &call_witness};
 
 }  // namespace
 }  // namespace watcher::python

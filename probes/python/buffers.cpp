@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "probes/python/bulk_witness.h"
 #include "probes/python/tracked.h"
 
 namespace watcher::python {
@@ -76,7 +77,9 @@ std::uint64_t watch_region(const BufferMemory& memory, DictionaryRef variable, S
                               .variable = variable,
                               .item_bytes = memory.item_bytes,
                               .scope = static_cast<std::uint8_t>(scope)};
-  return memory.capacity != 0 ? runtime->memory_watch(&buffer) : 0;
+  if (memory.capacity == 0) return 0;
+  prepare_call_witness();
+  return runtime->memory_watch(&buffer);
 }
 
 /// The first variable of a buffer: finds its memory a place and learns how its end becomes known.

@@ -1,5 +1,6 @@
 #include "probes/python/code_swap.h"
 
+#include "probes/python/bulk_witness.h"
 #include "probes/python/compat.h"
 
 namespace watcher::python {
@@ -70,14 +71,6 @@ int function_event(int event, PyObject* function, PyObject*) {
   return 0;
 }
 
-void** find_eval_slot_38() {
-  constexpr int kInterpreterState = 16, kWords = 400;  // PyThreadState.interp; the slot was seen at +568
-  auto** words = static_cast<void**>(field(thread_state(), kInterpreterState));
-  for (int i = 0; i < kWords; ++i)
-    if (words[i] == reinterpret_cast<void*>(_PyEval_EvalFrameDefault)) return &words[i];
-  return nullptr;
-}
-
 }  // namespace
 
 bool run_instead(PyObject* code, PyObject* replacement) {
@@ -90,7 +83,7 @@ bool run_instead(PyObject* code, PyObject* replacement) {
     previous_eval = _PyInterpreterState_GetEvalFrameFunc(interpreter);
     _PyInterpreterState_SetEvalFrameFunc(interpreter, reinterpret_cast<void*>(evaluate_frame));
   } else {
-    if (eval_slot_38 == nullptr) eval_slot_38 = find_eval_slot_38();
+    if (eval_slot_38 == nullptr) eval_slot_38 = evaluation_cell();
     if (eval_slot_38 == nullptr) {
       PyErr_SetString(PyExc_RuntimeError, "another frame evaluation hook is installed");
       return false;

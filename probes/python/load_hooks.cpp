@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "probes/python/bulk_witness.h"
 #include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
 #include "probes/python/module_globals.h"
@@ -193,6 +194,7 @@ void before_exec(PyObject* code) {
   if ((!ruled && !mentions_watcher(code)) || foreign_code(path) >= kForeignAtMost) return;
   if (!containers_start()) return log_failure(path);
   watch_module_attributes();
+  prepare_call_witness();
   Ref instrumented = instrument(code, filename, path, *rules_for(path));
   if (!instrumented) return log_failure(path);
   if (!run_instead(code, instrumented.get())) log_failure(path);

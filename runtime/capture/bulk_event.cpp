@@ -1,37 +1,16 @@
 #include "runtime/capture/bulk_event.h"
 
+#include "runtime/capture/bulk_compare.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
 
 namespace watcher {
-
-/// Ranges and the bytes kept of them, the ranges' one behind the other. Addresses, until they are published.
-struct BulkTable {
-  std::atomic<bool> busy{false};
-  std::uint32_t most_ranges = 0;
-  std::uint32_t most_kept = 0;  // bytes a side
-  std::uint32_t count = 0;
-  std::uint32_t kept = 0;
-  std::uint64_t nearness = 0;      // ranges no further apart than this become one
-  std::uintptr_t item_origin = 0;  // where items are counted from
-  std::uintptr_t visible_end = 0;
-  std::uint32_t item_bytes = 0;
-  BulkRange ranges[kMaxBulkRanges] = {};
-  std::byte before[kMaxBulkBytes] = {};
-  std::byte after[kMaxBulkBytes] = {};
-  // while ranges are joined
-  std::uint32_t gap_kept[kMaxBulkRanges] = {};
-  std::uint32_t range_kept[kMaxBulkRanges] = {};
-  std::byte joined[kMaxBulkBytes] = {};
-};
 
 namespace {
 
 constexpr int kTables = 4;
 /// A range of its own costs more than that many bytes beside the changed ones.
 constexpr std::uint64_t kSmallestGap = 16;
-constexpr std::size_t kWordsOfBlock = 8;
-constexpr std::size_t kBlockBytes = kWordsOfBlock * sizeof(std::uint64_t);
 
 constinit BulkTable tables[kTables];
 
@@ -146,11 +125,8 @@ struct BulkDifference::Piece {
   bool update;
 };
 
-struct BulkDifference::Block {
-  std::uint64_t words[kWordsOfBlock];
-};
-
 void BulkDifference::reserve(const Region& region) {
+  table_ = own_table_;
   for (int i = 0; table_ == nullptr; i = (i + 1) % kTables) {
     if (!tables[i].busy.exchange(true, std::memory_order_acquire)) table_ = &tables[i];
     if (table_ == nullptr && i == kTables - 1) yield_cpu();
@@ -172,7 +148,7 @@ void BulkDifference::reserve(const Region& region) {
 }
 
 void BulkDifference::release() {
-  if (table_ != nullptr) table_->busy.store(false, std::memory_order_release);
+  if (table_ != nullptr && table_ != own_table_) table_->busy.store(false, std::memory_order_release);
   table_ = nullptr;
   changed_bytes_ = 0;
 }
@@ -206,42 +182,35 @@ void BulkDifference::compare(const Piece& piece, std::uintptr_t begin, std::uint
     part(begin, aligned - begin);
     at = aligned;
   }
-  for (; at + kBlockBytes <= end; at += kBlockBytes) {
+  while (at + kCompareBlockBytes <= end) {
     const std::byte* now = memory_at(at);
-    const std::byte* then = piece.before + (at - piece.begin);
-    Block block;
-    std::uint64_t any = 0;
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < kWordsOfBlock; ++i) any |= block.words[i] = load(now + i * 8) ^ load(then + i * 8);
-    if (any == 0) continue;
-    compare_block(piece, block, at);
-    if (piece.update) copy_bytes(piece.before + (at - piece.begin), now, kBlockBytes);
+    std::byte* then = piece.before + (at - piece.begin);
+    const std::size_t blocks = (end - at) / kCompareBlockBytes;
+    std::size_t done = equal_blocks(now, then, blocks);
+    at += done * kCompareBlockBytes;
+    if (done != 0) continue;
+    std::uint64_t changed = 0;
+    done = differing_blocks(now, then, blocks, &changed);
+    changed_bytes_ += changed;
+    if (done == 0) {
+      compare_block(piece, at);
+      done = 1;
+    } else {
+      const std::uintptr_t last = at + done * kCompareBlockBytes;
+      record(piece, at + first_of(load(now) ^ load(then)),
+             last - 8 + end_of(load(memory_at(last - 8)) ^ load(then + (last - 8 - at))));
+    }
+    if (piece.update) copy_bytes(then, now, done * kCompareBlockBytes);
+    at += done * kCompareBlockBytes;
   }
   for (; at < end; at += 8) part(at, end - at < 8 ? end - at : 8);
 }
 
-/// Where every word differs, as after most bulk writes, the block is one run.
-void BulkDifference::compare_block(const Piece& piece, const Block& block, std::uintptr_t at) {
-  bool one_run = table_->nearness >= kBlockBytes;
-  if (!one_run) {
-    one_run = true;
-#pragma GCC unroll 8
-    for (const std::uint64_t word : block.words) one_run &= word != 0;
-  }
-  if (!one_run) {
-    for (std::size_t i = 0; i < kWordsOfBlock; ++i)
-      if (block.words[i] != 0) compare_word(piece, block.words[i], at + i * 8);
-    return;
-  }
-  std::uint64_t counts = 0;
-#pragma GCC unroll 8
-  for (const std::uint64_t word : block.words) counts += bytes_set(word);
-  changed_bytes_ += sum_of_bytes(counts);
-  std::size_t first = 0;
-  std::size_t last = kWordsOfBlock - 1;
-  while (block.words[first] == 0) ++first;
-  while (block.words[last] == 0) --last;
-  record(piece, at + first * 8 + first_of(block.words[first]), at + last * 8 + end_of(block.words[last]));
+void BulkDifference::compare_block(const Piece& piece, std::uintptr_t at) {
+  const std::byte* then = piece.before + (at - piece.begin);
+  for (std::size_t i = 0; i < kCompareBlockBytes; i += 8)
+    if (const std::uint64_t difference = load(memory_at(at + i)) ^ load(then + i); difference != 0)
+      compare_word(piece, difference, at + i);
 }
 
 void BulkDifference::compare_word(const Piece& piece, std::uint64_t difference, std::uintptr_t at) {

@@ -117,7 +117,11 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
     slots += context->ranges[i].slots;
   }
   DictionaryRef of_context = 0;
-  const DictionaryRef place = origin.thread_id != 0 ? 0 : place_of_writer(context, origin.ucontext, &of_context);
+  DictionaryRef place = context->placed ? context->place : 0;
+  if (context->placed)
+    of_context = context->place_context;
+  else if (origin.thread_id == 0)
+    place = place_of_writer(context, origin.ucontext, &of_context);
   const Claim claim = ring.claim((slots - 1) * static_cast<std::uint32_t>(kSlotBytes));
   if (!claim) {  // the ring has counted one of them
     ring.header()->dropped.fetch_add(static_cast<std::uint64_t>(context->range_count - 1), std::memory_order_relaxed);

@@ -36,7 +36,8 @@ struct CachedStore {
   std::byte* code = nullptr;
 };
 constinit CachedStore cache[kCachedSlots];
-constinit SpinLock decoding;  // guards the decoder and insertions
+constinit SpinLock decoding;                 // guards the decoder and insertions
+constinit std::uint8_t following[512] = {};  // the code from the instruction on: too much for a host's signal stack
 
 /// Writes code through the second mapping and keeps count of where it will be executed.
 class Assembler {
@@ -161,6 +162,8 @@ const std::byte* insert(StoreContext* context, std::uintptr_t ip, const std::uin
   }
   context->form = decode_store(bytes, available);
   if (context->form.length == 0) return nullptr;
+  const std::size_t missing = watcher_guarded_copy(following, reinterpret_cast<const void*>(ip), sizeof following);
+  context->form.in_loop = is_in_loop(following, sizeof following - missing);
   const bool runs = context->form.kind != StoreKind::kUnsupported && area.code != nullptr;
   std::byte* code = runs && cached != nullptr ? take_slot() : nullptr;
   const bool cacheable = cached != nullptr && (code != nullptr || !runs);

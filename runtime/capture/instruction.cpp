@@ -222,4 +222,25 @@ StoreForm decode_store(const std::uint8_t* bytes, std::size_t available) {
   return form;
 }
 
+bool is_in_loop(const std::uint8_t* code, std::size_t available) {
+  constexpr int kMaxInstructions = 100;
+  constexpr std::int64_t kLongestLoop = 1024;
+  std::int64_t at = 0;
+  for (int i = 0; i < kMaxInstructions && at < static_cast<std::int64_t>(available); ++i) {
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, nullptr, code + at,
+                                                    available - static_cast<std::size_t>(at), &instruction)))
+      return false;
+    at += instruction.length;
+    const bool jump = instruction.meta.category == ZYDIS_CATEGORY_COND_BR || instruction.mnemonic == ZYDIS_MNEMONIC_JMP;
+    if (instruction.meta.category == ZYDIS_CATEGORY_RET) return false;
+    if (!jump) continue;
+    if (instruction.raw.imm[0].is_relative) {
+      const std::int64_t target = at + instruction.raw.imm[0].value.s;
+      if (target <= 0 && target > -kLongestLoop) return true;
+    }
+    if (instruction.mnemonic == ZYDIS_MNEMONIC_JMP) return false;
+  }
+  return false;
+}
+
 }  // namespace watcher

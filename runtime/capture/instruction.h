@@ -33,6 +33,7 @@ struct StoreForm {
   bool repeated = false;                    // kString with a rep prefix
   bool reads_source = false;                // movs
   bool address32 = false;
+  bool in_loop = false;               // a jump back over it follows: more of its kind will come
   std::uint8_t stack_adjustment = 0;  // pop: rsp counts after the pop
   std::uint32_t bytes = 0;            // written; of kString per element
   std::uint32_t alignment = 1;        // clzero works on a whole line, wherever in it the register points
@@ -43,5 +44,7 @@ struct StoreForm {
 
 /// Decodes the instruction at `bytes`, of which `available` can be read. Not reentrant: one caller at a time.
 StoreForm decode_store(const std::uint8_t* bytes, std::size_t available);
+/// Does the code from an instruction on soon jump back to it, or before it? Likewise.
+bool is_in_loop(const std::uint8_t* code, std::size_t available);
 
 }  // namespace watcher

@@ -9,6 +9,7 @@
 
 #include "preload/runtime_hooks.h"
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/fault_signals.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/hwbp_engine.h"
@@ -140,11 +141,13 @@ void kernel_write_end(void* host, std::size_t written, std::uint64_t token, int 
   auto* buffer = reinterpret_cast<KernelBuffer*>(token);
   if (buffer == nullptr) return;
   SignalsHeldOff signals;
+  const auto begin = reinterpret_cast<std::uintptr_t>(host);
+  bulk_windows_release(begin, begin + written);
   if (buffer->content == nullptr) {
     set_armed(*buffer, true);
     memory_state.ring->header()->dropped.fetch_add(written != 0, std::memory_order_relaxed);
   } else {
-    store_copy(reinterpret_cast<std::uintptr_t>(host), buffer->content, written,
+    store_copy(begin, buffer->content, written,
                {Op::kKernelWrite, 0, static_cast<std::uint32_t>(call_number) + 1, nullptr});
   }
   give_kernel_buffer(buffer);
@@ -157,6 +160,7 @@ int memory_write(RegionId id, const void* from, std::size_t bytes, std::uintptr_
   const Region* region = find_region(id);
   if (region == nullptr) return ENOENT;
   if (bytes > region->variable.capacity) return EINVAL;
+  bulk_windows_close(region->begin(), region->end());
   store_copy(region->begin(), static_cast<std::byte*>(const_cast<void*>(from)), bytes, {Op::kWrite, ip, 0, nullptr});
   return 0;
 }

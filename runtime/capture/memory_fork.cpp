@@ -5,6 +5,7 @@
 
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/bulk_event.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/fault_signals.h"
@@ -65,6 +66,7 @@ void memory_before_fork() {
   stores_hold_off();
   mask_before_fork = previous;
   note_forking_thread();
+  bulk_windows_close(0, ~std::uintptr_t{0});
   alias_pages_before_fork(fault_signals_installed());
 }
 

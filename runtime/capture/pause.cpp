@@ -5,6 +5,7 @@
 
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/bulk_event.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
@@ -155,6 +156,7 @@ void unwatch_region(Region& region, void*) {
 int memory_pause() {
   StoresHeldOff held;
   if (memory_state.paused) return EALREADY;
+  bulk_windows_close(0, ~std::uintptr_t{0});
   if (!copy_regions()) return ENOMEM;
   memory_state.paused = true;
   PageRun run;

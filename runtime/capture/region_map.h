@@ -49,6 +49,7 @@ struct Page {
   SpinLock lock;                    // held from a store's fault to its commit
   std::atomic<bool> armed{false};   // write-protected by us; read without a lock to tell whose a fault is
   std::atomic<bool> paused{false};  // would be armed if capture were not paused
+  std::atomic<bool> open{false};    // armed, but for a bulk window; changed under `lock` or with stores held off
   std::uint8_t protection = 0;      // what the host believes it is (PROT_*)
   const Engine* engine = nullptr;
   std::ptrdiff_t alias = 0;   // distance to the writable second mapping, 0: there is none

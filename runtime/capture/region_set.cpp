@@ -7,6 +7,7 @@
 
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/kernel_window.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/self_memory.h"
@@ -147,6 +148,7 @@ int check_watchable(std::uintptr_t begin, std::uintptr_t end) {
 int list_region(Region* region) {
   const std::uintptr_t begin = page_of(region->begin());
   const std::uintptr_t end = page_of(region->end() + kPageMask);
+  bulk_windows_close(begin, end);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes) {
     Page* page = make_page(address);
     if (page != nullptr && add_to_page(*page, region)) continue;
@@ -173,6 +175,7 @@ int place_region(Region* region) {
 void displace_region(Region* region) {
   const std::uintptr_t begin = page_of(region->begin());
   const std::uintptr_t end = page_of(region->end() + kPageMask);
+  bulk_windows_close(begin, end);
   for (std::uintptr_t address = begin; address < end; address += kPageBytes)
     remove_from_page(*find_page(address), region);
   disarm_idle_pages(begin, end);

@@ -77,6 +77,7 @@ StoreContext* try_acquire_store_context() {
   context->phase = Phase::kPreparing;
   context->page_count = 0;
   context->range_count = 0;
+  context->placed = false;
   thread_state.current = context;
   return context;
 }

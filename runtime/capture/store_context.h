@@ -61,6 +61,10 @@ struct StoreContext {
   std::uint64_t saved_register = 0;
   std::uint64_t remaining = 0;  // iterations of a rep that are left for the next fault
 
+  bool placed = false;  // the probe was asked already:
+  DictionaryRef place = 0;
+  DictionaryRef place_context = 0;
+
   gregset_t registers = {};  // as they were at the fault
   LockedPage pages[kMaxLockedPages] = {};
   int page_count = 0;
@@ -74,6 +78,8 @@ struct StoreContext {
   std::byte* scratch = nullptr;  // two pages between two that cannot be touched
 };
 
+struct BulkWindow;
+
 /// Per thread; initial-exec, so that a signal handler never meets a lazily allocated TLS block.
 struct ThreadState {
   StoreContext* current = nullptr;
@@ -83,6 +89,13 @@ struct ThreadState {
   std::uint8_t retries = 0;
   std::uintptr_t retried_ip = 0;
   std::uintptr_t retried_address = 0;
+
+  // bulk_window.cpp
+  BulkWindow* window = nullptr;  // its latest one: others may have closed it, which the serial tells
+  std::uint32_t window_serial = 0;
+  std::uint32_t call_stores = 0;  // that trapped, in the call that returns through `call_slot`
+  std::uintptr_t call_slot = 0;
+  std::uint64_t first_site = 0;
 };
 extern __thread ThreadState thread_state __attribute__((tls_model("initial-exec")));
 

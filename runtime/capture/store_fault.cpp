@@ -1,6 +1,7 @@
 #include <asm/prctl.h>
 #include <sys/syscall.h>
 
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
@@ -169,6 +170,15 @@ FaultOutcome give_back(StoreContext* context, FaultOutcome outcome) {
   return outcome;
 }
 
+/// A bulk window stands in the way: it is closed, and the store traps again.
+FaultOutcome leave_to_window(StoreContext* context) {
+  const std::uintptr_t begin = context->address;
+  const std::uintptr_t end = begin + context->bytes;
+  give_back(context, FaultOutcome::kRetry);
+  bulk_windows_release(begin, end);
+  return FaultOutcome::kRetry;
+}
+
 /// Locks the pages of the store and finds what it does to variables. False: no page of it is armed any more.
 bool lock_and_capture(StoreContext* context) {
   for (std::uint64_t limit = kPageBytes;; limit = context->bytes / context->form.bytes / 2) {
@@ -211,8 +221,21 @@ FaultOutcome store_faulted(ucontext_t* ucontext, std::uintptr_t address, bool ce
     if (!certain && retry_store(ip, address) == FaultOutcome::kRetry) return give_back(context, FaultOutcome::kRetry);
     return step_begin(context, ucontext, address);
   }
+  switch (bulk_store(context, ucontext, address)) {
+    case BulkOutcome::kOpened:
+      return give_back(context, FaultOutcome::kRetry);
+    case BulkOutcome::kConflict:
+      return leave_to_window(context);
+    case BulkOutcome::kOver:
+      give_back(context, FaultOutcome::kRetry);
+      bulk_window_abandon();
+      return FaultOutcome::kRetry;
+    case BulkOutcome::kSingle:
+      break;
+  }
   if (code == nullptr) return step_begin(context, ucontext, address);
   if (!lock_and_capture(context)) return give_back(context, retry_store(ip, address));
+  if (meets_bulk_window(context)) return leave_to_window(context);
   thread_state.retries = 0;
   if (context->range_count == 0) memory_state.ring->header()->neighbour_traps.fetch_add(1, std::memory_order_relaxed);
   lay_out_image(context);

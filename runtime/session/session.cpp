@@ -14,6 +14,7 @@
 #include "config/environment.h"
 #include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/memory_lifetime.h"
@@ -204,6 +205,9 @@ int Session::start_memory() {
   log(WATCHER_INFO, "engine %s: %s", text(ring_.header()->engine).c_str(), text(ring_.header()->engine_reason).c_str());
   when_watched_in_place([] { session()->follow_lifetimes(); });
   when_region_refused([](const char* line) { log(WATCHER_INFO, "memory engine: %s", line); });
+  const bool bursts = options_.get("burst") != "off" && probe_ != nullptr && probe_->witness != nullptr;
+  if (bursts && !bulk_windows_start(probe_->witness, static_cast<std::uint32_t>(options_.number("burst_threshold"))))
+    log(WATCHER_INFO, "bulk statements are recorded store by store: the processor guards return addresses");
   set_hook<int (*)(void*)>(&hooks_->free_memory, memory_free);
   set_hook<int (*)(void*, size_t, void**)>(&hooks_->realloc_memory, resize_memory);
   set_hook<size_t (*)(void*)>(&hooks_->memory_size, [](void* pointer) { return memory_allocated(pointer); });
@@ -244,7 +248,10 @@ void Session::after_fork_child() {
 
 bool Session::close() {
   if (!ring_ || start_result_ != 0 || ring_.header()->pid != static_cast<std::uint32_t>(getpid())) return true;
-  if (memory_result_ == 0 && ring_.header()->state.load(std::memory_order_relaxed) == RingState::kOpen) memory_flush();
+  if (memory_result_ == 0 && ring_.header()->state.load(std::memory_order_relaxed) == RingState::kOpen) {
+    bulk_windows_release(0, ~std::uintptr_t{0});
+    memory_flush();
+  }
   RingState open = RingState::kOpen;
   if (!ring_.header()->state.compare_exchange_strong(open, RingState::kClosing, std::memory_order_acq_rel)) return true;
   if (ring_.header()->handler_lost.load(std::memory_order_relaxed) != 0)

@@ -1,12 +1,10 @@
-// A ring in anonymous memory for the capture tests, and what they need to look at its events. One a process; forked
-// children of a test inherit it as a shared mapping, so a parent can read what a child wrote.
+// A ring in anonymous memory for the capture tests, shared with forked children, and what looks at its events.
 #pragma once
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -111,14 +109,12 @@ class CaptureRing {
   static void decode_bulk(const unsigned char* payload, MemoryEvent* event) {
     BulkBlob blob;
     memcpy(&blob, payload, sizeof blob);
-    event->system_call = blob.system_call;
     event->changed_bytes = blob.changed_bytes;
     event->ranges.resize(blob.ranges);
     memcpy(event->ranges.data(), payload + sizeof blob, blob.ranges * sizeof(BulkRange));
-    const unsigned char* before = payload + sizeof blob + blob.ranges * sizeof(BulkRange);
-    const unsigned char* after = before + padded8(blob.kept_bytes);
-    event->before.assign(before, before + blob.kept_bytes);
-    event->after.assign(after, after + blob.kept_bytes);
+    const unsigned char* kept = payload + sizeof blob + blob.ranges * sizeof(BulkRange);
+    event->before.assign(kept, kept + blob.kept_bytes);
+    event->after.assign(kept + padded8(blob.kept_bytes), kept + padded8(blob.kept_bytes) + blob.kept_bytes);
   }
 
   EventRing ring_;
