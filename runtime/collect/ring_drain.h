@@ -11,6 +11,7 @@
 #include "runtime/enrich/clock.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
+#include "runtime/process/variable_filter.h"
 
 namespace watcher {
 
@@ -56,6 +57,7 @@ class RingDrain {
 
   FoundRing ring_;
   DrainTools* tools_;
+  VariableFilter filter_;
   EventJson json_;
   State state_ = State::kLive;
   bool confirmed_ = false;
