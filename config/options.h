@@ -47,9 +47,19 @@ enum class RuleScope { kUnknown, kLocal, kGlobal, kBoth };
 std::string_view scope_name(RuleScope scope);
 std::optional<RuleScope> parse_scope(std::string_view text);
 
+/// Which changes of a variable count.
+struct WatchTerms {
+  std::string when;                  // a Condition; empty: every change
+  double sample = 1;                 // share of the changes, 0 to 1
+  std::uint32_t max_per_second = 0;  // 0: no limit
+  bool breaks = false;               // on_change = "break": into the debugger, at the changing line
+  bool operator==(const WatchTerms&) const = default;
+};
+
 struct WatchName {
   RuleScope scope = RuleScope::kUnknown;
   std::string name;
+  WatchTerms terms = {};
   bool operator==(const WatchName&) const = default;
 };
 

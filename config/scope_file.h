@@ -16,7 +16,7 @@ namespace watcher {
 Result<void> parse_scope_text(Options& options, std::string_view text, std::string_view name);
 Result<void> load_scope_file(Options& options, const std::string& path);
 
-/// The rules of `options`, which is all that a scope file can say.
+/// The names of the rules of `options`, which is all that a scope file can say: conditions and limits are left out.
 std::string to_scope_file(const Options& options);
 
 }  // namespace watcher

@@ -21,13 +21,15 @@
 #include <utility>
 #include <vector>
 
+#include "config/condition.h"
 #include "config/config_file.h"
 #include "config/spelling.h"
 
 namespace watcher {
 namespace {
 
-constexpr std::string_view kRuleKeys[] = {"file", "local", "global", "both", "unknown"};
+constexpr std::string_view kRuleKeys[] = {"file", "local",  "global",         "both",     "unknown",
+                                          "when", "sample", "max_per_second", "on_change"};
 /// Tables that belong to stages which do not exist yet in this version.
 constexpr std::string_view kTablesWithoutEffect[] = {"processor", "redact", "otlp"};
 
@@ -82,22 +84,57 @@ Result<void> read_option(Options& options, const OptionRow& row, const Entry& en
   return options.set(entry.key, *text, at(name, entry.value->source()));
 }
 
-Result<void> add_name(Options& options, const std::string& file, RuleScope scope, const toml::node& value,
+/// One of the keys that say which changes count. False: it is another key.
+Result<bool> read_term(WatchTerms* terms, const Entry& entry, const std::string& name) {
+  const toml::node& value = *entry.value;
+  const auto wrong = [&](const std::string& right) {
+    return fault(name, value.source(), std::string(entry.key) + " is " + right);
+  };
+  if (entry.key == "when") {
+    const auto* text = value.as_string();
+    if (!text) return wrong("a condition such as \"new > 100 and old <= 100\", in quotes");
+    if (const auto condition = Condition::compile(text->get()); !condition)
+      return wrong("no condition: " + condition.error().message);
+    terms->when = text->get();
+  } else if (entry.key == "sample") {
+    const auto share = value.value<double>();
+    if (!share || value.is_boolean() || !(*share >= 0 && *share <= 1)) return wrong("a number from 0 to 1");
+    terms->sample = *share;
+  } else if (entry.key == "max_per_second") {
+    const auto* count = value.as_integer();
+    if (!count || count->get() < 1 || count->get() > 1'000'000'000) return wrong("a whole number from 1 to 1000000000");
+    terms->max_per_second = static_cast<std::uint32_t>(count->get());
+  } else if (entry.key == "on_change") {
+    const auto* text = value.as_string();
+    if (!text || (text->get() != "record" && text->get() != "break")) return wrong("\"record\" or \"break\"");
+    terms->breaks = text->get() == "break";
+  } else {
+    return false;
+  }
+  return true;
+}
+
+struct RuleHead {
+  std::string file;
+  WatchTerms terms;
+};
+
+Result<void> add_name(Options& options, const RuleHead& head, RuleScope scope, const toml::node& value,
                       const std::string& name) {
   const auto* text = value.as_string();
   if (!text) return fault(name, value.source(), "a variable's name stands here, in quotes");
   if (const char* wrong = watch_name_fault(text->get()))
     return fault(name, value.source(), in_quotes(text->get()) + ": " + wrong);
-  options.add_rule(file, WatchName{scope, text->get()});
+  options.add_rule(head.file, WatchName{scope, text->get(), head.terms});
   return {};
 }
 
-Result<void> read_names(Options& options, const std::string& file, const Entry& entry, const std::string& name) {
+Result<void> read_names(Options& options, const RuleHead& head, const Entry& entry, const std::string& name) {
   const RuleScope scope = *parse_scope(entry.key);
   const auto* names = entry.value->as_array();
-  if (!names) return add_name(options, file, scope, *entry.value, name);
+  if (!names) return add_name(options, head, scope, *entry.value, name);
   for (const toml::node& element : *names)
-    if (auto added = add_name(options, file, scope, element, name); !added) return added;
+    if (auto added = add_name(options, head, scope, element, name); !added) return added;
   return {};
 }
 
@@ -114,18 +151,25 @@ Result<std::string> read_rule_file(const toml::table& rule, const std::string& n
 Result<void> read_rule(Options& options, const toml::node& node, const std::string& name) {
   const auto* rule = node.as_table();
   if (!rule) return fault(name, node.source(), "watch is a list of tables, each below a line [[watch]]");
-  const auto file = read_rule_file(*rule, name);
+  auto file = read_rule_file(*rule, name);
   if (!file) return file.error();
-  bool says_anything = false;
+  RuleHead head{std::move(file.value()), {}};
+  std::vector<Entry> lists;
   for (const Entry& entry : entries_in_order(*rule)) {
     if (entry.key == "file") continue;
+    const auto term = read_term(&head.terms, entry, name);
+    if (!term) return term.error();
+    if (term.value()) continue;
     if (!parse_scope(entry.key))
       return fault(name, entry.key_source,
                    "a [[watch]] table has no key " + in_quotes(entry.key) +
-                       "; it has file, local, global, both, unknown" + did_you_mean(entry.key, kRuleKeys));
-    says_anything = true;
-    if (auto read = read_names(options, file.value(), entry, name); !read) return read;
+                       "; it has file, local, global, both, unknown, when, sample, max_per_second, on_change" +
+                       did_you_mean(entry.key, kRuleKeys));
+    lists.push_back(entry);
   }
+  for (const Entry& entry : lists)
+    if (auto read = read_names(options, head, entry, name); !read) return read;
+  const bool says_anything = !lists.empty();
   if (says_anything) return {};
   return fault(name, rule->source(), "this [[watch]] table names no variable; add for example unknown = [\"counter\"]");
 }

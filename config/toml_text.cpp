@@ -1,5 +1,6 @@
 // The writing half of toml_file.h.
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,7 +38,7 @@ std::size_t end_of_table(const std::vector<WatchName>& names, std::size_t first)
   for (; end < names.size(); ++end) {
     const std::uint32_t scope = 1u << static_cast<unsigned>(names[end].scope);
     const bool continues = end > first && names[end].scope == names[end - 1].scope;
-    if ((seen & scope) && !continues) break;
+    if (((seen & scope) && !continues) || names[end].terms != names[first].terms) break;
     seen |= scope;
   }
   return end;
@@ -52,11 +53,23 @@ void append_lists(std::string& out, std::span<const WatchName> names) {
   }
 }
 
+void append_terms(std::string& out, const WatchTerms& terms) {
+  if (!terms.when.empty()) out += "when = " + toml_string(terms.when) + "\n";
+  if (terms.sample != 1) {
+    char digits[32];
+    const auto end = std::to_chars(digits, digits + sizeof digits, terms.sample).ptr;
+    out.append("sample = ").append(digits, end).append("\n");
+  }
+  if (terms.max_per_second != 0) out += "max_per_second = " + std::to_string(terms.max_per_second) + "\n";
+  if (terms.breaks) out += "on_change = \"break\"\n";
+}
+
 void append_rule(std::string& out, const WatchRule& rule) {
   for (std::size_t first = 0; first < rule.names.size();) {
     const std::size_t end = end_of_table(rule.names, first);
     out += (out.empty() ? "[[watch]]\nfile = " : "\n[[watch]]\nfile = ") + toml_string(rule.file) + "\n";
     append_lists(out, std::span(rule.names).subspan(first, end - first));
+    append_terms(out, rule.names[first].terms);
     first = end;
   }
 }

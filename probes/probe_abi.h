@@ -21,6 +21,11 @@ enum watcher_rule_scope { WATCHER_SCOPE_UNKNOWN, WATCHER_SCOPE_LOCAL, WATCHER_SC
 struct watcher_rule {
   const char* name; /* may hold glob characters, and dots for a qualified name */
   enum watcher_rule_scope scope;
+  /* Which changes count: see config/options.h's WatchTerms. `when` is null when every change does. */
+  const char* when;
+  double sample;
+  uint32_t max_per_second;
+  uint32_t breaks;
 };
 
 /* A buffer to watch: memory_watch.h's MemoryVariable in C. */

@@ -75,7 +75,9 @@ DictionaryRef intern_variable(std::string_view name, std::string_view owner, Sco
                               .name = dictionary.intern(name),
                               .format = format.empty() ? 0 : dictionary.intern(format),
                               .item_size = item_bytes,
-                              .mutation_depth = 0};
+                              .mutation_depth = 0,
+                              .filter = 0,
+                              .reserved = 0};
   return dictionary.intern(BlobKind::kVariable, variable);
 }
 

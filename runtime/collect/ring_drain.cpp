@@ -58,6 +58,10 @@ void RingDrain::render(const RingEvent& event) {
   const ClockPair start{identity.start_tsc, identity.start_realtime_ns};
   const std::uint64_t timestamp_ns =
       identity.clock == Clock::kTsc ? tools_->clock.realtime_ns(event_.tsc, start) : event_.tsc;
+  if (!filter_.keeps(event_, ring_.reader.dictionary(), timestamp_ns)) {
+    if (identity.run_id == tools_->run_id) ++tools_->summary->news().filtered;
+    return;
+  }
   json_.append(event_, &delta_, timestamp_ns, losses_before(event_.ticket), &lines_);
   if (variable_ == nullptr || variable_id_ != event_.variable_id) {
     variable_ = tools_->summary->variable(event_.variable_id, event_.variable_name);

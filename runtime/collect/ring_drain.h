@@ -12,6 +12,7 @@
 #include "runtime/enrich/clock.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
+#include "runtime/process/variable_filter.h"
 
 namespace watcher {
 
@@ -57,6 +58,7 @@ class RingDrain {
 
   FoundRing ring_;
   DrainTools* tools_;
+  VariableFilter filter_;
   EventJson json_;
   HandlerWatchdog watchdog_;
   State state_ = State::kLive;

@@ -149,6 +149,7 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
     view->variable_name = dictionary.string(variable.name);
     view->item_format = dictionary.string(variable.format);
     view->item_size = variable.item_size;
+    view->filter_ref = variable.filter;
   }
   PlaceBlob place{};
   if (dictionary.read(BlobKind::kPlace, view->place_ref, &place)) {

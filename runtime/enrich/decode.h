@@ -54,6 +54,7 @@ struct EventView {
   std::string_view variable_name;
   std::string_view item_format;  // memory
   std::uint32_t item_size = 0;
+  DictionaryRef filter_ref = 0;
   bool has_place = false;
   std::string_view function;
   std::string_view file;

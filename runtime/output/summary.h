@@ -42,6 +42,7 @@ struct RunTotals {
   std::uint64_t recovered = 0;  // events of earlier runs, found in the directory
   std::uint64_t dropped = 0;
   std::uint64_t coalesced = 0;
+  std::uint64_t filtered = 0;  // events that their variable's condition, share or limit left out
   std::uint64_t started_ns = ~std::uint64_t{0};
   std::uint64_t ended_ns = 0;
   std::optional<int> exit_code;

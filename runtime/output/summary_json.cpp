@@ -134,7 +134,8 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   write_text(run_text(run_id), &json);
   const std::pair<const char*, std::uint64_t> counts[] = {
       {"started_ns", totals.started_ns}, {"ended_ns", totals.ended_ns}, {"written", totals.written},
-      {"recovered", totals.recovered},   {"dropped", totals.dropped},   {"coalesced", totals.coalesced}};
+      {"recovered", totals.recovered},   {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
+      {"filtered", totals.filtered}};
   for (const auto& [key, count] : counts) {
     json.Key(key);
     json.Uint64(count);
@@ -166,6 +167,7 @@ bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* total
   totals->recovered = count_of(document, "recovered");
   totals->dropped = count_of(document, "dropped");
   totals->coalesced = count_of(document, "coalesced");
+  totals->filtered = count_of(document, "filtered");
   totals->exit_code = optional_of(document, "exit_code");
   totals->signal = optional_of(document, "signal");
   totals->process_count = count_of(document, "process_count");

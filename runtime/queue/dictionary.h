@@ -13,7 +13,7 @@
 
 namespace watcher {
 
-enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext };
+enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext, kFilter };
 
 /// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap,
 /// 0 is never used.

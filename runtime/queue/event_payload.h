@@ -72,6 +72,13 @@ struct VariableBlob {
   DictionaryRef format;          // memory: PEP 3118 format of one element, e.g. "q"; 0 for objects
   std::uint32_t item_size;       // memory: bytes of one element; 0 for objects
   std::uint32_t mutation_depth;  // bytes of a change to tell; 0: as the session is configured
+  DictionaryRef filter;          // FilterBlob: which of its events are written; 0: all
+  std::uint32_t reserved;
+};
+struct FilterBlob {
+  DictionaryRef when;            // source of a condition (config/condition.h), 0: none
+  std::uint32_t max_per_second;  // 0: no limit
+  double sample;                 // share of the events, 0 to 1
 };
 struct PlaceBlob {
   DictionaryRef function;

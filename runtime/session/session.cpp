@@ -143,7 +143,12 @@ std::size_t Session::rules(const char* path, const watcher_rule** rules) const {
   for (const WatchRule& rule : options_.rules()) {
     if (!file_matches(rule.file, path)) continue;
     for (const WatchName& name : rule.names)
-      found.push_back({name.name.c_str(), static_cast<watcher_rule_scope>(name.scope)});
+      found.push_back({.name = name.name.c_str(),
+                       .scope = static_cast<watcher_rule_scope>(name.scope),
+                       .when = name.terms.when.empty() ? nullptr : name.terms.when.c_str(),
+                       .sample = name.terms.sample,
+                       .max_per_second = name.terms.max_per_second,
+                       .breaks = name.terms.breaks});
   }
   auto* kept = new watcher_rule[found.size() + 1];  // process-lifetime: sites refer to them
   for (std::size_t i = 0; i < found.size(); ++i) kept[i] = found[i];

@@ -58,8 +58,13 @@ int produce(const char* directory, std::uint64_t events) {
   settings.run_id = kRunId;
   if (ring_create(settings, &ring) != 0) return EXIT_FAILURE;
   Dictionary& names = ring.dictionary();
-  const VariableBlob variable{
-      .id = 0x1234, .name = names.intern("counter"), .format = 0, .item_size = 0, .mutation_depth = 0};
+  const VariableBlob variable{.id = 0x1234,
+                              .name = names.intern("counter"),
+                              .format = 0,
+                              .item_size = 0,
+                              .mutation_depth = 0,
+                              .filter = 0,
+                              .reserved = 0};
   const PlaceBlob place{.function = names.intern("main"), .file = names.intern("/srv/app/counter.py"), .line = 12};
   const DictionaryRef variable_ref = names.intern(BlobKind::kVariable, variable);
   const DictionaryRef place_ref = names.intern(BlobKind::kPlace, place);

@@ -148,9 +148,8 @@ TEST_CASE("a [[watch]] table's errors do too") {
   CHECK(toml_error("[[watch]]\nlocal = ['a']").find("watcher.toml:1:1: a [[watch]] table needs a file") == 0);
   CHECK(toml_error("[[watch]]\nfile = 'a.py'").find("watcher.toml:1:1: this [[watch]] table names no variable") == 0);
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocals = ['x']") ==
-        "watcher.toml:3:1: a [[watch]] table has no key 'locals'; it has file, local, global, both, unknown; did you "
-        "mean "
-        "'local'?");
+        "watcher.toml:3:1: a [[watch]] table has no key 'locals'; it has file, local, global, both, unknown, when, "
+        "sample, max_per_second, on_change; did you mean 'local'?");
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocal = ['x', 3]") ==
         "watcher.toml:3:15: a variable's name stands here, in quotes");
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocal = ['x,y']")
@@ -206,6 +205,35 @@ TEST_CASE("damaged texts end in an error or a model, whatever was damaged") {
   }
 }
 
+TEST_CASE("a [[watch]] table says which changes of its names count") {
+  const Options options = parsed(parse_toml, R"(
+[[watch]]
+file = "a.py"
+when = "new > 100 and old <= 100"
+local = ["x"]
+sample = 0.25
+[[watch]]
+file = "a.py"
+local = ["y"]
+max_per_second = 10
+on_change = "break"
+)");
+  REQUIRE(options.rules().size() == 1);
+  const auto& names = options.rules().front().names;
+  CHECK(names[0] == WatchName{RuleScope::kLocal, "x", {.when = "new > 100 and old <= 100", .sample = 0.25}});
+  CHECK(names[1] == WatchName{RuleScope::kLocal, "y", {.when = "", .max_per_second = 10, .breaks = true}});
+
+  const std::string head = "[[watch]]\nfile = 'a.py'\nlocal = ['x']\n";
+  CHECK(toml_error(head + "when = 'new >'").find("watcher.toml:4:8: when is no condition: column 6: expected") == 0);
+  CHECK(toml_error(head + "when = 3") ==
+        "watcher.toml:4:8: when is a condition such as \"new > 100 and old <= 100\", in quotes");
+  for (const char* share : {"2", "-0.5", "'all'", "true", "nan"})
+    CHECK(toml_error(head + "sample = " + share) == "watcher.toml:4:10: sample is a number from 0 to 1");
+  CHECK(toml_error(head + "max_per_second = 0") ==
+        "watcher.toml:4:18: max_per_second is a whole number from 1 to 1000000000");
+  CHECK(toml_error(head + "on_change = 'stop'") == "watcher.toml:4:13: on_change is \"record\" or \"break\"");
+}
+
 TEST_CASE("mistyped table headers are errors") {
   for (const char* text :
        {"[[!x]]", "[!", "[[", "[[]]", "[[ #", "[[.a]]", "[[watch]", "a = [!", "a = {!", "!", "a.!=1"})
@@ -220,6 +248,7 @@ class ModelMaker {
 
   Options make(bool with_options) {
     Options options;
+    with_terms_ = with_options;
     const unsigned rules = 1 + below(5);
     for (unsigned i = 0; i < rules; ++i) add_rule(options);
     if (with_options)
@@ -243,10 +272,21 @@ class ModelMaker {
     if (below(4) == 0) file += "ü漢";
     if (watch_file_fault(file)) file = std::string("a").append(file).append("z");
     const unsigned names = 1 + below(8);
+    WatchTerms terms;
     for (unsigned i = 0; i < names; ++i) {
       const auto scope = static_cast<RuleScope>(below(4));
-      options.add_rule(file, {scope, text("ab_.*?[]$<>!", 3) + (below(5) ? "" : "名")});
+      if (with_terms_ && below(3) == 0) terms = make_terms();
+      options.add_rule(file, {scope, text("ab_.*?[]$<>!", 3) + (below(5) ? "" : "名"), terms});
     }
+  }
+
+  WatchTerms make_terms() {
+    WatchTerms terms;
+    if (below(2)) terms.when = "name != '" + text("ab\t #=[]", 10) + "\" \\\\'";
+    if (below(2)) terms.sample = below(1001) / 1000.0;
+    if (below(2)) terms.max_per_second = below(1000);
+    terms.breaks = below(2) != 0;
+    return terms;
   }
 
   void set(Options& options, const OptionRow& row) {
@@ -277,6 +317,7 @@ class ModelMaker {
   }
 
   std::mt19937 random_;
+  bool with_terms_ = false;  // a scope file has none
 };
 
 TEST_CASE("any model survives TOML") {

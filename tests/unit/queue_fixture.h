@@ -78,7 +78,13 @@ class Writer {
     error = ring_create(settings, &ring);
     if (error != 0) return;
     Dictionary& names = ring.dictionary();
-    const VariableBlob blob{.id = 7, .name = names.intern("counter"), .format = 0, .item_size = 0, .mutation_depth = 0};
+    const VariableBlob blob{.id = 7,
+                            .name = names.intern("counter"),
+                            .format = 0,
+                            .item_size = 0,
+                            .mutation_depth = 0,
+                            .filter = 0,
+                            .reserved = 0};
     variable = names.intern(BlobKind::kVariable, blob);
     place = names.intern(BlobKind::kPlace,
                          PlaceBlob{.function = names.intern("main"), .file = names.intern("/app.py"), .line = 3});

@@ -26,10 +26,13 @@ struct Recorder {
     settings.run_id = strtoull(getenv("WATCHER_RUN_ID"), nullptr, 16);
     if (const int error = watcher::ring_create(settings, &ring)) return error;
     watcher::Dictionary& names = ring.dictionary();
-    variable =
-        names.intern(watcher::BlobKind::kVariable,
-                     watcher::VariableBlob{
-                         .id = 1, .name = names.intern("counter"sv), .format = 0, .item_size = 0, .mutation_depth = 0});
+    variable = names.intern(watcher::BlobKind::kVariable, watcher::VariableBlob{.id = 1,
+                                                                                .name = names.intern("counter"sv),
+                                                                                .format = 0,
+                                                                                .item_size = 0,
+                                                                                .mutation_depth = 0,
+                                                                                .filter = 0,
+                                                                                .reserved = 0});
     place = names.intern(
         watcher::BlobKind::kPlace,
         watcher::PlaceBlob{.function = names.intern("main"sv), .file = names.intern("/writer"sv), .line = 1});
