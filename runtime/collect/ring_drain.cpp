@@ -127,6 +127,7 @@ void RingDrain::report() {
   process.neighbour_traps = header.neighbour_traps.load(std::memory_order_relaxed);
   process.single_steps = header.single_steps.load(std::memory_order_relaxed);
   process.dictionary_refused = ring_.reader.dictionary().header()->refused.load(std::memory_order_relaxed);
+  process.contexts_cut = header.contexts_cut.load(std::memory_order_relaxed);
   process.unfinished = ring_.reader.skipped();
   tools_->summary->add_process(process);
 }

@@ -29,7 +29,7 @@ constexpr CountMember kProcessCounts[] = {
     {"started_ns", &ProcessSummary::started_ns},     {"dropped", &ProcessSummary::dropped},
     {"blocked", &ProcessSummary::blocked},           {"neighbour_traps", &ProcessSummary::neighbour_traps},
     {"single_steps", &ProcessSummary::single_steps}, {"dictionary_refused", &ProcessSummary::dictionary_refused},
-    {"unfinished", &ProcessSummary::unfinished},
+    {"unfinished", &ProcessSummary::unfinished},     {"contexts_cut", &ProcessSummary::contexts_cut},
 };
 struct TextMember {
   const char* key;
