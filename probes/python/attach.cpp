@@ -107,6 +107,8 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   runtime = table;
   const std::string version(Py_GetVersion());
   strncpy(host_name, ("CPython " + version.substr(0, version.find(' '))).c_str(), sizeof host_name - 1);
+  const char* threads = table->option("track_threads");
+  if (threads != nullptr && threads[0] == 't') track_threads();
   return add_audit_hook() ? &probe : nullptr;
 }
 
