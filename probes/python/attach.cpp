@@ -12,6 +12,7 @@
 #include "probes/python/frames.h"
 #include "probes/python/load_hooks.h"
 #include "probes/python/package.h"
+#include "probes/python/sql.h"
 
 namespace watcher::python {
 namespace {
@@ -57,9 +58,13 @@ int audit(const char* event, PyObject* args, void*) {
   if (busy || Py_IsInitialized() == 0) return 0;
   busy = true;
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
-    if (PyObject* code = first_argument(args)) before_exec(code);
+    PyObject* code = first_argument(args);
+    if (code != nullptr && !sql_sees_exec(code)) before_exec(code);
   } else if (event[0] == 'i' && strcmp(event, "import") == 0) {
     if (names_watcher(first_argument(args))) offer_package();
+    sql_sees_import(first_argument(args));
+  } else if (event[0] == 's' && strcmp(event, "sqlite3.connect") == 0) {
+    sql_sees_connect();
   } else if (event[0] == 'c' && strcmp(event, "cpython.run_module") == 0) {
     offer_package();
   }
