@@ -24,6 +24,8 @@ constexpr OptionRow kTable[] = {
     {"track_threads", kFlag, "false", "", "", "Record the names of threads and tasks"},
     {"track_locals", kFlag, "false", "", "", "Watch all local variables of the files that have rules"},
     {"track_sql", kFlag, "false", "", "", "Record the SQL statement under which a variable changed"},
+    {"sql_params", kChoice, "skip", "record|skip", "MODE",
+     "Are a statement's parameters recorded; those of passwords and the like never are"},
     {"mutation_depth", kDepth, "FULL", "", "FULL|BYTES", "Changed bytes that an event lists"},
     {"delta_format", kChoice, "bytes", "bytes|ranges", "FORMAT",
      "One delta for each byte, or one for each run of bytes"},

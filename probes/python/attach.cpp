@@ -13,6 +13,7 @@
 #include "probes/python/frames.h"
 #include "probes/python/load_hooks.h"
 #include "probes/python/package.h"
+#include "probes/python/sql.h"
 
 namespace watcher::python {
 namespace {
@@ -58,9 +59,13 @@ int audit(const char* event, PyObject* args, void*) {
   if (busy || Py_IsInitialized() == 0) return 0;
   busy = true;
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
-    if (PyObject* code = first_argument(args)) before_exec(code);
+    PyObject* code = first_argument(args);
+    if (code != nullptr && !sql_sees_exec(code)) before_exec(code);
   } else if (event[0] == 'i' && strcmp(event, "import") == 0) {
     if (names_watcher(first_argument(args))) offer_package();
+    sql_sees_import(first_argument(args));
+  } else if (event[0] == 's' && strcmp(event, "sqlite3.connect") == 0) {
+    sql_sees_connect();
   } else if (event[0] == 'c' && strcmp(event, "cpython.run_module") == 0) {
     offer_package();
   }
@@ -109,6 +114,8 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   runtime = table;
   const std::string version(Py_GetVersion());
   strncpy(host_name, ("CPython " + version.substr(0, version.find(' '))).c_str(), sizeof host_name - 1);
+  const char* threads = table->option("track_threads");
+  if (threads != nullptr && threads[0] == 't') track_threads();
   return add_audit_hook() ? &probe : nullptr;
 }
 

@@ -101,13 +101,14 @@ void forget_threads() {
 
 void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
                  ValueKind after_kind, std::uint64_t after) {
+  const DictionaryRef context = thread_context();
   const Claim claim = ring.claim(0);
   if (!claim) return;
   EventHead& head = *claim.head;
   head.tsc = ring.now();
   head.variable = renamed != 0 ? renamed : subject.variable;
   head.place = subject.place;
-  head.context = thread_context();
+  head.context = context;
   head.thread_id = thread_id();
   head.op = Op::kStore;
   head.before_kind = before_kind;
@@ -122,13 +123,14 @@ void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before
 void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after) {
   std::uint32_t payload = payload_of(before) + payload_of(after);
   if (path != nullptr) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + path_bytes(*path));
+  const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
   if (!claim) return;
   EventHead& head = *claim.head;
   head.tsc = ring.now();
   head.variable = subject.variable;
   head.place = subject.place;
-  head.context = thread_context();
+  head.context = context;
   head.thread_id = thread_id();
   head.op = op;
   head.before_kind = before.kind;

@@ -49,10 +49,17 @@ struct Subject {
 
 /// Thread, cached: gettid().
 std::uint32_t thread_id();
-/// ContextBlob of the running thread, 0 when threads are not tracked.
-DictionaryRef thread_context();
-/// The same in a fault handler: only what an earlier event of the thread found out.
-DictionaryRef known_thread_context();
+/// ContextBlob of the running thread, task and SQL statement; 0 when none of them is tracked.
+extern constinit bool tracking_context;
+DictionaryRef find_thread_context();
+inline DictionaryRef thread_context() {
+  return tracking_context ? find_thread_context() : 0;
+}
+/// The same in a fault handler of a thread with that state: only what an earlier event or statement found out.
+DictionaryRef known_thread_context(void* state);
+/// From now on contexts name threads and tasks, or SQL statements.
+void track_threads();
+void track_statements();
 /// After fork the cached ids are those of the parent.
 void forget_threads();
 

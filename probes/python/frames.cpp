@@ -160,9 +160,10 @@ DictionaryRef place_here() {
 }
 
 DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {
-  *context = known_thread_context();
+  void* state = PyGILState_GetThisThreadState();
+  *context = known_thread_context(state);
   FramePosition at;
-  if (innermost_frame(PyGILState_GetThisThreadState(), &at)) return intern_position(at);
+  if (innermost_frame(state, &at)) return intern_position(at);
   return ucontext == nullptr && finalizing() ? kNoEvent : 0;
 }
 

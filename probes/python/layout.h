@@ -16,6 +16,7 @@ enum MoreTypeOffsets {
   kTypeHash = 120,
   kTypeRichCompare = 200,
   kTypeWeakrefOffset = 208,
+  kTypeNext = 224,
   kTypeAlloc = 304,
   kTypeNew = 312,
 };
@@ -46,6 +47,10 @@ enum ObjectOffset {
   kNumpyHandler = 88,
   kMethodDefinition = 40,  // of a method descriptor
   kMethodVectorcall = 48,
+  kMemberDefinition = 40,  // of a member descriptor: name, type, offset
+  kWrappedFunction = 48,   // of a wrapper descriptor
+  kWeakrefObject = 16,     // None once that is gone
+  kContextEntered = 40,
   kExceptionArgs = 24,
   kSliceStart = 16,
   kSliceStop = 24,

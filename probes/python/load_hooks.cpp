@@ -8,6 +8,7 @@
 #include "probes/python/bulk_witness.h"
 #include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
+#include "probes/python/compile.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/names.h"
 #include "probes/python/source.h"
@@ -16,8 +17,6 @@
 
 namespace watcher::python {
 namespace {
-
-constexpr long kOnlyAst = 0x400;  // PyCF_ONLY_AST
 
 /// Does the code, or code inside it, use the name "watcher"? Only such modules can call watch().
 bool mentions_watcher(PyObject* code) {
@@ -28,44 +27,6 @@ bool mentions_watcher(PyObject* code) {
   for (ssize_t i = 0; i < size_of(consts); ++i)
     if (tuple_items(consts)[i]->type == &PyCode_Type && mentions_watcher(tuple_items(consts)[i])) return true;
   return false;
-}
-
-/// Our compilation repeats what the host's has warned about already, and calls a string constant: no warnings.
-class NoWarnings {
- public:
-  NoWarnings() : module_(PyImport_ImportModule("_warnings")) {
-    filters_ = module_ ? Ref(PyObject_GetAttrString(module_.get(), "filters")) : Ref();
-    Ref zero(PyLong_FromLong(0));
-    Ref action(PyUnicode_FromString("ignore"));
-    if (filters_ && zero && action)
-      filter_ = Ref(PyTuple_Pack(5, action.get(), &_Py_NoneStruct, PyExc_Warning, &_Py_NoneStruct, zero.get()));
-    if (filter_ && PyList_Insert(filters_.get(), 0, filter_.get()) == 0) changed();
-    PyErr_Clear();
-  }
-  ~NoWarnings() {
-    KeepException keep;
-    for (ssize_t i = 0; filter_ && i < size_of(filters_.get()); ++i) {
-      if (list_items(filters_.get())[i] != filter_.get()) continue;
-      PySequence_DelItem(filters_.get(), i);
-      changed();
-      break;
-    }
-    PyErr_Clear();
-  }
-
- private:
-  void changed() { Ref ignored(PyObject_CallMethod(module_.get(), "_filters_mutated", nullptr)); }
-
-  Ref module_, filters_, filter_;
-};
-
-Ref compile_source(PyObject* source, PyObject* filename, long flags) {
-  PyObject* compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile");
-  Ref mode(PyUnicode_FromString("exec"));
-  Ref flag(PyLong_FromLong(flags));
-  Ref inherit(PyLong_FromLong(1));  // dont_inherit
-  if (compile == nullptr || !mode || !flag || !inherit) return Ref();
-  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, mode.get(), flag.get(), inherit.get(), nullptr));
 }
 
 /// pytest hands us code whose asserts it has rewritten: do the same to our tree.
@@ -121,12 +82,6 @@ Ref bind(PyObject* code, Transformed& transformed) {
   if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0)
     return Ref();
   return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
-}
-
-/// `from __future__ import annotations` of the code that compiled this: compile() passes it on.
-long inherited_flags(PyObject* code) {
-  const long annotations = compat.minor == 8 ? 0x100000 : 0x1000000;
-  return field<int>(code, compat.code_flags) & annotations;
 }
 
 // A program may compile expressions under its own file's name, in a loop: each would cost a compilation of the file.

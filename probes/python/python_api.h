@@ -134,12 +134,15 @@ WATCHER_WEAK int PyFunction_ClearWatcher(int id);                               
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
 void PyMem_Free(void*);
 void PyObject_Free(void*);
+PyObject* PyContext_New(void);
+int PyContext_Enter(PyObject*);
+int PyContext_Exit(PyObject*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
     PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
     PyFrozenSet_Type, PyFunction_Type, PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type,
-    PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
+    PyMemberDescr_Type, PyWrapperDescr_Type, PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
 extern PyObject _Py_NoneStruct;
 extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError,
     *PyExc_Warning;

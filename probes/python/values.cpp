@@ -95,8 +95,8 @@ Text text_of(PyObject* object) {
   const bool compact = (state >> 5) & 1;
   Text text{.length = static_cast<std::uint64_t>(size_of(object)), .width = static_cast<int>((state >> 2) & 7)};
   text.ascii = (state >> 6) & 1;
-  if (!compact) return {};
   text.data = reinterpret_cast<const char*>(object) + (text.ascii ? compat.text_ascii : compat.text_compact);
+  if (!compact) text.data = field<const void*>(object, compat.text_compact);  // of a subclass: not in one piece
   return text;
 }
 

@@ -5,6 +5,7 @@
 #include "probes/python/compat.h"
 #include "probes/python/frames.h"
 #include "probes/python/names.h"
+#include "probes/python/sql.h"
 #include "probes/python/tracked.h"
 
 namespace watcher::python {
@@ -21,10 +22,18 @@ const char kDoc[] =
 struct Arguments {
   PyObject* value = nullptr;
   PyObject* name = nullptr;
+  bool track_threads = false, track_sql = false;
 };
 
 bool is_text(PyObject* object, const char* text) {
   return PyUnicode_CompareWithASCIIString(object, text) == 0;
+}
+
+/// False, None, 0; no code of the host's is asked.
+bool is_off(PyObject* flag) {
+  const Value value = encode(flag, scratch_before);
+  return value.kind == ValueKind::kNone ||
+         ((value.kind == ValueKind::kBool || value.kind == ValueKind::kInt) && value.word == 0);
 }
 
 bool parse(PyObject* const* args, ssize_t count, PyObject* keywords, Arguments* out) {
@@ -40,6 +49,8 @@ bool parse(PyObject* const* args, ssize_t count, PyObject* keywords, Arguments* 
     static constexpr const char* kSettings[] = {"track_threads", "track_locals", "track_sql", "mutation_depth"};
     bool known = false;
     for (const char* setting : kSettings) known = known || is_text(keyword, setting);
+    if (is_text(keyword, "track_threads") && !is_off(argument)) out->track_threads = true;
+    if (is_text(keyword, "track_sql") && !is_off(argument)) out->track_sql = true;
     if (is_text(keyword, "value") && out->value == nullptr) {
       out->value = argument;
     } else if (is_text(keyword, "name") && out->name == nullptr) {
@@ -66,6 +77,8 @@ PyObject* watch(PyObject*, PyObject* const* args, ssize_t count, PyObject* keywo
   if (!parse(args, count, keywords, &arguments)) return nullptr;
   PyObject* value = arguments.value;
   if (ensure_session()) {
+    if (arguments.track_threads) track_threads();
+    if (arguments.track_sql) sql_start();
     std::string name;
     if (arguments.name != nullptr) {
       ssize_t size = 0;

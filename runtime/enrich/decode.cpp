@@ -142,6 +142,18 @@ bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary&
   return true;
 }
 
+void resolve_sql(const Dictionary& dictionary, DictionaryRef ref, EventView* view) {
+  SqlBlob sql{};
+  if (ref == 0 || !dictionary.read(BlobKind::kSql, ref, &sql)) return;
+  view->has_sql = true;
+  view->sql_statement = dictionary.string(sql.statement);
+  view->sql_operation = dictionary.string(sql.operation);
+  view->sql_driver = dictionary.string(sql.driver);
+  view->sql_database = dictionary.string(sql.database);
+  view->sql_params = dictionary.string(sql.params);
+  view->sql_cut = (sql.flags & kSqlCut) != 0;
+}
+
 void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView* view) {
   VariableBlob variable{};
   if (dictionary.read(BlobKind::kVariable, view->variable_ref, &variable)) {
@@ -162,6 +174,7 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
   if (context_ref != 0 && dictionary.read(BlobKind::kContext, context_ref, &context)) {
     view->thread_name = dictionary.string(context.thread_name);
     view->task = dictionary.string(context.task);
+    resolve_sql(dictionary, context.sql, view);
   }
 }
 

@@ -61,6 +61,13 @@ struct EventView {
   std::int32_t line = 0;
   std::string_view thread_name;
   std::string_view task;
+  bool has_sql = false;
+  std::string_view sql_statement;
+  std::string_view sql_operation;
+  std::string_view sql_driver;
+  std::string_view sql_database;
+  std::string_view sql_params;
+  bool sql_cut = false;
 
   std::vector<PathPart> path;
   ValueView before;

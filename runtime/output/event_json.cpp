@@ -87,6 +87,27 @@ void EventJson::write_sides(const EventView& event) {
   write_value(event.after, &json_);
 }
 
+void EventJson::write_sql(const EventView& event) {
+  json_.start_object();
+  json_.key("statement");
+  foreign_or_null(!event.sql_statement.empty(), event.sql_statement, &json_);
+  json_.key("operation");
+  foreign_or_null(!event.sql_operation.empty(), event.sql_operation, &json_);
+  json_.key("driver");
+  json_.foreign_text(event.sql_driver);
+  json_.key("database");
+  foreign_or_null(!event.sql_database.empty(), event.sql_database, &json_);
+  if (!event.sql_params.empty()) {
+    json_.key("params");
+    json_.foreign_text(event.sql_params);
+  }
+  if (event.sql_cut) {
+    json_.key("cut");
+    json_.boolean(true);
+  }
+  json_.end_object();
+}
+
 void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before) {
   if (!event.thread_name.empty()) {
     json_.key("thread_name");
@@ -146,7 +167,7 @@ void EventJson::append(const EventView& event, Delta* delta, std::uint64_t times
   write_sides(event);
   deltas_.write(delta, event.is_memory ? event.memory_offset : 0, &json_);
   json_.key("sql_context");
-  json_.null();
+  event.has_sql ? write_sql(event) : json_.null();
   write_marks(event, dropped_before);
   json_.end_object();
   out->Put('\n');

@@ -29,6 +29,7 @@ class EventJson {
   const std::string& subject_members(const EventView& event);
   std::string_view event_id(std::uint64_t ticket);
   void write_sides(const EventView& event);
+  void write_sql(const EventView& event);
   void write_marks(const EventView& event, std::uint64_t dropped_before);
 
   std::uint32_t pid_;

@@ -25,6 +25,7 @@ struct ProcessSummary {
   std::uint64_t dropped = 0;
   std::uint64_t blocked = 0;
   std::uint64_t neighbour_traps = 0;
+  std::uint64_t contexts_cut = 0;
   std::uint64_t single_steps = 0;
   std::uint64_t regions_refused = 0;
   std::uint64_t dictionary_refused = 0;

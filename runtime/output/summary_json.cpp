@@ -33,6 +33,7 @@ constexpr CountMember kProcessCounts[] = {
     {"single_steps", &ProcessSummary::single_steps},
     {"dictionary_refused", &ProcessSummary::dictionary_refused},
     {"regions_refused", &ProcessSummary::regions_refused},
+    {"contexts_cut", &ProcessSummary::contexts_cut},
     {"unfinished", &ProcessSummary::unfinished},
 };
 struct TextMember {

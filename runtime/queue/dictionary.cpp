@@ -32,6 +32,12 @@ bool equal_bytes(const std::byte* left, const void* right, std::uint32_t length)
   return true;
 }
 
+bool is_blob(const std::byte* heap, DictionaryRef ref, std::uint32_t hash, std::uint32_t packed, const void* bytes) {
+  const auto* blob = reinterpret_cast<const BlobHeader*>(heap + std::size_t{ref} * 8);
+  return blob->hash == hash && blob->kind_and_length == packed &&
+         equal_bytes(reinterpret_cast<const std::byte*>(blob + 1), bytes, packed & kMaxBlobBytes);
+}
+
 }  // namespace
 
 // A compare-exchange, because a fetch_add that must be taken back could hand the same units to two producers.
@@ -67,12 +73,21 @@ DictionaryRef Dictionary::intern(BlobKind kind, const void* bytes, std::uint32_t
       // Release: the blob is whole before its entry is seen. Acquire: the winner's blob is, when we lost the race.
       if (entry.compare_exchange_strong(ref, mine, std::memory_order_acq_rel, std::memory_order_acquire)) return mine;
     }
-    const auto* blob = reinterpret_cast<const BlobHeader*>(heap_ + std::size_t{ref} * 8);
-    if (blob->hash == hash && blob->kind_and_length == packed &&
-        equal_bytes(reinterpret_cast<const std::byte*>(blob + 1), bytes, length))
-      return ref;
+    if (is_blob(heap_, ref, hash, packed, bytes)) return ref;
   }
   header_->refused.fetch_add(1, std::memory_order_relaxed);
+  return 0;
+}
+
+DictionaryRef Dictionary::lookup(BlobKind kind, const void* bytes, std::uint32_t length) const {
+  if (header_ == nullptr || length > kMaxBlobBytes) return 0;
+  const auto hash = static_cast<std::uint32_t>(XXH64(bytes, length, static_cast<std::uint64_t>(kind)));
+  for (std::uint32_t probe = 0; probe < kMaxProbes; ++probe) {
+    const std::uint32_t ref =
+        header_->index[(hash + probe) % DictionaryHeader::kIndexEntries].load(std::memory_order_acquire);
+    if (ref == 0) return 0;
+    if (is_blob(heap_, ref, hash, pack(kind, length), bytes)) return ref;
+  }
   return 0;
 }
 

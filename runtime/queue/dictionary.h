@@ -13,7 +13,7 @@
 
 namespace watcher {
 
-enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext, kFilter };
+enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext, kSql, kFilter };
 
 /// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap,
 /// 0 is never used.
@@ -40,12 +40,19 @@ class Dictionary {
 
   /// Returns the blob's reference, the same one for the same bytes; 0 when the table is full (counted in `refused`).
   DictionaryRef intern(BlobKind kind, const void* bytes, std::uint32_t length);
+  /// The same without adding: 0 when the blob is not there.
+  DictionaryRef lookup(BlobKind kind, const void* bytes, std::uint32_t length) const;
   DictionaryRef intern(std::string_view text) {
     return intern(BlobKind::kString, text.data(), static_cast<std::uint32_t>(text.size()));
   }
   template <class Blob>
   DictionaryRef intern(BlobKind kind, const Blob& blob) {
     return intern(kind, &blob, sizeof blob);
+  }
+
+  template <class Blob>
+  DictionaryRef lookup(BlobKind kind, const Blob& blob) const {
+    return lookup(kind, &blob, sizeof blob);
   }
 
   /// The blob's bytes, or an empty view when `ref` is 0, out of range, or of another kind. Safe on a damaged file.

@@ -88,7 +88,16 @@ struct PlaceBlob {
 struct ContextBlob {
   DictionaryRef thread_name;
   DictionaryRef task;
-  DictionaryRef sql;
+  DictionaryRef sql;  // SqlBlob
 };
+struct SqlBlob {
+  DictionaryRef statement;  // 0: left out, see kSqlCut
+  DictionaryRef operation;  // its leading keyword, upper case
+  DictionaryRef driver;
+  DictionaryRef database;
+  DictionaryRef params;  // 0: not recorded
+  std::uint32_t flags;   // SqlFlag
+};
+enum SqlFlag : std::uint32_t { kSqlCut = 1 };  // the statement or its parameters are not as they were executed
 
 }  // namespace watcher

@@ -147,6 +147,22 @@ TEST_CASE("a store of an int is the documented line") {
         "\"deltas\":[{\"offset\":0,\"before\":\"0x0\",\"after\":\"0x1\"}],\"sql_context\":null,\"exact\":true}\n");
 }
 
+TEST_CASE("a statement of SQL is told with what is known of it") {
+  EventView event = store_event();
+  event.has_sql = true;
+  event.sql_statement = "select 1";
+  event.sql_operation = "SELECT";
+  event.sql_driver = "sqlite3";
+  CHECK(member(line_of(event), "sql_context", "exact") ==
+        R"({"statement":"select 1","operation":"SELECT","driver":"sqlite3","database":null})");
+  event.sql_database = "shop";
+  event.sql_params = "(1)";
+  event.sql_cut = true;
+  event.sql_statement = {};
+  CHECK(member(line_of(event), "sql_context", "exact") ==
+        R"sql({"statement":null,"operation":"SELECT","driver":"sqlite3","database":"shop","params":"(1)","cut":true})sql");
+}
+
 TEST_CASE("marks appear only when they say something") {
   EventView event = store_event();
   event.exact = event.exact_line = false;

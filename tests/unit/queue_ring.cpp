@@ -213,6 +213,9 @@ TEST_CASE("the dictionary gives the same bytes the same reference, in all thread
   for (const auto& mine : seen) CHECK(mine == seen[0]);
   for (std::size_t i = 0; i < 100; ++i) CHECK(names.string(seen[0][i]) == "name " + std::to_string(i));
   CHECK(names.find(BlobKind::kPlace, seen[0][0]).empty());
+  CHECK(names.lookup(BlobKind::kString, "name 7", 6) == seen[0][7]);
+  CHECK(names.lookup(BlobKind::kString, "name 777", 8) == 0);
+  CHECK(names.string(names.intern("one more")) == "one more");
   CHECK(names.intern(std::string(70'000, 'x')) == 0);
   CHECK(names.header()->refused == 1);
 }

@@ -1,0 +1,40 @@
+#include "probes/python/compile.h"
+
+namespace watcher::python {
+
+NoWarnings::NoWarnings() : module_(PyImport_ImportModule("_warnings")) {
+  filters_ = module_ ? Ref(PyObject_GetAttrString(module_.get(), "filters")) : Ref();
+  Ref zero(PyLong_FromLong(0));
+  Ref action(PyUnicode_FromString("ignore"));
+  if (filters_ && zero && action)
+    filter_ = Ref(PyTuple_Pack(5, action.get(), &_Py_NoneStruct, PyExc_Warning, &_Py_NoneStruct, zero.get()));
+  if (filter_ && PyList_Insert(filters_.get(), 0, filter_.get()) == 0) changed();
+  PyErr_Clear();
+}
+
+NoWarnings::~NoWarnings() {
+  KeepException keep;
+  for (ssize_t i = 0; filter_ && i < size_of(filters_.get()); ++i) {
+    if (list_items(filters_.get())[i] != filter_.get()) continue;
+    PySequence_DelItem(filters_.get(), i);
+    changed();
+    break;
+  }
+  PyErr_Clear();
+}
+
+Ref compile_source(PyObject* source, PyObject* filename, long flags) {
+  PyObject* compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile");
+  Ref mode(PyUnicode_FromString("exec"));
+  Ref flag(PyLong_FromLong(flags));
+  Ref inherit(PyLong_FromLong(1));  // dont_inherit
+  if (compile == nullptr || !mode || !flag || !inherit) return Ref();
+  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, mode.get(), flag.get(), inherit.get(), nullptr));
+}
+
+long inherited_flags(PyObject* code) {
+  const long annotations = compat.minor == 8 ? 0x100000 : 0x1000000;
+  return field<int>(code, compat.code_flags) & annotations;
+}
+
+}  // namespace watcher::python

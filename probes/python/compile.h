@@ -1,0 +1,30 @@
+// Compiling a host's source again, with the interpreter's own compiler.
+//
+// Threads: the GIL is held.
+#pragma once
+
+#include "probes/python/compat.h"
+
+namespace watcher::python {
+
+inline constexpr long kOnlyAst = 0x400;  // PyCF_ONLY_AST
+
+/// Our compilation repeats what the host's has warned about already, and calls a string constant: no warnings.
+class NoWarnings {
+ public:
+  NoWarnings();
+  ~NoWarnings();
+
+ private:
+  void changed() { Ref ignored(PyObject_CallMethod(module_.get(), "_filters_mutated", nullptr)); }
+
+  Ref module_, filters_, filter_;
+};
+
+/// compile(source, filename, "exec"); a source text or a tree. Empty with an exception set.
+Ref compile_source(PyObject* source, PyObject* filename, long flags);
+
+/// `from __future__ import annotations` of the code that compiled this: compile() passes it on.
+long inherited_flags(PyObject* code);
+
+}  // namespace watcher::python
