@@ -57,6 +57,7 @@ std::vector<PyObject*> missing_from(const Elements& wanted, const Elements& othe
 void record_whole(const Mutation& change, Op op, const Elements& before, PyObject* self) {
   change.record(op, nullptr, encode_items(set_kind, before.data(), before.size(), scratch_before),
                 encode_repr(self, scratch_after));
+  adopt_all(self);
 }
 
 void record_element(const Mutation& change, Op op, PyObject* element, bool was_in, bool is_in) {

@@ -16,8 +16,12 @@ enum MoreTypeOffsets {
   kTypeHash = 120,
   kTypeRichCompare = 200,
   kTypeWeakrefOffset = 208,
+  kTypeMembers = 240,
+  kTypeDict = 264,
+  kTypeDescrSet = 280,
   kTypeAlloc = 304,
   kTypeNew = 312,
+  kTypeFinalize = 392,
 };
 enum SlotOffset {
   kNumberIndex = 264,
@@ -46,6 +50,12 @@ enum ObjectOffset {
   kNumpyHandler = 88,
   kMethodDefinition = 40,  // of a method descriptor
   kMethodVectorcall = 48,
+  kDescriptorType = 16,  // of every descriptor
+  kWrapperBase = 40,     // of a slot wrapper: the interpreter's row for that slot
+  kWrapperSlot = 48,     // the function behind it
+  kMemberDefinition = 40,
+  kGetSetDefinition = 40,
+  kFunctionMethod = 16,  // PyCFunctionObject.m_ml
   kExceptionArgs = 24,
   kSliceStart = 16,
   kSliceStop = 24,

@@ -43,6 +43,9 @@ int Py_ReprEnter(PyObject*);
 void Py_ReprLeave(PyObject*);
 int PyObject_RichCompareBool(PyObject*, PyObject*, int op);
 PyObject* PyObject_GenericGetAttr(PyObject*, PyObject*);
+int PyObject_GenericSetAttr(PyObject*, PyObject*, PyObject*);
+PyObject** _PyObject_GetDictPtr(PyObject*);
+PyObject* _PyType_Lookup(PyObject* type, PyObject* name);  // borrowed, runs nothing of the host's
 int PyObject_GetBuffer(PyObject*, PyBuffer*, int flags);
 void PyBuffer_Release(PyBuffer*);
 int PyObject_CheckBuffer(PyObject*);
@@ -129,8 +132,11 @@ WATCHER_WEAK void* PyThreadState_GetUnchecked(void);                   // 3.13
 WATCHER_WEAK void _PyInterpreterState_SetEvalFrameFunc(void*, void*);  // 3.9+
 WATCHER_WEAK void* _PyInterpreterState_GetEvalFrameFunc(void*);        // 3.9+
 WATCHER_WEAK PyObject* _PyEval_EvalFrameDefault(void);
-WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));  // 3.12+
-WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                 // 3.12+
+WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));         // 3.12+
+WATCHER_WEAK int PyDict_AddWatcher(int (*)(int event, PyObject* dict, PyObject* key, PyObject* value));  // 3.12+
+WATCHER_WEAK int PyDict_Watch(int id, PyObject* dict);                                                   // 3.12+
+WATCHER_WEAK int PyDict_Unwatch(int id, PyObject* dict);                                                 // 3.12+
+WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                        // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
 void PyMem_Free(void*);
 void PyObject_Free(void*);
@@ -139,7 +145,8 @@ int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemall
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
     PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
     PyFrozenSet_Type, PyFunction_Type, PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type,
-    PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
+    PyODict_Type, PyMemberDescr_Type, PyGetSetDescr_Type, PyWrapperDescr_Type, PyCell_Type, PyGen_Type, PyCoro_Type,
+    PyAsyncGen_Type;
 extern PyObject _Py_NoneStruct;
 extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError,
     *PyExc_Warning;

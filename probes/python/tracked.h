@@ -40,6 +40,9 @@ bool tracked_state(PyObject* value, DictionaryRef variable, const void* frame, V
 bool container_state(PyObject* value, DictionaryRef variable, const void* frame, Value* out);
 bool buffer_state(PyObject* value, DictionaryRef variable, Value* out);
 
+/// A dictionary that C code of the standard library insists on being a plain one.
+bool must_stay_plain(const PyObject* value);
+
 /// Creates the types that take the place of list, dict and set. Called once, when the interpreter is up.
 bool containers_start();
 
