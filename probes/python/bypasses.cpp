@@ -106,27 +106,28 @@ void lead_functions(std::integer_sequence<int, which...>) {
 
 // ---- dict watchers
 
-enum { kDictAdded, kDictModified, kDictDeleted, kDictCloned, kDictCleared };
+enum { kDictAdded, kDictModified, kDictDeleted };
 constinit int watcher_id = -1;
 
-int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
-  const WatchedContainer* watched = watched_containers.find(dict);
-  if (watched == nullptr || watched->attributes || event > kDictCleared || Mutation::under_way(dict)) return 0;
-  KeepException keep;
+void record_call(int event, PyObject* dict, PyObject* key, PyObject* value) {
   const Mutation change(dict);
-  if (event == kDictCloned || event == kDictCleared) {
-    change.record(event == kDictCleared ? Op::kClear : Op::kChange, nullptr, encode_repr(dict, scratch_before),
-                  encode_repr(value != nullptr ? value : Ref(PyDict_New()).get(), scratch_after));
-    return 0;
-  }
   const bool plain = is_plain_key(key);
   const Ref old = Ref::borrow(plain ? PyDict_GetItemWithError(dict, key) : nullptr);
   PyErr_Clear();
   change.record_item(value != nullptr ? Op::kSetItem : Op::kDelItem, key_step(key), old.get(), value,
                      plain || event == kDictAdded);
-  return 0;
 }
 
+// The collector clears a dying dict, too: a clear by the C API is told by the size, at the next change.
+int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
+  const WatchedContainer* watched = watched_containers.find(dict);
+  if (watched == nullptr || watched->attributes || event > kDictDeleted || Mutation::under_way(dict)) return 0;
+  KeepException keep;
+  record_call(event, dict, key, value);
+  if (WatchedContainer* still = watched_containers.find(dict))
+    still->size += event == kDictAdded ? 1u : event == kDictDeleted ? -1u : 0u;  // as it will be in a moment
+  return 0;
+}
 }  // namespace
 
 void lead_bypasses() {

@@ -37,6 +37,7 @@ bool lead_kind(ContainerKind& kind) {
     if (led[i] == &kind) return true;
   if (!learn_methods(kind)) return false;
   lead_methods(kind);
+  if (kind.type == nullptr) lead_wrappers(kind);
   led[led_count++] = &kind;
   return true;
 }

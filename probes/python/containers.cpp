@@ -104,6 +104,20 @@ struct TypeParts {
   static inline constinit PyTypeSlot slots[kMaxSlots]{};
 };
 
+/// `type(x).append(plain, 1)`: what it shows takes any object of the base, as the base's does.
+void widen_descriptors(const ContainerKind& kind) {
+  PyObject *name, *descriptor;
+  ssize_t position = 0;
+  while (PyDict_Next(field<PyObject*>(kind.type, kTypeDict), &position, &name, &descriptor)) {
+    if (descriptor->type != &PyMethodDescr_Type && descriptor->type != &PyWrapperDescr_Type) continue;
+    auto& owner = field_ref<PyObject*>(descriptor, kDescriptorType);
+    if (owner != kind.type) continue;
+    Py_IncRef(kind.base);
+    owner = kind.base;
+    Py_DecRef(kind.type);
+  }
+}
+
 void copy_documentation(const ContainerKind& kind) {
   const Ref text(PyObject_GetAttrString(kind.base, "__doc__"));
   if (text) PyObject_SetAttrString(kind.type, "__doc__", text.get());
@@ -136,6 +150,8 @@ bool make_type() {
   kind.type = PyType_FromSpecWithBases(&spec, bases.get());
   if (kind.type == nullptr) return false;
   copy_documentation(kind);
+  widen_descriptors(kind);
+  lead_wrappers(kind);
   field_ref<const char*>(kind.type, kTypeName) = kind.name;  // without the module, as error messages print it
   // in the slot only: `type(x).__repr__` stays the base's, by which pprint chooses its way
   if (kind.repr != nullptr) field_ref<void*>(kind.type, kTypeRepr) = reinterpret_cast<void*>(kind.repr);
@@ -212,6 +228,10 @@ bool container_state(PyObject* value, DictionaryRef variable, const void* frame,
 }
 
 PyObject* call_base(const Mutator& mutator, PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {
+  // Mostly `self` lies before the arguments already: that is how the interpreter calls a method.
+  if (args != nullptr && count > 0 && args[-1] == self)
+    return field<PyVectorcall>(mutator.base, kMethodVectorcall)(mutator.base, args - 1,
+                                                                static_cast<std::size_t>(count) + 1, names);
   constexpr std::size_t kFew = 16;
   const auto vectorcall = field<PyVectorcall>(mutator.base, kMethodVectorcall);
   const auto given = static_cast<std::size_t>(count + (names != nullptr ? PyTuple_Size(names) : 0));

@@ -73,12 +73,25 @@ PyObject* rearrange(PyObject* self, PyObject* const* args, ssize_t count, PyObje
   return result;
 }
 
+PyObject* move_to_end(PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {
+  const Mutation change(self);
+  const Ref key = Ref::borrow(change && count > 0 ? args[0] : nullptr);
+  PyObject* result = call_base(mutators[kOrderedMove], self, args, count, names);
+  if (result == nullptr || !change) return result;
+  const Ref value = Ref::borrow(key ? value_of(self, key.get()) : nullptr);
+  if (value)
+    change.record_item(Op::kMoveToEnd, key_step(key.get()), value.get(), value.get());
+  else
+    change.record(Op::kMoveToEnd, nullptr, {}, encode_repr(self, scratch_after), false);
+  return result;
+}
+
 constinit Mutator mutators[kOrderedMutators] = {
     {.name = "pop", .fast = pop},
     {.name = "popitem", .fast = popitem},
     {.name = "setdefault", .fast = setdefault},
     {.name = "clear", .fast = rearrange<kOrderedClear, Op::kClear>},
-    {.name = "move_to_end", .fast = rearrange<kOrderedMove, Op::kMoveToEnd>},
+    {.name = "move_to_end", .fast = move_to_end},
 };
 
 const PyTypeSlot slots[] = {{3, reinterpret_cast<void*>(set_subscript)}};

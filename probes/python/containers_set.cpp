@@ -240,12 +240,27 @@ const PyTypeSlot slots[] = {
     {kSlotInit, reinterpret_cast<void*>(init)},
 };
 
-// (set, ([elements],), None): what set.__reduce__ gives.
+/// copy.copy() takes no state setter.
+bool called_by_copy() {
+  const auto* globals = field<PyObject*>(current_frame(), compat.frame_globals);
+  PyObject* name = PyDict_GetItemString(const_cast<PyObject*>(globals), "__name__");
+  return name != nullptr && name->type == &PyUnicode_Type && PyUnicode_CompareWithASCIIString(name, "copy") == 0;
+}
+
+// (set, ([elements],), None): what set.__reduce__ gives. For pickle the elements come after the set itself, by
+// set.update, since one of them may hold the set.
 PyObject* reduce(PyObject* self) {
   const Ref elements(PyList_New(0));
   std::size_t position = 0;
   while (PyObject* element = elements ? next_of_set(self, &position) : nullptr)
     if (PyList_Append(elements.get(), element) != 0) return nullptr;
+  if (elements && !called_by_copy()) {
+    const Ref nothing(PyTuple_New(0));
+    const Ref update(PyObject_GetAttrString(&PySet_Type, "update"));
+    return nothing && update ? PyTuple_Pack(6, &PySet_Type, nothing.get(), elements.get(), &_Py_NoneStruct,
+                                            &_Py_NoneStruct, update.get())
+                             : nullptr;
+  }
   const Ref arguments(elements ? PyTuple_Pack(1, elements.get()) : nullptr);
   return arguments ? PyTuple_Pack(3, &PySet_Type, arguments.get(), &_Py_NoneStruct) : nullptr;
 }

@@ -25,6 +25,7 @@ enum MoreTypeOffsets {
 };
 enum SlotOffset {
   kNumberIndex = 264,
+  kNumberInPlaceAdd = 152,
   kNumberInPlaceSubtract = 160,
   kNumberInPlaceAnd = 208,
   kNumberInPlaceXor = 216,

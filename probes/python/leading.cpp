@@ -113,7 +113,9 @@ constexpr SlotPlace kPlaces[] = {
     {3, kTypeAsMapping, kMappingSetItem, 24, "__delitem__"},
     {39, kTypeAsSequence, kSequenceSetItem, 80, "__setitem__"},
     {39, kTypeAsSequence, kSequenceSetItem, 80, "__delitem__"},
-    {42, kTypeAsSequence, kSequenceInPlaceConcat, 80, "__iadd__"},
+    // a class takes the first for the second; the wrappers of both rows would have to be led as one
+    {42, kTypeAsSequence, kSequenceInPlaceConcat, 80, nullptr},
+    {42, kTypeAsNumber, kNumberInPlaceAdd, 288, nullptr},
     {43, kTypeAsSequence, kSequenceInPlaceRepeat, 80, "__imul__"},
     {15, kTypeAsNumber, kNumberInPlaceAnd, 288, "__iand__"},
     {19, kTypeAsNumber, kNumberInPlaceOr, 288, "__ior__"},
@@ -234,22 +236,27 @@ void lead_methods(ContainerKind& kind) {
     field_ref<PyMethodDef*>(mutator.descriptor, kMethodDefinition) = &mutator.definition;
     field_ref<PyVectorcall>(mutator.descriptor, kMethodVectorcall) = field<PyVectorcall>(ours.get(), kMethodVectorcall);
   }
+  PyType_Modified(kind.base);
+}
+
+void lead_wrappers(const ContainerKind& kind) {
   for (std::size_t i = 0; i < kind.slots.size(); ++i) {
-    if (kind.base_slots[i] == nullptr) continue;
+    if (kind.base_slots[i] == nullptr || replaced_count == sizeof replaced / sizeof *replaced) continue;
     replaced[replaced_count++] = {kind.base_slots[i], kind.slots[i].function};
     for (const SlotPlace& place : kPlaces)
-      if (place.slot == kind.slots[i].slot) lead_row(row_of(kind.base, place.name));
+      if (place.slot == kind.slots[i].slot && place.name != nullptr) lead_row(row_of(kind.base, place.name));
   }
-  PyType_Modified(kind.base);
 }
 
 void lead_slots(const ContainerKind& kind, PyObject* type) {
   bool changed = false;
   for (std::size_t i = 0; i < kind.slots.size(); ++i) {
-    const SlotPlace* place = place_of(kind.slots[i].slot);
-    if (kind.base_slots[i] == nullptr || slot_at(type, *place) != kind.base_slots[i]) continue;
-    write_slot(type, *place, kind.slots[i].function);
-    changed = true;
+    for (const SlotPlace& place : kPlaces) {
+      if (place.slot != kind.slots[i].slot || kind.base_slots[i] == nullptr) continue;
+      if (slot_at(type, place) != kind.base_slots[i]) continue;
+      write_slot(type, place, kind.slots[i].function);
+      changed = true;
+    }
   }
   if (changed) PyType_Modified(type);
 }

@@ -41,8 +41,10 @@ bool is_python_class(const PyObject* type);
 
 /// Learns what the base's methods and slots are, before anything is led. False: this interpreter's are not as expected.
 bool learn_methods(ContainerKind& kind);
-/// The kind's methods, and the wrappers of its slots, whatever type they are called through.
+/// The kind's methods, whatever type they are called through: costs all objects of the base some nanoseconds a call.
 void lead_methods(ContainerKind& kind);
+/// `Base.__setitem__(x, …)`, `super().__setitem__(…)`. Costs only such calls.
+void lead_wrappers(const ContainerKind& kind);
 /// The kind's slots, where the type has (inherited) them.
 void lead_slots(const ContainerKind& kind, PyObject* type);
 

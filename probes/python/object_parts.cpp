@@ -217,7 +217,7 @@ std::uint32_t size_seen(const PyObject* object) {
       return static_cast<std::uint32_t>(size_of_set(object));
     case Shape::kDict:
     case Shape::kOrderedDict:  // from 3.12 on dict watchers tell
-      return compat.minor >= 12 ? 0 : static_cast<std::uint32_t>(field<std::uint64_t>(object, kDictVersion));
+      return static_cast<std::uint32_t>(compat.minor >= 12 ? size_of(object) : field<ssize_t>(object, kDictVersion));
     case Shape::kNone:
       return 0;
   }
