@@ -257,7 +257,7 @@ bool Mutation::under_way(const PyObject* object) {
 // Something may have changed the container since, past its methods: the C API does. What it was, nobody knows.
 void Mutation::begin(const WatchedContainer& watched) {
   changes_ = watched.changes;
-  if (watched.size != size_seen(self_) && !watched.attributes && !under_way(self_)) [[unlikely]] {
+  if (watched.size != size_seen(watched) && !watched.attributes && !under_way(self_)) [[unlikely]] {
     KeepException keep;
     record(Op::kChange, nullptr, {}, encode_repr(self_, scratch_after), false);
     adopt_all(self_);
@@ -272,7 +272,7 @@ void Mutation::end() {
     *at = outer_;
     break;
   }
-  if (WatchedContainer* watched = watched_containers.find(self_)) watched->size = size_seen(self_);
+  if (WatchedContainer* watched = watched_containers.find(self_)) watched->size = size_seen(*watched);
 }
 
 void Mutation::record(Op op, const PathStep* path, const Value& before, const Value& after, bool exact) const {

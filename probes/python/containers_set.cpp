@@ -247,14 +247,25 @@ bool called_by_copy() {
   return name != nullptr && name->type == &PyUnicode_Type && PyUnicode_CompareWithASCIIString(name, "copy") == 0;
 }
 
-// (set, ([elements],), None): what set.__reduce__ gives. For pickle the elements come after the set itself, by
-// set.update, since one of them may hold the set.
+bool may_hold_a_set(PyObject* elements) {
+  for (ssize_t i = 0; i < size_of(elements); ++i) {
+    const PyObject* type = list_items(elements)[i]->type;
+    if (type != &PyTuple_Type && field(type, kTypeHash) != field(&PyBaseObject_Type, kTypeHash) &&
+        !has_flag(type, kHeapType))
+      continue;
+    return true;
+  }
+  return false;
+}
+
+// (set, ([elements],), None): what set.__reduce__ gives. For pickle, elements that may hold the set itself come after
+// it, by set.update.
 PyObject* reduce(PyObject* self) {
   const Ref elements(PyList_New(0));
   std::size_t position = 0;
   while (PyObject* element = elements ? next_of_set(self, &position) : nullptr)
     if (PyList_Append(elements.get(), element) != 0) return nullptr;
-  if (elements && !called_by_copy()) {
+  if (elements && may_hold_a_set(elements.get()) && !called_by_copy()) {
     const Ref nothing(PyTuple_New(0));
     const Ref update(PyObject_GetAttrString(&PySet_Type, "update"));
     return nothing && update ? PyTuple_Pack(6, &PySet_Type, nothing.get(), elements.get(), &_Py_NoneStruct,

@@ -27,6 +27,9 @@ struct Holder {
   bool alive() const;
 };
 
+/// The built-in container that an object is or inherits from.
+enum class Shape : std::uint8_t { kNone, kList, kDict, kOrderedDict, kSet, kDeque };
+
 /// A watched object whose part another one was when it was last looked at. Whether it still is, an event finds out.
 struct Parent {
   const PyObject* object = nullptr;
@@ -42,8 +45,9 @@ struct WatchedContainer {
   std::uint32_t parent_count = 0;
   std::uint32_t changes = 0;  // events so far: tells a mutator whether code that it called changed the container too
   std::uint32_t life = 0;
-  std::uint32_t size = 0;   // when its last event was written: tells that something changed it past its methods
-  std::uint8_t level = 0;   // steps from the nearest variable, itself included
+  std::uint32_t size = 0;  // when its last event was written: tells that something changed it past its methods
+  std::uint8_t level = 0;  // steps from the nearest variable, itself included
+  Shape shape = Shape::kNone;
   bool reporting = false;   // an event of it is on its way up: it may be part of itself
   bool attributes = false;  // the dictionary of its only parent's attributes, handed out by `__dict__`
 

@@ -48,7 +48,7 @@ struct Journey {
 
   Journey(Op operation, DictionaryRef where, const PathStep* step, const Value& old, const Value& now, bool known)
       : op(operation), place(where), before(old), after(now), exact(known), steps(all_steps + kDeepest + 1) {
-    if (step != nullptr) push(*step);
+    if (step != nullptr) push(kept_step(*step, 0));
   }
   void push(const PathStep& step) {
     *--steps = step;
@@ -118,7 +118,8 @@ WatchedContainer* watch_object(PyObject* object, int level) {
   if (known != nullptr && known->level <= level) return known;
   if (known == nullptr) {
     if (!catch_changes(object) || (known = watched_containers.add(object)) == nullptr) return nullptr;
-    known->size = size_seen(object);
+    known->shape = shape_of(object->type);
+    known->size = size_seen(*known);
   }
   known->level = static_cast<std::uint8_t>(level);
   adopt_all(object);

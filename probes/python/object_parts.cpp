@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kObjectMember = 16;  // T_OBJECT_EX: what __slots__ makes
 constexpr ssize_t kBlockItems = 64;
-constexpr std::uint32_t kMaxStepBytes = 256;
+constexpr std::uint32_t kMaxStepBytes = 1024;
 constexpr int kLevels = 17;
 
 /// deque: blocks of 64 items in a ring of links.
@@ -25,7 +25,8 @@ struct StepText {
 };
 constinit StepText step_texts[kLevels]{};
 
-/// A step whose text stays while the path grows.
+}  // namespace
+
 PathStep kept_step(PathStep step, int level) {
   if (step.kind != PathKind::kText) return step;
   char* copy = step_texts[level % kLevels].bytes;
@@ -38,6 +39,8 @@ PathStep kept_step(PathStep step, int level) {
   step.text = copy;
   return step;
 }
+
+namespace {
 
 bool find_in_items(PyObject* const* items, ssize_t count, const PyObject* child, std::int64_t* hint) {
   if (*hint >= 0 && *hint < count && items[*hint] == child) return true;
@@ -207,9 +210,10 @@ PyObject* deque_item(const PyObject* deque, ssize_t index) {
   return block->items[at];
 }
 
-std::uint32_t size_seen(const PyObject* object) {
+std::uint32_t size_seen(const WatchedContainer& watched) {
+  const PyObject* object = watched.object;
   constexpr int kDictVersion = 24;
-  switch (shape_of(object->type)) {
+  switch (watched.shape) {
     case Shape::kList:
     case Shape::kDeque:
       return static_cast<std::uint32_t>(size_of(object));

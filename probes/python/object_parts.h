@@ -7,10 +7,11 @@
 
 namespace watcher::python {
 
-enum class Shape : std::uint8_t { kNone, kList, kDict, kOrderedDict, kSet, kDeque };
-
 /// The built-in container that the type is or inherits from.
 Shape shape_of(PyObject* type);
+
+/// The step with a text that stays while the path grows; one for each level.
+PathStep kept_step(PathStep step, int level);
 
 /// The items of a deque in order, null at the end. It must not change meanwhile.
 class DequeItems {
@@ -53,6 +54,6 @@ bool find_part(PyObject* parent, PyObject* child, std::int64_t* hint, int level,
 PyObject* deque_item(const PyObject* deque, ssize_t index);
 
 /// What a change past the object's own methods is told by: its size, or a dict's version.
-std::uint32_t size_seen(const PyObject* object);
+std::uint32_t size_seen(const WatchedContainer& watched);
 
 }  // namespace watcher::python
