@@ -64,14 +64,16 @@ auto record_store(PyObject* self, PyObject* name, bool deletes, Call call) {
   const Mutation change(self);
   bool known = false;
   Ref old;
-  {
+  if (PyErr_Occurred() == nullptr) [[likely]] {
+    old = Ref::borrow(stored_value(self, name, &known));
+  } else {
     KeepException keep;
     old = Ref::borrow(stored_value(self, name, &known));
   }
   const auto result = call();
   if (!succeeded(result)) return result;
-  KeepException keep;
   if (!known) {
+    KeepException keep;
     record_exchange(change, self, name);
     return result;
   }

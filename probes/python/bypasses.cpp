@@ -29,8 +29,8 @@ constexpr struct {
     {"_heapq", "heappush"},         {"_heapq", "heappop"},      {"_heapq", "heapreplace"},
     {"_heapq", "heappushpop"},      {"_heapq", "heapify"},      {"_heapq", "_heappop_max"},
     {"_heapq", "_heapreplace_max"}, {"_heapq", "_heapify_max"}, {"_collections", "_count_elements"}};
-constinit PyMethodDef definitions[kBypasses];
-constinit AnyFunction originals[kBypasses];
+constinit PyMethodDef definitions[kBypasses]{};
+constinit AnyFunction originals[kBypasses]{};
 
 /// The container among the arguments: the first one, whatever the convention.
 PyObject* first_argument(int flags, void* a) {
@@ -122,6 +122,8 @@ void record_call(int event, PyObject* dict, PyObject* key, PyObject* value) {
 int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
   const WatchedContainer* watched = watched_containers.find(dict);
   if (watched == nullptr || watched->attributes || event > kDictDeleted || Mutation::under_way(dict)) return 0;
+  if (current_frame() == nullptr) return 0;  // the interpreter takes itself apart
+
   KeepException keep;
   record_call(event, dict, key, value);
   if (WatchedContainer* still = watched_containers.find(dict))

@@ -156,7 +156,7 @@ struct Replaced {
   void* base;
   void* ours;
 };
-constinit Replaced replaced[64];
+constinit Replaced replaced[64]{};
 constinit std::size_t replaced_count = 0;
 
 struct LedRow {
@@ -164,7 +164,7 @@ struct LedRow {
   WrapperFunction original;
 };
 constexpr std::size_t kMaxRows = 16;
-constinit LedRow led_rows[kMaxRows];
+constinit LedRow led_rows[kMaxRows]{};
 constinit std::size_t led_row_count = 0;
 
 template <std::size_t which>

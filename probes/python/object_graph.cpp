@@ -19,7 +19,10 @@ bool is_number_or_text(const PyObject* object) {
 
 /// A module's names: code runs on them, and the interpreter's shortcuts want the very type.
 bool is_namespace(PyObject* object) {
-  return object->type == &PyDict_Type && PyDict_GetItemString(object, "__builtins__") != nullptr;
+  if (object->type != &PyDict_Type) return false;
+  return PyDict_GetItemString(object, "__builtins__") != nullptr ||
+         (PyDict_GetItemString(object, "__spec__") != nullptr && PyDict_GetItemString(object, "__name__") != nullptr) ||
+         object == PyImport_GetModuleDict();
 }
 
 void add_part(const WatchedContainer& parent_entry, PyObject* child) {
@@ -48,7 +51,7 @@ struct Journey {
 
   Journey(Op operation, DictionaryRef where, const PathStep* step, const Value& old, const Value& now, bool known)
       : op(operation), place(where), before(old), after(now), exact(known), steps(all_steps + kDeepest + 1) {
-    if (step != nullptr) push(kept_step(*step, 0));
+    if (step != nullptr) push(*step);
   }
   void push(const PathStep& step) {
     *--steps = step;
@@ -190,6 +193,8 @@ void forget_dying(PyObject* object) {
 
 void report(WatchedContainer& watched, Op op, DictionaryRef place, const PathStep* path, const Value& before,
             const Value& after, bool exact) {
+  PathStep innermost;
+  if (path != nullptr && watched.parent_count != 0) path = &(innermost = kept_step(*path, 0));
   Journey journey(op, place, path, before, after, exact);
   journey.climb(watched, 1);
   for (int i = 0; i < journey.orphan_count; ++i) let_go(Journey::orphans[i]);
