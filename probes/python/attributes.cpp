@@ -5,6 +5,8 @@
 #include "probes/python/leading.h"
 #include "probes/python/object_graph.h"
 
+extern "C" PyObject** _PyObject_GetDictPtr(PyObject*);
+
 namespace watcher::python {
 namespace {
 

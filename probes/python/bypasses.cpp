@@ -4,6 +4,13 @@
 #include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
 
+extern "C" {
+// 3.12+
+WATCHER_WEAK int PyDict_AddWatcher(int (*)(int event, PyObject* dict, PyObject* key, PyObject* value));
+WATCHER_WEAK int PyDict_Watch(int id, PyObject* dict);
+WATCHER_WEAK int PyDict_Unwatch(int id, PyObject* dict);
+}
+
 namespace watcher::python {
 namespace {
 

@@ -44,7 +44,6 @@ void Py_ReprLeave(PyObject*);
 int PyObject_RichCompareBool(PyObject*, PyObject*, int op);
 PyObject* PyObject_GenericGetAttr(PyObject*, PyObject*);
 int PyObject_GenericSetAttr(PyObject*, PyObject*, PyObject*);
-PyObject** _PyObject_GetDictPtr(PyObject*);
 PyObject* _PyType_Lookup(PyObject* type, PyObject* name);  // borrowed, runs nothing of the host's
 int PyObject_GetBuffer(PyObject*, PyBuffer*, int flags);
 void PyBuffer_Release(PyBuffer*);
@@ -132,11 +131,8 @@ WATCHER_WEAK void* PyThreadState_GetUnchecked(void);                   // 3.13
 WATCHER_WEAK void _PyInterpreterState_SetEvalFrameFunc(void*, void*);  // 3.9+
 WATCHER_WEAK void* _PyInterpreterState_GetEvalFrameFunc(void*);        // 3.9+
 WATCHER_WEAK PyObject* _PyEval_EvalFrameDefault(void);
-WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));         // 3.12+
-WATCHER_WEAK int PyDict_AddWatcher(int (*)(int event, PyObject* dict, PyObject* key, PyObject* value));  // 3.12+
-WATCHER_WEAK int PyDict_Watch(int id, PyObject* dict);                                                   // 3.12+
-WATCHER_WEAK int PyDict_Unwatch(int id, PyObject* dict);                                                 // 3.12+
-WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                        // 3.12+
+WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));  // 3.12+
+WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                 // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
 void PyMem_Free(void*);
 void PyObject_Free(void*);
