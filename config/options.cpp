@@ -42,6 +42,9 @@ constexpr OptionRow kTable[] = {
     {"record_init", kFlag, "false", "", "", "Record the initial state of a variable too, as an event 'init'"},
     {"first_bindings", kChoice, "record", "record|skip", "MODE",
      "Is the first binding of a name from a rule a store, or its initial state"},
+    {"depth", kCount, "0", "0..16", "STEPS",
+     "How deep inside a watched object a change still counts: steps of its path; 0: 4 for watch(), 1 for names of a "
+     "rule"},
     {"silent_stores", kChoice, "record", "record|skip", "MODE", "What happens with a store of an equal value"},
     {"stack", kCount, "0", "0..64", "FRAMES", "Callers recorded with each event"},
     {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines, or the optimiser left alone"},

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "probes/python/frames.h"
+#include "probes/python/leading.h"
+#include "probes/python/object_graph.h"
+#include "probes/python/object_parts.h"
 #include "probes/python/tracked.h"
 
 namespace watcher::python {
@@ -54,10 +57,7 @@ void dealloc(PyObject* self) {
   PyObject* type = self->type;
   if (type == kind.type) {
     self->type = kind.base;
-    if (const WatchedContainer* watched = watched_containers.find(self)) {
-      if (watched->held()) keep_last_state(self);
-      watched_containers.remove(self);
-    }
+    object_ends(self);
   }
   field<Dealloc>(kind.base, kTypeDealloc)(self);
   Py_DecRef(type);
@@ -104,21 +104,18 @@ struct TypeParts {
   static inline constinit PyTypeSlot slots[kMaxSlots]{};
 };
 
-/// Learns the base's methods and gives ours their documentation and signature.
-bool learn_mutators(ContainerKind& kind, PyMethodDef* methods) {
-  for (Mutator& mutator : kind.mutators) {
-    mutator.base = PyObject_GetAttrString(kind.base, mutator.name);
-    if (mutator.base == nullptr || mutator.base->type != &PyMethodDescr_Type) return false;
-    const auto* definition = field<const PyMethodDef*>(mutator.base, kMethodDefinition);
-    if (mutator.fast != nullptr) {
-      *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.fast), kMethFastcall | kMethKeywords,
-                    definition->doc};
-    } else {
-      if (definition->flags != kMethO) return false;
-      *methods++ = {mutator.name, reinterpret_cast<void*>(mutator.one_argument), kMethO, definition->doc};
-    }
+/// `type(x).append(plain, 1)`: what it shows takes any object of the base, as the base's does.
+void widen_descriptors(const ContainerKind& kind) {
+  PyObject *name, *descriptor;
+  ssize_t position = 0;
+  while (PyDict_Next(field<PyObject*>(kind.type, kTypeDict), &position, &name, &descriptor)) {
+    if (descriptor->type != &PyMethodDescr_Type && descriptor->type != &PyWrapperDescr_Type) continue;
+    auto& owner = field_ref<PyObject*>(descriptor, kDescriptorType);
+    if (owner != kind.type) continue;
+    Py_IncRef(kind.base);
+    owner = kind.base;
+    Py_DecRef(kind.type);
   }
-  return true;
 }
 
 void copy_documentation(const ContainerKind& kind) {
@@ -134,8 +131,9 @@ bool has_in_place_or(const ContainerKind& kind) {
 template <ContainerKind& kind>
 bool make_type() {
   using Parts = TypeParts<kind>;
-  if (!learn_mutators(kind, Parts::methods)) return false;
-  PyMethodDef* method = Parts::methods + kind.mutators.size();
+  if (!learn_methods(kind)) return false;
+  PyMethodDef* method = Parts::methods;
+  for (const Mutator& mutator : kind.mutators) *method++ = mutator.definition;
   *method++ = {"__reduce__", reinterpret_cast<void*>(reduce<kind>), kMethNoArgs, nullptr};
   *method = {"__reduce_ex__", reinterpret_cast<void*>(reduce<kind>), kMethO, nullptr};
   PyTypeSlot* slot = Parts::slots;
@@ -152,6 +150,8 @@ bool make_type() {
   kind.type = PyType_FromSpecWithBases(&spec, bases.get());
   if (kind.type == nullptr) return false;
   copy_documentation(kind);
+  widen_descriptors(kind);
+  lead_wrappers(kind);
   field_ref<const char*>(kind.type, kTypeName) = kind.name;  // without the module, as error messages print it
   // in the slot only: `type(x).__repr__` stays the base's, by which pprint chooses its way
   if (kind.repr != nullptr) field_ref<void*>(kind.type, kTypeRepr) = reinterpret_cast<void*>(kind.repr);
@@ -159,13 +159,13 @@ bool make_type() {
   return true;
 }
 
+}  // namespace
+
 ContainerKind* kind_of(const PyObject* type) {
   for (ContainerKind* kind : {&list_kind, &dict_kind, &set_kind})
     if (type == kind->base || type == kind->type) return kind;
   return nullptr;
 }
-
-}  // namespace
 
 bool containers_start() {
   static bool tried = false;
@@ -177,10 +177,17 @@ bool containers_start() {
   return started;
 }
 
+void object_ends(PyObject* object) {
+  const WatchedContainer* watched = watched_containers.find(object);
+  if (watched == nullptr) return;
+  if (watched->held()) keep_last_state(object);
+  forget_dying(object);
+}
+
 DictionaryRef track_container(PyObject* value, const Tracked& variable) {
-  const ContainerKind* kind = kind_of(value->type);
-  if (kind == nullptr || !ensure_session() || !containers_start()) return 0;
-  WatchedContainer* watched = watched_containers.add(value);
+  if (!ensure_session() || !containers_start()) return 0;
+  KeepException keep;
+  WatchedContainer* watched = watch_object(value, variable.by_rule && !depth_is_chosen() ? max_depth() : 1);
   if (watched == nullptr) return 0;
   if (watched->count == 0) forget_last_state(value);
   const Holder holder{.variable = intern_variable(variable.name, variable.owner, variable.scope),
@@ -191,25 +198,15 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
                                   ? code_of(const_cast<void*>(variable.frame))
                                   : nullptr,
                       .thread = thread_state()};
-  if (!watched->add(holder)) {
-    if (watched->count == 0 && value->type == kind->base) watched_containers.remove(value);
-    return 0;
-  }
-  if (value->type == kind->base) {
-    Py_IncRef(kind->type);
-    value->type = kind->type;
-  }
-  return holder.variable;
+  const bool added = watched->add(holder);
+  if (!added && watched->unneeded()) let_go(value);
+  return added ? holder.variable : 0;
 }
 
 bool untrack_container(PyObject* value, DictionaryRef variable, const void* frame) {
   WatchedContainer* watched = watched_containers.find(value);
   if (watched == nullptr || !watched->remove(variable, frame)) return false;
-  if (watched->count > 0) return true;
-  const ContainerKind* kind = kind_of(value->type);
-  watched_containers.remove(value);
-  value->type = kind->base;
-  Py_DecRef(kind->type);
+  if (watched->unneeded()) let_go(value);
   return true;
 }
 
@@ -231,6 +228,10 @@ bool container_state(PyObject* value, DictionaryRef variable, const void* frame,
 }
 
 PyObject* call_base(const Mutator& mutator, PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {
+  // Mostly `self` lies before the arguments already: that is how the interpreter calls a method.
+  if (args != nullptr && count > 0 && args[-1] == self)
+    return field<PyVectorcall>(mutator.base, kMethodVectorcall)(mutator.base, args - 1,
+                                                                static_cast<std::size_t>(count) + 1, names);
   constexpr std::size_t kFew = 16;
   const auto vectorcall = field<PyVectorcall>(mutator.base, kMethodVectorcall);
   const auto given = static_cast<std::size_t>(count + (names != nullptr ? PyTuple_Size(names) : 0));
@@ -244,19 +245,46 @@ PyObject* call_base(const Mutator& mutator, PyObject* self, PyObject* const* arg
   return result;
 }
 
+// Mutators that run at this moment, innermost first. Any thread's: one that runs may let go of the GIL.
+static constinit const Mutation* innermost = nullptr;
+
+bool Mutation::under_way(const PyObject* object) {
+  for (const Mutation* at = innermost; at != nullptr; at = at->outer_)
+    if (at->self_ == object) return true;
+  return false;
+}
+
+// Something may have changed the container since, past its methods: the C API does. What it was, nobody knows.
+void Mutation::begin(const WatchedContainer& watched) {
+  changes_ = watched.changes;
+  if (watched.size != size_seen(watched) && !watched.attributes && !under_way(self_)) [[unlikely]] {
+    KeepException keep;
+    record(Op::kChange, nullptr, {}, encode_repr(self_, scratch_after), false);
+    adopt_all(self_);
+  }
+  outer_ = innermost;
+  innermost = this;
+}
+
+void Mutation::end() {
+  for (const Mutation** at = &innermost; *at != nullptr; at = &(*at)->outer_) {
+    if (*at != this) continue;
+    *at = outer_;
+    break;
+  }
+  if (WatchedContainer* watched = watched_containers.find(self_)) watched->size = size_seen(*watched);
+}
+
 void Mutation::record(Op op, const PathStep* path, const Value& before, const Value& after, bool exact) const {
   WatchedContainer* watched = watched_containers.find(self_);
   if (watched == nullptr) return;  // its watch ended inside the call
   ++watched->changes;
-  const DictionaryRef place = place_here();
-  for (std::uint32_t i = 0; i < watched->count; ++i) {
-    const Holder& holder = watched->holders[i];
-    bool told = false;  // the frames of a recursion hold it by one name
-    for (std::uint32_t k = 0; k < i; ++k)
-      told = told || (watched->holders[k].variable == holder.variable && watched->holders[k].alive());
-    if (told || !holder.alive()) continue;
-    emit(op, {.variable = holder.variable, .place = place, .scope = holder.scope, .exact = exact}, path, before, after);
-  }
+  report(*watched, op, place_here(), path, before, after, exact);
+}
+
+void Mutation::record_item(Op op, const PathStep& path, PyObject* before, PyObject* after, bool exact) const {
+  record(op, &path, encode(before, scratch_before), encode(after, scratch_after), exact);
+  adopt_part(self_, after);
 }
 
 }  // namespace watcher::python

@@ -24,7 +24,9 @@ struct Mutator {
   const char* name;
   FastMethod fast = nullptr;
   OneArgumentMethod one_argument = nullptr;  // instead of `fast`, where the base's method is METH_O as well
-  PyObject* base = nullptr;                  // method descriptor; learnt at start
+  PyObject* base = nullptr;                  // a method descriptor of the original; learnt at start
+  PyObject* descriptor = nullptr;            // the one the base type shows
+  PyMethodDef definition{};                  // ours
 };
 
 /// One built-in type and the subclass that takes its place.
@@ -36,11 +38,14 @@ struct ContainerKind {
   std::span<const PyTypeSlot> slots;
   PyObject* (*reduce)(PyObject* self);          // what copy and pickle rebuild: the plain type
   PyObject* (*repr)(PyObject* self) = nullptr;  // where the base's shows that the type is not its own
-  PyObject* type = nullptr;
+  PyObject* type = nullptr;                     // that subclass; null: the base's own slots and methods lead to ours
+  void* base_slots[6]{};                        // functions behind `slots`
 };
 extern constinit ContainerKind list_kind;
 extern constinit ContainerKind dict_kind;
 extern constinit ContainerKind set_kind;
+extern constinit ContainerKind ordered_kind;  // OrderedDict
+extern constinit ContainerKind deque_kind;
 
 /// Calls the base type's method, its own argument checks and messages included.
 PyObject* call_base(const Mutator& mutator, PyObject* self, PyObject* const* args, ssize_t count, PyObject* names);
@@ -55,7 +60,13 @@ class Mutation {
   explicit Mutation(PyObject* self) : self_(self) {
     const WatchedContainer* watched = watched_containers.find(self);
     watched_ = watched != nullptr;
-    if (watched_) changes_ = watched->changes;
+    if (watched_) [[unlikely]]
+      begin(*watched);
+  }
+  Mutation(const Mutation&) = delete;
+  Mutation& operator=(const Mutation&) = delete;
+  ~Mutation() {
+    if (watched_) end();
   }
   explicit operator bool() const { return watched_; }
   /// Code that ran inside the call (a generator, a key function, __eq__) changed the container as well.
@@ -65,12 +76,16 @@ class Mutation {
   }
   /// Writes the event. Keeps a pending exception.
   void record(Op op, const PathStep* path, const Value& before, const Value& after, bool exact = true) const;
-  void record_item(Op op, const PathStep& path, PyObject* before, PyObject* after, bool exact = true) const {
-    record(op, &path, encode(before, scratch_before), encode(after, scratch_after), exact);
-  }
+  void record_item(Op op, const PathStep& path, PyObject* before, PyObject* after, bool exact = true) const;
+  /// Is one of ours at work on that object?
+  static bool under_way(const PyObject* object);
 
  private:
+  void begin(const WatchedContainer& watched);
+  void end();
+
   PyObject* self_;
+  mutable const Mutation* outer_ = nullptr;
   bool watched_;
   std::uint32_t changes_ = 0;
 };
@@ -112,5 +127,11 @@ PathStep element_step(PyObject* element);
 /// True when hashing and comparing the object runs no code of the host's: built-in values, tuples of them, and objects
 /// that compare by identity.
 bool is_plain_key(const PyObject* key, int depth = 0);
+
+/// The swapped kind that the type is or stands for; null: none. containers.cpp.
+ContainerKind* kind_of(const PyObject* type);
+/// Something was put into the container; see object_graph.h.
+void adopt_parts(PyObject* parent, PyObject* const* children, std::size_t count);
+void adopt_all(PyObject* parent);
 
 }  // namespace watcher::python

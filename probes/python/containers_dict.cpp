@@ -95,6 +95,7 @@ PyObject* setdefault(PyObject* self, PyObject* const* args, ssize_t count, PyObj
 
 void record_whole(const Mutation& change, Op op, PyObject* before, PyObject* self) {
   change.record(op, nullptr, encode_repr(before, scratch_before), encode_repr(self, scratch_after));
+  adopt_all(self);
 }
 
 PyObject* clear(PyObject* self, PyObject* const* args, ssize_t count, PyObject* names) {

@@ -46,6 +46,8 @@ Value encode_items(const ContainerKind& kind, PyObject* const* items, std::size_
   BoundedText text(out, kMaxReprBytes);
   if (&kind == &set_kind && count == 0)
     text.put("set()");
+  else if (&kind == &deque_kind)
+    describe_items(items, count, text, "deque([", "])", 0);
   else
     describe_items(items, count, text, &kind == &list_kind ? "[" : "{", &kind == &list_kind ? "]" : "}", 0);
   value.stored = static_cast<std::uint32_t>(text.finish());

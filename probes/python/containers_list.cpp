@@ -46,6 +46,7 @@ bool same_items(const HeldItems& before, const PyObject* list) {
 void record_whole(const Mutation& change, Op op, const HeldItems& before, PyObject* list) {
   change.record(op, nullptr, encode_items(list_kind, before.data(), before.size(), scratch_before),
                 encode_repr(list, scratch_after));
+  adopt_all(list);
 }
 
 /// Runs a mutator that may change anything, or change something and then raise.
@@ -123,6 +124,7 @@ int set_slice(PyObject* self, PyObject* slice, PyObject* value) {
   const bool nothing_left = value == nullptr && !extent.with_gaps;
   change.record(op, &path, old,
                 nothing_left ? Value{} : encode_items(list_kind, list_items(self) + extent.first, now, scratch_after));
+  adopt_parts(self, list_items(self) + extent.first, now);
   return status;
 }
 
@@ -151,6 +153,7 @@ auto extend(PyObject* self, const PyObject* items, Call call) {
     const PathStep path{.kind = PathKind::kRange, .index = static_cast<std::int64_t>(old_size), .end = size_of(self)};
     change.record(Op::kExtend, &path, {},
                   encode_items(list_kind, list_items(self) + old_size, length(self) - old_size, scratch_after));
+    adopt_parts(self, list_items(self) + old_size, length(self) - old_size);
   }
   return result;
 }

@@ -57,6 +57,7 @@ std::vector<PyObject*> missing_from(const Elements& wanted, const Elements& othe
 void record_whole(const Mutation& change, Op op, const Elements& before, PyObject* self) {
   change.record(op, nullptr, encode_items(set_kind, before.data(), before.size(), scratch_before),
                 encode_repr(self, scratch_after));
+  adopt_all(self);
 }
 
 void record_element(const Mutation& change, Op op, PyObject* element, bool was_in, bool is_in) {
@@ -239,12 +240,38 @@ const PyTypeSlot slots[] = {
     {kSlotInit, reinterpret_cast<void*>(init)},
 };
 
-// (set, ([elements],), None): what set.__reduce__ gives.
+/// copy.copy() takes no state setter.
+bool called_by_copy() {
+  const auto* globals = field<PyObject*>(current_frame(), compat.frame_globals);
+  PyObject* name = PyDict_GetItemString(const_cast<PyObject*>(globals), "__name__");
+  return name != nullptr && name->type == &PyUnicode_Type && PyUnicode_CompareWithASCIIString(name, "copy") == 0;
+}
+
+bool may_hold_a_set(PyObject* elements) {
+  for (ssize_t i = 0; i < size_of(elements); ++i) {
+    const PyObject* type = list_items(elements)[i]->type;
+    if (type != &PyTuple_Type && field(type, kTypeHash) != field(&PyBaseObject_Type, kTypeHash) &&
+        !has_flag(type, kHeapType))
+      continue;
+    return true;
+  }
+  return false;
+}
+
+// (set, ([elements],), None): what set.__reduce__ gives. For pickle, elements that may hold the set itself come after
+// it, by set.update.
 PyObject* reduce(PyObject* self) {
   const Ref elements(PyList_New(0));
   std::size_t position = 0;
   while (PyObject* element = elements ? next_of_set(self, &position) : nullptr)
     if (PyList_Append(elements.get(), element) != 0) return nullptr;
+  if (elements && may_hold_a_set(elements.get()) && !called_by_copy()) {
+    const Ref nothing(PyTuple_New(0));
+    const Ref update(PyObject_GetAttrString(&PySet_Type, "update"));
+    return nothing && update ? PyTuple_Pack(6, &PySet_Type, nothing.get(), elements.get(), &_Py_NoneStruct,
+                                            &_Py_NoneStruct, update.get())
+                             : nullptr;
+  }
   const Ref arguments(elements ? PyTuple_Pack(1, elements.get()) : nullptr);
   return arguments ? PyTuple_Pack(3, &PySet_Type, arguments.get(), &_Py_NoneStruct) : nullptr;
 }

@@ -63,6 +63,18 @@ bool WatchedContainer::remove(DictionaryRef variable, const void* frame) {
   return false;
 }
 
+bool WatchedContainer::add_parent(const WatchedContainer& parent) {
+  for (std::uint32_t i = 0; i < parent_count; ++i)
+    if (parents[i].object == parent.object && parents[i].life == parent.life) return false;
+  if (parent_count == 0 || is_power_of_two(parent_count)) {
+    auto* larger = static_cast<Parent*>(realloc(parents, (parent_count == 0 ? 1 : parent_count * 2) * sizeof(Parent)));
+    if (larger == nullptr) return false;
+    parents = larger;
+  }
+  parents[parent_count++] = {.object = parent.object, .life = parent.life};
+  return true;
+}
+
 bool WatchedContainer::held() const {
   for (std::uint32_t i = 0; i < count; ++i)
     if (holders[i].alive()) return true;
@@ -75,7 +87,7 @@ WatchedContainer* ContainerTable::add(PyObject* object) {
   std::size_t at = home(object);
   while (slots_[at].object != nullptr) at = (at + 1) & mask_;
   ++count_;
-  slots_[at] = {.object = object};
+  slots_[at] = {.object = object, .life = ++lives_};
   return &slots_[at];
 }
 
@@ -84,6 +96,7 @@ void ContainerTable::remove(const PyObject* object) {
   const WatchedContainer* found = find(object);
   if (found == nullptr) return;
   free(found->holders);
+  free(found->parents);
   auto hole = static_cast<std::size_t>(found - slots_);
   for (std::size_t at = (hole + 1) & mask_; slots_[at].object != nullptr; at = (at + 1) & mask_) {
     const std::size_t distance_from_home = (at - home(slots_[at].object)) & mask_;

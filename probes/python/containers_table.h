@@ -1,4 +1,5 @@
-// Which containers are watched, and for whom: a small open-addressing table from an object's address to its variables.
+// Which objects are watched, and for whom: a small open-addressing table from an object's address to the variables that
+// hold it and to the watched objects it is part of.
 //
 // Threads: the GIL is held.
 #pragma once
@@ -26,11 +27,29 @@ struct Holder {
   bool alive() const;
 };
 
+/// The built-in container that an object is or inherits from.
+enum class Shape : std::uint8_t { kNone, kList, kDict, kOrderedDict, kSet, kDeque };
+
+/// A watched object whose part another one was when it was last looked at. Whether it still is, an event finds out.
+struct Parent {
+  const PyObject* object = nullptr;
+  std::uint32_t life = 0;  // the parent's WatchedContainer::life: addresses are used again
+  std::int64_t hint = 0;   // where it was seen last: index, position in the dict
+};
+
 struct WatchedContainer {
   PyObject* object = nullptr;
   Holder* holders = nullptr;  // owned
+  Parent* parents = nullptr;  // owned
   std::uint32_t count = 0;
+  std::uint32_t parent_count = 0;
   std::uint32_t changes = 0;  // events so far: tells a mutator whether code that it called changed the container too
+  std::uint32_t life = 0;
+  std::uint32_t size = 0;  // when its last event was written: tells that something changed it past its methods
+  std::uint8_t level = 0;  // steps from the nearest variable, itself included
+  Shape shape = Shape::kNone;
+  bool reporting = false;   // an event of it is on its way up: it may be part of itself
+  bool attributes = false;  // the dictionary of its only parent's attributes, handed out by `__dict__`
 
   /// False: no memory.
   bool add(const Holder& holder);
@@ -38,6 +57,10 @@ struct WatchedContainer {
   bool remove(DictionaryRef variable, const void* frame);
   /// Does any of the variables still exist?
   bool held() const;
+  /// False: it is there already, or there is no memory.
+  bool add_parent(const WatchedContainer& parent);
+  void remove_parent(std::uint32_t index) { parents[index] = parents[--parent_count]; }
+  bool unneeded() const { return count == 0 && parent_count == 0; }
 };
 
 class ContainerTable {
@@ -64,6 +87,7 @@ class ContainerTable {
   WatchedContainer* slots_ = nullptr;  // lives as long as the process
   std::size_t mask_ = 0;
   std::size_t count_ = 0;
+  std::uint32_t lives_ = 0;
 };
 
 extern constinit ContainerTable watched_containers;

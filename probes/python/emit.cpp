@@ -31,19 +31,29 @@ std::byte* put_value(std::byte* at, const Value& value) {
   return at + sizeof blob + padded8(value.stored);
 }
 
-std::uint32_t path_bytes(const PathStep& step) {
+std::uint32_t bytes_of(const PathStep& step) {
   return static_cast<std::uint32_t>(sizeof(PathElement)) + (step.kind == PathKind::kText ? step.text_bytes : 0);
 }
 
-std::byte* put_path(std::byte* at, const PathStep& step) {
-  const PathHeader header{.count = 1, .bytes = path_bytes(step)};
+std::uint32_t bytes_of(std::span<const PathStep> path) {
+  std::uint32_t bytes = 0;
+  for (const PathStep& step : path) bytes += bytes_of(step);
+  return bytes;
+}
+
+std::byte* put_path(std::byte* at, std::span<const PathStep> path) {
+  const PathHeader header{.count = static_cast<std::uint32_t>(path.size()), .bytes = bytes_of(path)};
   memcpy(at, &header, sizeof header);
-  PathElement element{};
-  element.kind = step.kind;
-  element.value = step.kind == PathKind::kText ? step.text_bytes : step.index;
-  element.extra = step.end;
-  memcpy(at + sizeof header, &element, sizeof element);
-  if (step.kind == PathKind::kText) memcpy(at + sizeof header + sizeof element, step.text, step.text_bytes);
+  std::byte* out = at + sizeof header;
+  for (const PathStep& step : path) {
+    PathElement element{};
+    element.kind = step.kind;
+    element.value = step.kind == PathKind::kText ? step.text_bytes : step.index;
+    element.extra = step.end;
+    memcpy(out, &element, sizeof element);
+    if (step.kind == PathKind::kText) memcpy(out + sizeof element, step.text, step.text_bytes);
+    out += bytes_of(step);
+  }
   return at + padded8(static_cast<std::uint32_t>(sizeof header) + header.bytes);
 }
 
@@ -120,9 +130,9 @@ void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before
   claim.commit();
 }
 
-void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after) {
+void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after) {
   std::uint32_t payload = payload_of(before) + payload_of(after);
-  if (path != nullptr) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + path_bytes(*path));
+  if (!path.empty()) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path));
   const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
   if (!claim) return;
@@ -135,14 +145,14 @@ void emit(Op op, const Subject& subject, const PathStep* path, const Value& befo
   head.op = op;
   head.before_kind = before.kind;
   head.after_kind = after.kind;
-  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path != nullptr ? kHasPath : 0) |
+  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path.empty() ? 0 : kHasPath) |
                                          (subject.exact ? 0 : kInexact));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = 0;
   if (payload != 0) {
     std::byte* at = claim.payload();
-    if (path != nullptr) at = put_path(at, *path);
+    if (!path.empty()) at = put_path(at, path);
     at = put_value(at, before);
     put_value(at, after);
   }

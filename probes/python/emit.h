@@ -1,6 +1,7 @@
 // Writing events into the ring, on behalf of hooks that hold the GIL.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "probes/probe_abi.h"
@@ -68,7 +69,10 @@ void forget_threads();
 void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
                  ValueKind after_kind, std::uint64_t after);
 
-/// Writes one event. `path` may be null. Blocks or drops as configured when the ring is full.
-void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after);
+/// Writes one event; an empty path: the whole variable. Blocks or drops as configured when the ring is full.
+void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after);
+inline void emit(Op op, const Subject& subject, const PathStep* path, const Value& before, const Value& after) {
+  emit(op, subject, {path, path != nullptr ? 1u : 0u}, before, after);
+}
 
 }  // namespace watcher::python

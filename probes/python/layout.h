@@ -17,11 +17,16 @@ enum MoreTypeOffsets {
   kTypeRichCompare = 200,
   kTypeWeakrefOffset = 208,
   kTypeNext = 224,
+  kTypeMembers = 240,
+  kTypeDict = 264,
+  kTypeDescrSet = 280,
   kTypeAlloc = 304,
   kTypeNew = 312,
+  kTypeFinalize = 392,
 };
 enum SlotOffset {
   kNumberIndex = 264,
+  kNumberInPlaceAdd = 152,
   kNumberInPlaceSubtract = 160,
   kNumberInPlaceAnd = 208,
   kNumberInPlaceXor = 216,
@@ -47,9 +52,13 @@ enum ObjectOffset {
   kNumpyHandler = 88,
   kMethodDefinition = 40,  // of a method descriptor
   kMethodVectorcall = 48,
+  kDescriptorType = 16,    // of every descriptor
+  kWrapperBase = 40,       // of a slot wrapper: the interpreter's row for that slot
+  kWrapperSlot = 48,       // the function behind it
   kMemberDefinition = 40,  // of a member descriptor: name, type, offset
-  kWrappedFunction = 48,   // of a wrapper descriptor
-  kWeakrefObject = 16,     // None once that is gone
+  kGetSetDefinition = 40,
+  kFunctionMethod = 16,  // PyCFunctionObject.m_ml
+  kWeakrefObject = 16,   // None once that is gone
   kContextEntered = 40,
   kExceptionArgs = 24,
   kSliceStart = 16,

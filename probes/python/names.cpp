@@ -60,7 +60,7 @@ void record_store(Site& site, Variable& variable, PyObject* value, bool from_wat
   if (site.subject.place == 0) intern_site(site);
   if (from_watch) {
     variable.watched = true;
-    variable.from_watch = true;
+    variable.from_watch = variable.given = true;
     variable.ever_bound = false;
     variable.variable =
         watch_name.empty() ? site.subject.variable : intern_variable(watch_name, site.owner, site.subject.scope);

@@ -18,8 +18,7 @@ WATCHER_WEAK int _Py_IsFinalizing(void);  // 3.7–3.12
 int PySys_AddAuditHook(PyAuditHook hook, void* data);
 PyObject* PySys_GetObject(const char* name);  // borrowed
 
-void Py_IncRef(PyObject*);
-void Py_DecRef(PyObject*);
+void Py_IncRef(PyObject*), Py_DecRef(PyObject*);
 
 PyObject* PyErr_Occurred(void);
 void PyErr_Clear(void);
@@ -43,6 +42,8 @@ int Py_ReprEnter(PyObject*);
 void Py_ReprLeave(PyObject*);
 int PyObject_RichCompareBool(PyObject*, PyObject*, int op);
 PyObject* PyObject_GenericGetAttr(PyObject*, PyObject*);
+int PyObject_GenericSetAttr(PyObject*, PyObject*, PyObject*);
+PyObject* _PyType_Lookup(PyObject* type, PyObject* name);  // borrowed, runs nothing of the host's
 int PyObject_GetBuffer(PyObject*, PyBuffer*, int flags);
 void PyBuffer_Release(PyBuffer*);
 int PyObject_CheckBuffer(PyObject*);
@@ -132,17 +133,16 @@ WATCHER_WEAK PyObject* _PyEval_EvalFrameDefault(void);
 WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));  // 3.12+
 WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                 // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
-void PyMem_Free(void*);
-void PyObject_Free(void*);
+void PyMem_Free(void*), PyObject_Free(void*);
 PyObject* PyContext_New(void);
-int PyContext_Enter(PyObject*);
-int PyContext_Exit(PyObject*);
+int PyContext_Enter(PyObject*), PyContext_Exit(PyObject*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
     PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
     PyFrozenSet_Type, PyFunction_Type, PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type,
-    PyMemberDescr_Type, PyWrapperDescr_Type, PyCell_Type, PyGen_Type, PyCoro_Type, PyAsyncGen_Type;
+    PyODict_Type, PyMemberDescr_Type, PyGetSetDescr_Type, PyWrapperDescr_Type, PyCell_Type, PyGen_Type, PyCoro_Type,
+    PyAsyncGen_Type;
 extern PyObject _Py_NoneStruct;
 extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError,
     *PyExc_Warning;

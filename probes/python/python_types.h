@@ -45,6 +45,13 @@ struct PyGetSetDef {
   const char* doc;
   void* closure;
 };
+struct PyMemberDef {
+  const char* name;
+  int type;
+  ssize_t offset;
+  int flags;
+  const char* doc;
+};
 struct PyTypeSlot {
   int slot;
   void* function;

@@ -2,6 +2,7 @@
 
 #include "probes/python/emit.h"
 #include "probes/python/layout.h"
+#include "probes/python/object_parts.h"
 #include "probes/python/values.h"
 
 namespace watcher::python {
@@ -151,6 +152,15 @@ void put_module(PyObject* module, BoundedText& text) {
   text.put(">");
 }
 
+void put_deque(PyObject* deque, BoundedText& text, int depth) {
+  PyObject* items[kMaxReprItems + 1];
+  std::size_t count = 0;
+  DequeItems all(deque);
+  while (PyObject* item = count <= kMaxReprItems ? all.next() : nullptr) items[count++] = item;
+  text.put(short_type_name(deque->type));
+  describe_items(items, count, text, "([", "])", depth);
+}
+
 /// A subclass with a repr of its own, described by what its base holds: `Point(1, 2)`, `Counter({'a': 1})`.
 struct Wrapped {
   Wrapped(PyObject* object, BoundedText& out, bool wrap) : text(out), active(wrap) {
@@ -246,6 +256,7 @@ void describe(PyObject* object, BoundedText& text, int depth) {
   PyObject* type = object->type;
   if (PyType_IsSubtype(type, &PySet_Type) != 0 || PyType_IsSubtype(type, &PyFrozenSet_Type) != 0)
     return put_set(object, text, depth);
+  if (base_named(type, "collections.deque") != nullptr) return put_deque(object, text, depth);
   if (type == &PyModule_Type) return put_module(object, text);
   if (type == &PyByteArray_Type) {
     text.put("bytearray(");

@@ -260,7 +260,7 @@ void patch_iteration(CType& type, std::size_t which) {
   type.next = field<PyObject* (*)(PyObject*)>(type.type, kTypeNext);
   if (type.next == nullptr) return;
   if (Ref wrapper = own_descriptor(type.type, "__next__", PyWrapperDescr_Type))
-    if (auto& wrapped = field_ref<PyObject* (*)(PyObject*)>(wrapper.get(), kWrappedFunction); wrapped == type.next)
+    if (auto& wrapped = field_ref<PyObject* (*)(PyObject*)>(wrapper.get(), kWrapperSlot); wrapped == type.next)
       wrapped = kNexts[which];
   replace_slot(type.type, kTypeNext, type.next, kNexts[which]);
 }

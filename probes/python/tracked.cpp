@@ -1,6 +1,7 @@
 #include "probes/python/tracked.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/leading.h"
 
 namespace watcher::python {
 namespace {
@@ -29,6 +30,8 @@ const PyObject* find_plain_dict(const PlainDict& wanted) {
   return PyDict_GetItemString(module_dict(module), wanted.name);
 }
 
+}  // namespace
+
 bool must_stay_plain(const PyObject* value) {
   if (value->type != &PyDict_Type) return false;
   for (PlainDict& known : plain_dicts) {
@@ -38,10 +41,8 @@ bool must_stay_plain(const PyObject* value) {
   return false;
 }
 
-}  // namespace
-
 DictionaryRef track_value(PyObject* value, const Tracked& variable) {
-  if (must_stay_plain(value)) return 0;
+  lead_bypasses();
   const DictionaryRef container = track_container(value, variable);
   return container != 0 ? container : track_buffer(value, variable);
 }

@@ -18,6 +18,7 @@ struct Tracked {
   const void* frame =
       nullptr;  // the frame of a local, the cell of a closure variable: it counts while that lives; null: for ever
   const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is; null: a plain function's
+  bool by_rule = false;              // not by watch()
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:
@@ -39,6 +40,9 @@ bool untrack_buffer(PyObject* value, DictionaryRef variable);
 bool tracked_state(PyObject* value, DictionaryRef variable, const void* frame, Value* out);
 bool container_state(PyObject* value, DictionaryRef variable, const void* frame, Value* out);
 bool buffer_state(PyObject* value, DictionaryRef variable, Value* out);
+
+/// A dictionary that C code of the standard library insists on being a plain one.
+bool must_stay_plain(const PyObject* value);
 
 /// Creates the types that take the place of list, dict and set. Called once, when the interpreter is up.
 bool containers_start();

@@ -33,6 +33,7 @@ bool records_init() {
 void Variable::renew(bool from_rule) {
   before.clear();
   watched = from_rule;
+  given = false;
   ever_bound = false;
   handler = 0;
   variable = 0;
@@ -54,7 +55,8 @@ void Variable::track(PyObject* value, std::string_view name, std::string_view ow
                         .scope = scope,
                         .references = 2,
                         .frame = tracked_frame,
-                        .keeper = tracked_frame != nullptr ? keeper : nullptr};
+                        .keeper = tracked_frame != nullptr ? keeper : nullptr,
+                        .by_rule = !given};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
 }

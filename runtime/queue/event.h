@@ -36,7 +36,15 @@ enum class Op : std::uint8_t {
   kIntersectionUpdate,
   kDifferenceUpdate,
   kSymmetricDifferenceUpdate,
-  kReinit,       // container.__init__() called again
+  kReinit,  // container.__init__() called again
+  kAppendLeft,
+  kExtendLeft,
+  kPopLeft,
+  kRotate,
+  kMoveToEnd,
+  kSetAttr,  // attributes of instances, classes, modules
+  kDelAttr,
+  kChange,       // something else changed the container, past its own methods
   kWrite,        // memory, by a user-mode instruction
   kKernelWrite,  // memory, by a system call
   kMoved,        // the watched memory has a new address

@@ -130,7 +130,9 @@ DictionaryRef intern_variable(std::uint64_t id, std::string_view name, const Ite
                               .name = dictionary.intern(name),
                               .format = item.format[0] != '\0' ? dictionary.intern(item.format) : 0,
                               .item_size = item.bytes,
-                              .mutation_depth = depth};
+                              .mutation_depth = depth,
+                              .filter = 0,
+                              .reserved = 0};
   return dictionary.intern(BlobKind::kVariable, variable);
 }
 

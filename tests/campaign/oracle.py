@@ -72,6 +72,12 @@ def wanted_of(item, qualified):
                        item["file"], True], sort_keys=True)
 
 
+def chosen(item, seen, qualified):
+    """A part that a variable reaches in several ways is told once, by any of them."""
+    ways = [wanted_of(dict(item, path=way + (item["path"] or [])), qualified) for way in item["prefixes"]]
+    return next((way for way in ways if way in seen), ways[0])
+
+
 def compare(expected, events, qualified):
     """The first difference of each thread; [] when every event was seen and no other. Within a group order is free."""
     wanted, seen = by_thread(expected, "thread"), by_thread(events, "thread_id")
@@ -83,7 +89,8 @@ def compare(expected, events, qualified):
             end = at
             while end < len(mine) and mine[end]["group"] == mine[at]["group"]:
                 end += 1
-            want, got = sorted(wanted_of(item, qualified) for item in mine[at:end]), sorted(theirs[at:end])
+            got = sorted(theirs[at:end])
+            want = sorted(chosen(item, got, qualified) for item in mine[at:end])
             if want != got:
                 differences.append((at, [w for w in want if w not in got], [g for g in got if g not in want] or theirs[at:at + 1]))
                 break

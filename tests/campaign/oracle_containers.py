@@ -19,8 +19,63 @@ class ContainerStatements:
         if kind not in ("list", "dict", "set"):
             kind = self.pick(["list", "list", "dict", "set"])
             self.container(scope, name, kind)
+        if self.chance(80):
+            self.mutate_inside(scope, name)
         for _ in range(self.random.randint(1, 3)):
             {"list": self.change_list, "dict": self.change_dict, "set": self.change_set}[kind](scope, name)
+
+    def mutate_inside(self, scope, name):
+        kind = self.pick(["list", "dict", "set", "thing", "deque", "ordered"])
+        new, of, change = {"list": ("[[1], 2]", "list", self.change_list), "dict": ("{'in': [1]}", "dict", self.change_dict),
+                           "set": ("{1, 2}", "set", self.change_set), "thing": ("Thing([1])", "Thing", self.change_thing),
+                           "deque": ("collections.deque([1, [2]])", "collections.deque", self.change_deque),
+                           "ordered": ("collections.OrderedDict(k=[1])", "collections.OrderedDict", self.change_ordered)}[kind]
+        if scope.types.get(name) == "list" and self.chance(85):
+            self.event(scope, name, f"[('append', [len({name}) - 1], None, describe({name}[-1]))]", self.add(f"{name}.append({new})"))
+        elif scope.types.get(name) == "dict" and self.chance(85):
+            self.add(f"_s = dict({name})")
+            self.event(scope, name, f"[('setitem', ['in'], describe(_s['in']) if 'in' in _s else None, describe({name}['in']))]",
+                       self.add(f"{name}['in'] = {new}"))
+        self.add(f"_n = inner({name}, {of})")
+        with self.block("if _n is not None:"):
+            change(scope, "_n")
+        self.add("_n = _s = None")
+
+    def change_thing(self, scope, x):
+        name, value = self.pick(["n", "m"]), self.value()
+        self.add(f"_s = dict(vars({x}))")
+        old = f"describe(_s[{name!r}]) if {name!r} in _s else None"
+        form = self.random.randrange(4)
+        if form == 0:
+            with self.block(f"if {name!r} in _s:"):
+                self.event(scope, x, f"[('delattr', [{name!r}], {old}, None)]", self.add(f"del {x}.{name}"))
+        else:
+            text = self.pick([f"{x}.{name} = {value}", f"setattr({x}, {name!r}, {value})", f"object.__setattr__({x}, {name!r}, {value})"])
+            self.event(scope, x, f"[('setattr', [{name!r}], {old}, describe({x}.{name}))]", self.add(text))
+
+    def change_deque(self, scope, x):
+        value = self.value()
+        self.add(f"_s = list({x})", f"_was = describe({x})")
+        text, change, needed = self.pick([
+            (f"{x}.append({value})", f"('append', [len(_s)], None, describe({x}[-1]))", 0),
+            (f"{x}.appendleft({value})", f"('appendleft', [0], None, describe({x}[0]))", 0),
+            (f"{x}.pop()", "('pop', [len(_s) - 1], describe(_s[-1]), None)", 1),
+            (f"{x}.popleft()", "('popleft', [0], describe(_s[0]), None)", 1),
+            (f"{x}[-1] = {value}", f"('setitem', [len(_s) - 1], describe(_s[-1]), describe({x}[-1]))", 1),
+            (f"{x}.rotate(1)", f"('rotate', [], _was, describe({x}))", 0),
+            (f"{x}.extend([{value}, 2])", f"('extend', [], _was, describe({x}))", 0),
+            (f"{x}.clear()", f"('clear', [], _was, describe({x}))", 0)])
+        with self.block(f"if len(_s) >= {needed}:"):
+            self.event(scope, x, f"[{change}]", self.add(text))
+
+    def change_ordered(self, scope, x):
+        value = self.value()
+        self.add(f"_s = dict({x})")
+        self.event(scope, x, f"[('setitem', ['k'], describe(_s['k']) if 'k' in _s else None, describe({x}['k']))]", self.add(f"{x}['k'] = {value}"))
+        text, op = self.pick([(f"{x}.pop('k')", "pop"), (f"del {x}['k']", "delitem")])
+        if self.chance(50):
+            self.add("_s = None")
+            self.event(scope, x, f"[({op!r}, ['k'], _was, None)]", (self.add(f"_was = describe({x}['k'])"), self.add(text))[1])
 
     def event(self, scope, name, change, line):
         self.add(f"M({name}, {change}, {line}, {scope.qualified!r})")

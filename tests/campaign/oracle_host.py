@@ -5,6 +5,8 @@ without it, the same expectations come out (ORACLE_EXPECTED names the file for t
 """
 
 import atexit
+import collections
+import ctypes
 import itertools
 import json
 import os
@@ -20,11 +22,41 @@ QUALIFIED = sys.version_info >= (3, 11)
 expectations = []
 groups = itertools.count()
 living = {}  # id of a container → {id of the Expected: weak reference}
-CONTAINERS = (list, dict, set)
+CONTAINERS = (list, dict, set, collections.deque, collections.OrderedDict, collections.defaultdict)
+DEPTH = 4
 
 
 def is_container(value):
-    return value.__class__ in CONTAINERS  # __class__: the type itself, watched or not
+    return value.__class__ in CONTAINERS or isinstance(value, Thing)  # __class__: the type itself, watched or not
+
+
+def parts(container):
+    """What lies inside, each with its step of a path."""
+    if isinstance(container, Thing):
+        return list(vars(container).items())
+    if isinstance(container, dict):
+        return [(key_path(key), value) for key, value in dict.items(container)]
+    return list(enumerate(container)) if container.__class__ in (list, collections.deque) else []
+
+
+def paths_to(root, wanted, before=()):
+    """Every way from one container to another that is short enough to be recorded, without going in circles."""
+    if root is wanted:
+        return [[]]
+    if len(before) >= DEPTH - 1 or any(root is above for above in before):
+        return []
+    return [[step] + rest for step, part in parts(root) if is_container(part) for rest in paths_to(part, wanted, (*before, root))]
+
+
+def inner(container, kind):
+    """Some container of that kind inside another one."""
+    level = [container]
+    for _ in range(DEPTH - 1):
+        level = [part for above in level for _, part in parts(above) if is_container(part)]
+        for part in level:
+            if part.__class__ is kind and part is not container:
+                return part
+    return None
 
 
 def clean(text):
@@ -56,6 +88,10 @@ def bounded(value, depth=0):
             return kind.__name__ + "()"
         text = opening + ", ".join(inside) + closing
         return text if kind is not frozenset else "frozenset(" + text + ")"
+    if kind is collections.deque:
+        return "deque" + bounded(list(value), depth).join("()")
+    if kind in (collections.OrderedDict, collections.defaultdict):
+        return kind.__name__ + bounded(dict(value), depth).join("()")
     if isinstance(value, BaseException):
         return kind.__name__ + "(" + ", ".join(bounded(item, depth + 1) for item in value.args) + ")"
     if kind.__name__ == "module":
@@ -95,8 +131,8 @@ def element_path(key):
     return clean(key if key.__class__ is str else bounded(key))
 
 
-def expect(group, variable, op, path, before, after, line, function, file):
-    expectations.append({"group": group, "thread": threading.get_native_id(), "name": variable.name, "owner": variable.owner,
+def expect(group, variable, op, path, before, after, line, function, file, prefixes=((),)):
+    expectations.append({"prefixes": sorted(map(list, prefixes), key=str), "group": group, "thread": threading.get_native_id(), "name": variable.name, "owner": variable.owner,
                          "scope": variable.scope, "op": op, "path": path, "before": before, "after": after, "line": line,
                          "function": function, "file": file})
 
@@ -131,6 +167,7 @@ class Expected:
         self.let_go()
         self.before = describe(value)
         if is_container(value):
+            self.thread = threading.get_ident()
             self.held, self.kept = id(value), value if KEEP else None
             living.setdefault(self.held, {})[id(self)] = weakref.ref(self)
 
@@ -157,19 +194,20 @@ class Expected:
 def mutated(container, changes, line, function, file):
     """`changes`: (op, path, before, after) of each event; one of them for every variable that holds the container."""
     group = next(groups)
-    holders = [holder() for holder in living.get(id(container), {}).values()]
-    seen = set()
-    for holder in holders:
-        if holder is None:
-            continue
-        if holder.kept is None:
-            holder.before = describe(container)
-        identity = holder.name, holder.owner, holder.scope
-        if identity in seen:
-            continue
-        seen.add(identity)
+    reached = {}
+    for identity, held in list(living.items()):
+        for holder in [reference() for reference in held.values()]:
+            if holder is None or (identity != id(container) and holder.thread != threading.get_ident()):
+                continue
+            root = holder.kept if holder.kept is not None else ctypes.cast(identity, ctypes.py_object).value
+            if holder.kept is None:
+                holder.before = describe(root)
+            ways = paths_to(root, container)
+            if ways:
+                reached.setdefault((holder.name, holder.owner, holder.scope), (holder, []))[1].extend(ways)
+    for holder, ways in reached.values():
         for op, path, before, after in changes:
-            expect(group, holder, op, path, before, after, line, function, file)
+            expect(group, holder, op, path, before, after, line, function, file, [[]] if [] in ways else ways)
 
 
 def slice_change(before, after, where, deleting):

@@ -6,7 +6,7 @@ from oracle_containers import DICTS, LISTS, SETS, ContainerStatements
 
 NAMES = ["a", "b", "c", "d", "e"]
 HEADER = """\
-import asyncio, contextlib, importlib, sys
+import asyncio, collections, contextlib, importlib, sys
 import oracle_host as H
 import oracle_helper as helper
 from oracle_host import *
@@ -106,6 +106,8 @@ class Writer(ContainerStatements):
     # ---- what a binding is to show
 
     def stored(self, scope, name, line, kind=None):
+        if name not in scope.expected:
+            return  # `_n`: not a variable that is watched
         self.add(f"{scope.expected[name]}.store({name}, {line}, {scope.qualified!r})")
         scope.types[name] = kind
 
