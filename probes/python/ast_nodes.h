@@ -3,7 +3,6 @@
 // Threads: the GIL is held. Functions returning Ref may return an empty one with a Python exception set.
 #pragma once
 
-#include <initializer_list>
 #include <string_view>
 
 #include "probes/python/compat.h"
@@ -28,15 +27,19 @@ enum class Node : std::uint8_t {
   kCompare,
   kConstant,
   kDelete,
+  kDictComp,
   kExpr,
   kFor,
   kFunctionDef,
+  kGeneratorExp,
   kGlobal,
   kIf,
   kImport,
   kImportFrom,
+  kInteractive,
   kLambda,
   kList,
+  kListComp,
   kMatch,
   kMatchAs,
   kMatchMapping,
@@ -46,6 +49,7 @@ enum class Node : std::uint8_t {
   kNonlocal,
   kPass,
   kReturn,
+  kSetComp,
   kStarred,
   kSubscript,
   kTry,
@@ -87,8 +91,15 @@ Ref make_name(PyObject* at, std::string_view name);
 Ref make_constant(PyObject* at, PyObject* value);
 Ref make_call(PyObject* at, PyObject* function, PyObject* argument);
 Ref make_statement(PyObject* at, PyObject* expression);
-/// `(first, …, last)[n]`: evaluates in order, gives the last.
-Ref make_sequence(PyObject* at, std::initializer_list<PyObject*> elements);
-Ref make_sequence(PyObject* at, PyObject* list);
+Ref make_delete(PyObject* target);
+Ref make_import(PyObject* at, PyObject* names);
+/// `if e: pass`: what the interactive mode prints nothing of.
+Ref make_silent_statement(PyObject* at, PyObject* expression);
+/// `(first, …, last)[n]`: evaluates in order, gives the one asked for: the last unless told.
+Ref make_sequence(PyObject* at, PyObject* list, ssize_t wanted = -1);
+/// `object[None]` as a target.
+Ref make_item_target(PyObject* at, PyObject* object);
+/// A copy of a whole tree; what its fields refer to besides nodes and lists is shared.
+Ref copy_tree(PyObject* node);
 
 }  // namespace watcher::python

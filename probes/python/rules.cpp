@@ -22,10 +22,26 @@ bool fits(const char* pattern, const std::string& text) {
   return fnmatch(pattern, text.c_str(), 0) == 0;
 }
 
+/// `track_locals`: all locals of the files that have rules.
+bool tracks_locals() {
+  static const bool wanted = [] {
+    const char* value = runtime->option("track_locals");
+    return value != nullptr && value[0] == 't';
+  }();
+  return wanted;
+}
+
 }  // namespace
+
+bool RuleSet::names_locals() const {
+  for (std::size_t i = 0; i < count_; ++i)
+    if (tracks_locals() || rules_[i].scope != WATCHER_SCOPE_GLOBAL) return true;
+  return false;
+}
 
 bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) const {
   std::string plain, qualified;
+  if (!global && count_ > 0 && tracks_locals()) return true;
   for (std::size_t i = 0; i < count_; ++i) {
     const watcher_rule& rule = rules_[i];
     if (rule.scope == (global ? WATCHER_SCOPE_LOCAL : WATCHER_SCOPE_GLOBAL)) continue;

@@ -18,6 +18,8 @@ class RuleSet {
   /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.
   bool wants(std::string_view name, std::string_view scope, bool global) const;
   bool empty() const { return count_ == 0; }
+  /// May any local be watched?
+  bool names_locals() const;
   const std::string& path() const { return path_; }
 
  private:

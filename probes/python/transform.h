@@ -1,8 +1,9 @@
-// Inserts a post-hook behind every binding of a watched name: `x = e` becomes `x = e; hook(x)`, in the interpreter's own
-// syntax tree. Never `x = hook(e)`: that would cost CPython its in-place string concatenation and change line tables.
+// Inserts a post-hook behind every binding of a watched name: `x = e` becomes `x = e; hook(x)`, in the interpreter's
+// own syntax tree. Never `x = hook(e)`: that would cost CPython its in-place string concatenation and change line
+// tables.
 //
-// The hook stands in the tree as a marker string, "\0watcher:<n>", which load_hooks replaces by the callable in the code
-// object's constants: nothing enters the module's names or builtins.
+// The hook stands in the tree as a marker string, "\0watcher:<n>", which load_hooks replaces by the callable in the
+// code object's constants: nothing enters the module's names or builtins.
 //
 // Threads: the GIL is held.
 #pragma once

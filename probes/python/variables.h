@@ -16,7 +16,8 @@ struct Variable {
   Shadow before;
   bool watched = false;
   bool ever_bound = false;
-  bool from_watch = false;  // the binding under way is that of a watch() call
+  bool from_watch = false;           // the binding under way is that of a watch() call
+  std::uint32_t life = 0;            // of the generator expression whose variable it is: its keeper's
   std::int32_t handler = 0;          // bound by `except … as`: unbound when that handler is left
   DictionaryRef variable = 0;        // when watch(name=…) renamed it
   const void* frame = nullptr;       // of a local; the cell of a closure variable; null: a global
