@@ -11,7 +11,9 @@
 #include "probes/python/emit.h"
 #include "probes/python/frames.h"
 #include "probes/python/load_hooks.h"
+#include "probes/python/origins.h"
 #include "probes/python/package.h"
+#include "probes/python/stdin_text.h"
 
 namespace watcher::python {
 namespace {
@@ -58,10 +60,14 @@ int audit(const char* event, PyObject* args, void*) {
   busy = true;
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
     if (PyObject* code = first_argument(args)) before_exec(code);
+  } else if (event[0] == 'c' && strcmp(event, "compile") == 0) {
+    if (PyTuple_Size(args) == 2) note_compile(PyTuple_GetItem(args, 0), PyTuple_GetItem(args, 1));
   } else if (event[0] == 'i' && strcmp(event, "import") == 0) {
     if (names_watcher(first_argument(args))) offer_package();
   } else if (event[0] == 'c' && strcmp(event, "cpython.run_module") == 0) {
     offer_package();
+  } else if (event[0] == 'c' && strcmp(event, "cpython.run_stdin") == 0) {
+    stdin_begins();
   }
   busy = false;
   return 0;

@@ -1,6 +1,7 @@
 #include "probes/python/load_hooks.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <string>
 #include <unordered_map>
@@ -9,14 +10,13 @@
 #include "probes/python/compat.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/names.h"
+#include "probes/python/origins.h"
 #include "probes/python/source.h"
 #include "probes/python/tracked.h"
 #include "probes/python/transform.h"
 
 namespace watcher::python {
 namespace {
-
-constexpr long kOnlyAst = 0x400;  // PyCF_ONLY_AST
 
 /// Does the code, or code inside it, use the name "watcher"? Only such modules can call watch().
 bool mentions_watcher(PyObject* code) {
@@ -58,13 +58,12 @@ class NoWarnings {
   Ref module_, filters_, filter_;
 };
 
-Ref compile_source(PyObject* source, PyObject* filename, long flags) {
-  PyObject* compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile");
-  Ref mode(PyUnicode_FromString("exec"));
-  Ref flag(PyLong_FromLong(flags));
-  Ref inherit(PyLong_FromLong(1));  // dont_inherit
-  if (compile == nullptr || !mode || !flag || !inherit) return Ref();
-  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, mode.get(), flag.get(), inherit.get(), nullptr));
+std::string_view bytes_of(PyObject* bytes) {
+  return {reinterpret_cast<const char*>(bytes) + 32, static_cast<std::size_t>(size_of(bytes))};
+}
+
+bool is_file(const char* path) {
+  return path[0] != '<' && access(path, F_OK) == 0;
 }
 
 /// pytest hands us code whose asserts it has rewritten: do the same to our tree.
@@ -122,12 +121,6 @@ Ref bind(PyObject* code, Transformed& transformed) {
   return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
 }
 
-/// `from __future__ import annotations` of the code that compiled this: compile() passes it on.
-long inherited_flags(PyObject* code) {
-  const long annotations = compat.minor == 8 ? 0x100000 : 0x1000000;
-  return field<int>(code, compat.code_flags) & annotations;
-}
-
 // A program may compile expressions under its own file's name, in a loop: each would cost a compilation of the file.
 constexpr int kForeignAtMost = 32;
 
@@ -146,17 +139,31 @@ void note_foreign(std::string_view path) {
 }
 
 /// The instrumented code; empty when there is nothing to hook, or on failure (then with an exception).
-Ref instrument(PyObject* code, PyObject* filename, std::string_view path, const RuleSet& rules) {
+Ref instrument_origin(PyObject* code, PyObject* filename, const Origin& origin, const RuleSet& rules) {
+  Transformed transformed;
+  ssize_t size = 0;
+  std::string_view text;
+  if (origin.text && origin.text.get()->type == &PyUnicode_Type) {
+    const char* utf8 = PyUnicode_AsUTF8AndSize(origin.text.get(), &size);
+    if (utf8 == nullptr) return Ref();
+    text = {utf8, static_cast<std::size_t>(size)};
+  } else if (origin.text) {
+    text = bytes_of(origin.text.get());
+  }
+  if (!transform(origin.tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
+  Ref compiled = compile_source(origin.tree.get(), filename, origin.mode, compile_flags(code));
+  return compiled ? bind(compiled.get(), transformed) : Ref();
+}
+
+Ref instrument_file(PyObject* code, PyObject* filename, std::string_view path, const RuleSet& rules) {
   Ref source = read_source(std::string(path));
   if (!source) return Ref();
-  NoWarnings quiet;
-  Ref tree = compile_source(source.get(), filename, kOnlyAst);
+  Ref tree = compile_source(source.get(), filename, "exec", kOnlyAst);
   Transformed transformed;
-  const std::string_view text(reinterpret_cast<const char*>(source.get()) + 32,
-                              static_cast<std::size_t>(size_of(source.get())));
-  if (!tree || !transform(tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
+  if (!tree || !transform(tree.get(), bytes_of(source.get()), rules, &transformed) || !transformed.changed())
+    return Ref();
   if (!rewrite_asserts(code, tree.get(), source.get(), filename)) return Ref();
-  Ref compiled = compile_source(tree.get(), filename, inherited_flags(code));
+  Ref compiled = compile_source(tree.get(), filename, "exec", compile_flags(code));
   if (!compiled) return Ref();
   if (made_from_same_source(code, compiled.get())) return bind(compiled.get(), transformed);
   note_foreign(path);
@@ -174,26 +181,37 @@ void log_failure(std::string_view path) {
                static_cast<int>(path.size()), path.data(), text);
 }
 
+/// Up to 3.10 such a body begins to run long after its evaluation, as a coroutine.
+bool cannot_be_swapped(PyObject* code) {
+  constexpr int kSuspends = 0x20 | 0x80 | 0x200;
+  return compat.minor <= 10 && (field<int>(code, compat.code_flags) & kSuspends) != 0;
+}
+
 }  // namespace
 
 void before_exec(PyObject* code) {
   if (code->type != &PyCode_Type) return;
   PyObject* name = field<PyObject*>(code, compat.code_name);
   PyObject* filename = field<PyObject*>(code, compat.code_file);
-  if (PyUnicode_CompareWithASCIIString(name, "<module>") != 0) return;
+  if (PyUnicode_CompareWithASCIIString(name, "<module>") != 0 || cannot_be_swapped(code)) return;
   KeepException keep;
   ssize_t size = 0;
   const char* text = PyUnicode_AsUTF8AndSize(filename, &size);
-  if (text == nullptr || size == 0 || text[0] == '<') {
-    PyErr_Clear();
-    return;
-  }
+  if (text == nullptr || size == 0) return PyErr_Clear();
   const std::string_view path(text, static_cast<std::size_t>(size));
-  const bool ruled = runtime->has_rules() != 0 && !rules_for(path)->empty();
-  if ((!ruled && !mentions_watcher(code)) || foreign_code(path) >= kForeignAtMost) return;
+  // a name that watch() was called for at the prompt is watched in what is typed next
+  const bool asked = has_rules(path) || mentions_watcher(code) || (any_watched_global() && !is_file(text));
+  if (!asked || foreign_code(path) >= kForeignAtMost) return;
   if (!containers_start()) return log_failure(path);
   watch_module_attributes();
-  Ref instrumented = instrument(code, filename, path, *rules_for(path));
+  NoWarnings quiet;
+  Origin origin;
+  const RuleSet& rules = *rules_for(path);
+  Ref instrumented;
+  if (find_origin(code, filename, &origin))
+    instrumented = instrument_origin(code, filename, origin, rules);
+  else if (text[0] != '<')
+    instrumented = instrument_file(code, filename, path, rules);
   if (!instrumented) return log_failure(path);
   if (!run_instead(code, instrumented.get())) log_failure(path);
 }

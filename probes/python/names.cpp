@@ -38,6 +38,11 @@ bool take_announcement(PyObject* value, std::string* name) {
   return false;
 }
 
+std::set<std::string, std::less<>>& watched_globals() {
+  static auto* names = new std::set<std::string, std::less<>>;  // process-lifetime
+  return *names;
+}
+
 // ---- recording
 
 void intern_site(Site& site) {
@@ -63,6 +68,7 @@ void record_store(Site& site, Variable& variable, PyObject* value, bool from_wat
   if (from_watch) {
     variable.watched = true;
     variable.from_watch = true;
+    if (site.declared_global) watched_globals().insert(site.text);
     variable.ever_bound = false;
     variable.variable =
         watch_name.empty() ? site.subject.variable : intern_variable(watch_name, site.owner, site.subject.scope);
@@ -379,6 +385,10 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
   }
   for (const Site* site : sites)
     if (site->kind == SiteKind::kEnter && !site->declared_global) add_other_cells(code, *site, table);
+}
+
+bool any_watched_global(std::string_view name) {
+  return name.empty() ? !watched_globals().empty() : watched_globals().count(name) != 0;
 }
 
 void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional) {

@@ -73,6 +73,9 @@ PyObject* make_hook(Site* site);
 /// Tells the sites of one code object how its variables are stored: fast local, cell, or global.
 void bind_sites(PyObject* code, const std::vector<Site*>& sites);
 
+/// Was watch() called for a global, of that name if one is given?
+bool any_watched_global(std::string_view name = {});
+
 /// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable
 /// that it was tracked for meanwhile (0: none).
 void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional);

@@ -63,10 +63,16 @@ const RuleSet* rules_for(std::string_view path) {
   std::unique_ptr<RuleSet>& set = (*known)[std::string(path)];
   if (set == nullptr) {
     const watcher_rule* rules = nullptr;
-    const std::size_t count = runtime->rules(std::string(path).c_str(), &rules);
+    // 3.13.0 numbers what is typed at the prompt: "<stdin>-0"
+    const bool numbered = path.substr(0, 8) == "<stdin>-";
+    const std::size_t count = runtime->rules(std::string(path.substr(0, numbered ? 7 : path.npos)).c_str(), &rules);
     set = std::make_unique<RuleSet>(path, rules, count);
   }
   return set.get();
+}
+
+bool has_rules(std::string_view path) {
+  return runtime->has_rules() != 0 && !rules_for(path)->empty();
 }
 
 }  // namespace watcher::python

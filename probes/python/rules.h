@@ -31,4 +31,7 @@ class RuleSet {
 /// The rules for a path as the interpreter spells it; never null, the same object for the same path.
 const RuleSet* rules_for(std::string_view path);
 
+/// Does any rule name that path?
+bool has_rules(std::string_view path);
+
 }  // namespace watcher::python

@@ -112,7 +112,7 @@ Transformer::Transformer(std::string_view source, const RuleSet& rules, Transfor
 bool Transformer::run(PyObject* tree, std::string_view source) {
   if (source.empty() || source.find("watcher") != source.npos) calls_.scan(tree);
   interactive_ = kind_of(tree) == Node::kInteractive;
-  if (rules_.empty() && !calls_.any()) return true;
+  if (rules_.empty() && !calls_.any() && !any_watched_global()) return true;
   LexicalScope module;
   module.node = tree;
   return rewrite_body(tree, module) && !failed_;
@@ -137,7 +137,7 @@ bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* fro
   if (!global && name == "super") return false;  // reading it would give the function a `__class__` cell
   const LexicalScope& owner = owner_of(name, scope);
   *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
-  return *from_rule || (global ? calls_.global(name) : calls_.local(owner.node, name));
+  return *from_rule || (global ? calls_.global(name) || any_watched_global(name) : calls_.local(owner.node, name));
 }
 
 Site* Transformer::add_site(SiteKind kind, const std::string& name, LexicalScope& scope, int line, bool from_rule) {

@@ -123,8 +123,13 @@ Variable& Namespace::variable(const std::string& name) {
 void Namespace::renew(PyObject* dictionary) {
   KeepException keep;
   for (auto& [name, variable] : variables) {
-    variable.renew(rules->wants(name, "", true));
     PyObject* present = PyDict_GetItemString(dictionary, name.c_str());
+    // the next statement at a prompt, the next cell, a reload: what it held it holds on to
+    if (present != nullptr && variable.watched && variable.tracked == present) continue;
+    const bool by_call = variable.watched && variable.variable != 0;
+    const DictionaryRef renamed = variable.variable;
+    variable.renew(by_call || rules->wants(name, "", true));
+    if (by_call) variable.variable = renamed;
     if (present == nullptr || !ensure_session()) continue;
     variable.before.assign(encode(present, scratch_before));
     variable.ever_bound = true;

@@ -1,0 +1,115 @@
+#include "probes/python/origins.h"
+
+#include <unistd.h>
+
+#include "probes/python/ast_nodes.h"
+#include "probes/python/rules.h"
+#include "probes/python/stdin_text.h"
+
+namespace watcher::python {
+namespace {
+
+// IPython compiles a cell as a whole and then each statement: few are needed, threads apart.
+constexpr std::size_t kKept = 16;
+struct Compiled {
+  PyObject* source = nullptr;  // owned
+  PyObject* filename = nullptr;
+};
+constinit Compiled kept[kKept] = {};
+constinit std::size_t next_kept = 0;
+
+void drop(Compiled& entry) {
+  const Ref source(entry.source), filename(entry.filename);
+  entry = {};
+}
+
+bool is_text(PyObject* source) {
+  return source->type == &PyUnicode_Type || source->type == &PyBytes_Type;
+}
+
+bool equal(PyObject* a, PyObject* b) {
+  constexpr int kEqual = 2;  // Py_EQ
+  const int result = PyObject_RichCompareBool(a, b, kEqual);
+  if (result < 0) PyErr_Clear();
+  return result == 1;
+}
+
+bool compiles_to(PyObject* source, PyObject* filename, const char* mode, PyObject* code) {
+  const Ref plain = compile_source(source, filename, mode, compile_flags(code));
+  if (!plain) PyErr_Clear();
+  return plain && equal(plain.get(), code);
+}
+
+bool find_in_tree(PyObject* tree, PyObject* filename, PyObject* code, Origin* out) {
+  const Node kind = kind_of(tree);
+  if (kind != Node::kModule && kind != Node::kInteractive) return false;
+  out->mode = kind == Node::kModule ? "exec" : "single";
+  if (!compiles_to(tree, filename, out->mode, code)) return false;
+  out->tree = copy_tree(tree);
+  return static_cast<bool>(out->tree);
+}
+
+bool find_in_text(PyObject* text, PyObject* filename, PyObject* code, Origin* out) {
+  for (const char* mode : {"exec", "single"}) {
+    if (!compiles_to(text, filename, mode, code)) continue;
+    out->mode = mode;
+    out->tree = compile_source(text, filename, mode, kOnlyAst);
+    out->text = Ref::borrow(text);
+    return static_cast<bool>(out->tree);
+  }
+  return false;
+}
+
+}  // namespace
+
+Ref compile_source(PyObject* source, PyObject* filename, const char* mode, long flags) {
+  PyObject* compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile");
+  Ref how(PyUnicode_FromString(mode));
+  Ref flag(PyLong_FromLong(flags));
+  Ref inherit(PyLong_FromLong(1));  // dont_inherit
+  if (compile == nullptr || !how || !flag || !inherit) return Ref();
+  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, how.get(), flag.get(), inherit.get(), nullptr));
+}
+
+long compile_flags(PyObject* code) {
+  constexpr int kSuspends = 0x20 | 0x80 | 0x200;  // a module is one only with PyCF_ALLOW_TOP_LEVEL_AWAIT
+  constexpr long kTopLevelAwait = 0x2000;
+  const long annotations = compat.minor == 8 ? 0x100000 : 0x1000000;
+  const int flags = field<int>(code, compat.code_flags);
+  return (flags & annotations) | ((flags & kSuspends) != 0 ? kTopLevelAwait : 0);
+}
+
+void note_compile(PyObject* source, PyObject* filename) {
+  ssize_t size = 0;
+  const char* name = filename->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(filename, &size) : nullptr;
+  if (name == nullptr) return PyErr_Clear();
+  const bool from_stdin = source == &_Py_NoneStruct && std::string_view(name) == "<stdin>";
+  if (from_stdin) stdin_statement_begins();
+  const bool tree = !is_text(source) && !from_stdin;
+  const bool has_file = name[0] != '<' && access(name, R_OK) == 0;
+  if (source == &_Py_NoneStruct ? !from_stdin : has_file && !(tree && has_rules(name))) return;
+  Compiled& entry = kept[next_kept++ % kKept];
+  drop(entry);
+  entry = {Ref::borrow(source).release(), Ref::borrow(filename).release()};
+}
+
+bool find_origin(PyObject* code, PyObject* filename, Origin* out) {
+  for (std::size_t i = 0; i < kKept; ++i) {
+    Compiled& entry = kept[(next_kept + kKept - 1 - i) % kKept];
+    if (entry.source == nullptr) continue;
+    Ref source = Ref::borrow(entry.source);
+    const bool from_stdin = source.get() == &_Py_NoneStruct;
+    if (from_stdin ? !is_stdin(filename) : !equal(entry.filename, filename)) continue;
+    if (from_stdin) source = stdin_text();
+    const bool found = source && ast_start() &&
+                       (is_text(source.get())   ? find_in_text(source.get(), filename, code, out)
+                        : is_node(source.get()) ? find_in_tree(source.get(), filename, code, out)
+                                                : false);
+    PyErr_Clear();
+    if (from_stdin || found) drop(entry);
+    if (found) return true;
+  }
+  return false;
+}
+
+}  // namespace watcher::python
