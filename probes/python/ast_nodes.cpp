@@ -27,6 +27,7 @@ constexpr NodeName kNames[] = {
     {Node::kDelete, "Delete"},
     {Node::kDictComp, "DictComp"},
     {Node::kExpr, "Expr"},
+    {Node::kExpression, "Expression"},
     {Node::kFor, "For"},
     {Node::kFunctionDef, "FunctionDef"},
     {Node::kGeneratorExp, "GeneratorExp"},

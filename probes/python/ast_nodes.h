@@ -29,6 +29,7 @@ enum class Node : std::uint8_t {
   kDelete,
   kDictComp,
   kExpr,
+  kExpression,
   kFor,
   kFunctionDef,
   kGeneratorExp,
@@ -85,6 +86,25 @@ inline PyObject* item(const Ref& list, ssize_t index) {
 
 /// `_fields` of a node's class: a tuple of str, borrowed from the class.
 Ref fields_of(PyObject* node);
+
+/// Calls `visit` with each node directly below.
+template <class Visit>
+void for_each_child(PyObject* node, Visit&& visit) {
+  Ref fields = fields_of(node);
+  for (ssize_t i = 0; fields && i < size_of(fields.get()); ++i) {
+    Ref value(PyObject_GetAttr(node, tuple_items(fields.get())[i]));
+    if (!value) {
+      PyErr_Clear();
+      continue;
+    }
+    if (value.get()->type == &PyList_Type) {
+      for (ssize_t k = 0; k < size_of(value.get()); ++k)
+        if (is_node(list_items(value.get())[k])) visit(list_items(value.get())[k]);
+    } else if (is_node(value.get())) {
+      visit(value.get());
+    }
+  }
+}
 
 /// New nodes, placed where `at` is.
 Ref make_name(PyObject* at, std::string_view name);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
 #include "probes/python/frames.h"
@@ -53,6 +54,21 @@ void interpreter_ends(void* hook) {
   if (finalizing()) runtime->close();
 }
 
+/// A .pyc file run as the script gives no event "exec".
+void before_compiled_script(PyObject* code) {
+  if (busy) return;
+  busy = true;
+  before_exec(code);
+  busy = false;
+}
+
+bool is_compiled_file(PyObject* name) {
+  ssize_t size = 0;
+  const char* text = name != nullptr && name->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(name, &size) : nullptr;
+  if (text == nullptr) PyErr_Clear();
+  return text != nullptr && size > 4 && strcmp(text + size - 4, ".pyc") == 0;
+}
+
 int audit(const char* event, PyObject* args, void*) {
   if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0)
     interpreter_ends(reinterpret_cast<void*>(audit));
@@ -68,6 +84,8 @@ int audit(const char* event, PyObject* args, void*) {
     offer_package();
   } else if (event[0] == 'c' && strcmp(event, "cpython.run_stdin") == 0) {
     stdin_begins();
+  } else if (event[0] == 'c' && strcmp(event, "cpython.run_file") == 0) {
+    if (is_compiled_file(first_argument(args)) && !show_next_module(before_compiled_script)) PyErr_Clear();
   }
   busy = false;
   return 0;

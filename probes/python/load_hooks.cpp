@@ -8,6 +8,8 @@
 
 #include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
+#include "probes/python/globals_dict.h"
+#include "probes/python/hooked_code.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/names.h"
 #include "probes/python/origins.h"
@@ -79,8 +81,19 @@ bool rewrite_asserts(PyObject* code, PyObject* tree, PyObject* source, PyObject*
   return static_cast<bool>(result);
 }
 
+/// Qualified name of a code object among another's constants.
+std::string qualified_inside(PyObject* outer, const std::string& prefix, PyObject* inner) {
+  constexpr int kFunction = 1;  // CO_OPTIMIZED: no module, no class
+  ssize_t size = 0;
+  const char* name = PyUnicode_AsUTF8AndSize(field<PyObject*>(inner, compat.code_name), &size);
+  if (name == nullptr) PyErr_Clear();
+  const std::string own(name != nullptr ? name : "", static_cast<std::size_t>(name != nullptr ? size : 0));
+  if (prefix.empty()) return own;
+  return prefix + ((field<int>(outer, compat.code_flags) & kFunction) != 0 ? ".<locals>." : ".") + own;
+}
+
 /// Replaces the markers in a code object's constants by their hooks, in nested code too. Empty with an exception set.
-Ref bind(PyObject* code, Transformed& transformed) {
+Ref bind(PyObject* code, Transformed& transformed, const std::string& qualified) {
   PyObject* consts = field<PyObject*>(code, compat.code_consts);
   const ssize_t count = size_of(consts);
   Ref bound(PyTuple_New(count));
@@ -91,8 +104,10 @@ Ref bind(PyObject* code, Transformed& transformed) {
     PyObject* constant = tuple_items(consts)[i];
     Ref replacement;
     if (constant->type == &PyCode_Type) {
-      replacement = bind(constant, transformed);
+      const std::string inner = qualified_inside(code, qualified, constant);
+      replacement = bind(constant, transformed, inner);
       if (!replacement) return Ref();
+      add_hooked_code(replacement.get(), inner);
     } else if (constant->type == &PyUnicode_Type) {
       ssize_t size = 0;
       const char* text = PyUnicode_AsUTF8AndSize(constant, &size);
@@ -119,6 +134,12 @@ Ref bind(PyObject* code, Transformed& transformed) {
   if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0)
     return Ref();
   return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
+}
+
+Ref bind_module(PyObject* code, Transformed& transformed) {
+  Ref bound = bind(code, transformed, "");
+  if (bound) add_hooked_code(bound.get(), "<module>");
+  return bound;
 }
 
 // A program may compile expressions under its own file's name, in a loop: each would cost a compilation of the file.
@@ -152,12 +173,25 @@ Ref instrument_origin(PyObject* code, PyObject* filename, const Origin& origin, 
   }
   if (!transform(origin.tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
   Ref compiled = compile_source(origin.tree.get(), filename, origin.mode, compile_flags(code));
-  return compiled ? bind(compiled.get(), transformed) : Ref();
+  return compiled ? bind_module(compiled.get(), transformed) : Ref();
+}
+
+/// There is nothing to instrument: the module's own stores are told by its dictionary, where that can be watched.
+void note_sourceless(PyObject* code, std::string_view path, const RuleSet& rules) {
+  const bool all = compat.minor >= 12 && !rules.names_locals();
+  runtime->log(all ? WATCHER_INFO : WATCHER_WARNING, "%.*s has no source: %s", static_cast<int>(path.size()),
+               path.data(),
+               compat.minor >= 12 ? "its globals are watched, its locals are not"
+                                  : "its globals are watched for stores from other modules only");
+  if (rules.names_globals()) watch_globals_of(code, rules);
 }
 
 Ref instrument_file(PyObject* code, PyObject* filename, std::string_view path, const RuleSet& rules) {
   Ref source = read_source(std::string(path));
-  if (!source) return Ref();
+  if (!source) {
+    if (!rules.empty()) note_sourceless(code, path, rules);
+    return Ref();
+  }
   Ref tree = compile_source(source.get(), filename, "exec", kOnlyAst);
   Transformed transformed;
   if (!tree || !transform(tree.get(), bytes_of(source.get()), rules, &transformed) || !transformed.changed())
@@ -165,7 +199,7 @@ Ref instrument_file(PyObject* code, PyObject* filename, std::string_view path, c
   if (!rewrite_asserts(code, tree.get(), source.get(), filename)) return Ref();
   Ref compiled = compile_source(tree.get(), filename, "exec", compile_flags(code));
   if (!compiled) return Ref();
-  if (made_from_same_source(code, compiled.get())) return bind(compiled.get(), transformed);
+  if (made_from_same_source(code, compiled.get())) return bind_module(compiled.get(), transformed);
   note_foreign(path);
   return Ref();
 }

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "probes/python/compat.h"
+#include "probes/python/globals_dict.h"
 #include "probes/python/keepers.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/tracked.h"
@@ -176,6 +177,7 @@ PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
     const Value& before = variable.before.value();
     emit_inline(site.subject, variable.variable, before.kind, before.word, kind, word);
     variable.before.assign_inline(kind, word);
+    variable.object = value;
   } else if (ensure_session()) {
     record_store(site, variable, value, false, {});
   }
@@ -206,7 +208,9 @@ void enter_module(Site& site, PyObject* globals) {
   Namespace& space = namespace_of(globals, site.rules);
   for (Site* other : site.code->sites)
     if (other->declared_global && has_variable(other->kind)) space.variable(other->text);
+  check_dictionary(globals, 0);
   space.renew(globals);
+  watch_dictionary(globals);
 }
 
 PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
@@ -216,6 +220,8 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
     enter_module(site, field<PyObject*>(frame, compat.frame_globals));
     return none();
   }
+  if (compat.minor <= 11 && site.rules->names_globals())
+    check_dictionary(field<PyObject*>(frame, compat.frame_globals), 0);
   CodeSites& code = *site.code;
   if (!code.slot_from_rule.empty()) {
     std::vector<Variable>& locals = code.locals(frame);
@@ -354,6 +360,7 @@ PyObject* make_hook(Site* site) {
                         : site->kind == SiteKind::kStar      ? star_import_method()
                         : site->kind == SiteKind::kBegin     ? &begin_method
                         : site->kind == SiteKind::kLeave     ? &leave_method
+                        : site->kind == SiteKind::kCheck     ? check_method()
                                                              : &enter_method;
   Ref capsule(PyCapsule_New(site, nullptr, nullptr));
   return capsule ? PyCFunction_NewEx(method, capsule.get(), nullptr) : nullptr;

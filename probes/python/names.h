@@ -25,6 +25,7 @@ enum class SiteKind : std::uint8_t {
   kEnter,      // a body begins: a function's variables are unbound, a module's may be there already
   kSink,       // a target that is bound again before anybody could read it: stands in its place and takes the value
   kBegin,      // a comprehension is about to be evaluated: its variables are unbound
+  kCheck,      // behind a statement that may change globals by their dictionary
   kLeave       // … was evaluated, in the frame of the function around it
 };
 

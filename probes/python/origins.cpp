@@ -42,15 +42,15 @@ bool compiles_to(PyObject* source, PyObject* filename, const char* mode, PyObjec
 
 bool find_in_tree(PyObject* tree, PyObject* filename, PyObject* code, Origin* out) {
   const Node kind = kind_of(tree);
-  if (kind != Node::kModule && kind != Node::kInteractive) return false;
-  out->mode = kind == Node::kModule ? "exec" : "single";
+  if (kind != Node::kModule && kind != Node::kInteractive && kind != Node::kExpression) return false;
+  out->mode = kind == Node::kModule ? "exec" : kind == Node::kInteractive ? "single" : "eval";
   if (!compiles_to(tree, filename, out->mode, code)) return false;
   out->tree = copy_tree(tree);
   return static_cast<bool>(out->tree);
 }
 
 bool find_in_text(PyObject* text, PyObject* filename, PyObject* code, Origin* out) {
-  for (const char* mode : {"exec", "single"}) {
+  for (const char* mode : {"exec", "single", "eval"}) {
     if (!compiles_to(text, filename, mode, code)) continue;
     out->mode = mode;
     out->tree = compile_source(text, filename, mode, kOnlyAst);

@@ -39,6 +39,12 @@ bool RuleSet::names_locals() const {
   return false;
 }
 
+bool RuleSet::names_globals() const {
+  for (std::size_t i = 0; i < count_; ++i)
+    if (rules_[i].scope != WATCHER_SCOPE_LOCAL) return true;
+  return false;
+}
+
 bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) const {
   std::string plain, qualified;
   if (!global && count_ > 0 && tracks_locals()) return true;

@@ -20,6 +20,7 @@ class RuleSet {
   bool empty() const { return count_ == 0; }
   /// May any local be watched?
   bool names_locals() const;
+  bool names_globals() const;
   const std::string& path() const { return path_; }
 
  private:

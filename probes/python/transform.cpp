@@ -81,6 +81,12 @@ Ref first_evaluated(PyObject* statement) {
   return at;
 }
 
+bool may_reach_into_namespace(std::string_view source) {
+  for (const char* word : {"globals", "vars(", "locals(", "exec(", "eval(", "__dict__"})
+    if (source.empty() || source.find(word) != source.npos) return true;
+  return false;
+}
+
 void join_comprehension(Site* site, const std::shared_ptr<Comprehension>& comprehension) {
   std::vector<std::string>& names = comprehension->names;
   std::size_t index = 0;
@@ -107,7 +113,8 @@ Transformer::Transformer(std::string_view source, const RuleSet& rules, Transfor
     : rules_(rules),
       out_(out),
       walk_expressions_(source.empty() || source.find(":=") != source.npos || source.find("lambda") != source.npos ||
-                        (rules.names_locals() && source.find("for") != source.npos)) {}
+                        (rules.names_locals() && source.find("for") != source.npos)),
+      checks_dictionary_(compat.minor <= 11 && rules.names_globals() && may_reach_into_namespace(source)) {}
 
 bool Transformer::run(PyObject* tree, std::string_view source) {
   if (source.empty() || source.find("watcher") != source.npos) calls_.scan(tree);
@@ -115,7 +122,10 @@ bool Transformer::run(PyObject* tree, std::string_view source) {
   if (rules_.empty() && !calls_.any() && !any_watched_global()) return true;
   LexicalScope module;
   module.node = tree;
-  return rewrite_body(tree, module) && !failed_;
+  if (kind_of(tree) != Node::kExpression) return rewrite_body(tree, module) && !failed_;
+  Ref body = get(tree, "body");
+  Ref rewritten = body && walk_expressions_ ? rewrite_expression(body.get(), module) : Ref();
+  return walk_expressions_ ? rewritten && set(tree, "body", rewritten.get()) && !failed_ : true;
 }
 
 bool Transformer::is_global(const std::string& name, const LexicalScope& scope) const {

@@ -10,6 +10,21 @@ Bindings bindings_of(const PendingNames& pending) {
   return out;
 }
 
+bool is_simple(PyObject* statement) {
+  const Node kind = kind_of(statement);
+  return kind == Node::kExpr || kind == Node::kAssign || kind == Node::kAugAssign || kind == Node::kDelete;
+}
+
+/// Up to 3.11: `globals()`, `vars()`, exec() and the like occur in it.
+bool reaches_into_namespace(PyObject* node) {
+  const std::string_view name = get_text(node, kind_of(node) == Node::kAttribute ? "attr" : "id");
+  for (std::string_view known : {"globals", "vars", "locals", "exec", "eval", "__dict__", "__globals__"})
+    if (name == known) return true;
+  bool found = false;
+  for_each_child(node, [&found](PyObject* child) { found = found || reaches_into_namespace(child); });
+  return found;
+}
+
 bool append_import(PyObject* out, PyObject* node, PyObject* alias) {
   Ref names(PyList_New(0));
   Ref statement = names && PyList_Append(names.get(), alias) == 0 ? make_import(node, names.get()) : Ref();
@@ -56,6 +71,19 @@ Bindings parameters_of(PyObject* node) {
 
 // The statement itself is already in `out`; hooks that belong behind it are appended there.
 bool Transformer::rewrite_statement(PyObject* node, PyObject* out, LexicalScope& scope) {
+  const bool reaches = checks_dictionary_ && is_simple(node) && reaches_into_namespace(node);
+  return rewrite_statement_itself(node, out, scope) && (!reaches || append_check(out, node, scope));
+}
+
+bool Transformer::append_check(PyObject* out, PyObject* node, LexicalScope& scope) {
+  add_site(SiteKind::kCheck, "", scope, get_int(node, "lineno", 0), false);
+  Ref none = make_constant(node, &_Py_NoneStruct);
+  Ref call = none ? hook_call(node, none.get()) : Ref();
+  if (call) append_call(out, call.get(), scope, node);
+  return call && !failed_;
+}
+
+bool Transformer::rewrite_statement_itself(PyObject* node, PyObject* out, LexicalScope& scope) {
   if (walk_expressions_ && !rewrite_expressions(node, scope)) return false;
   switch (kind_of(node)) {
     case Node::kAssign:

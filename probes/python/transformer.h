@@ -89,6 +89,8 @@ class Transformer {
 
   // Statements and expressions (transform_statements.cpp).
   bool rewrite_statement(PyObject* statement, PyObject* out, LexicalScope& scope);
+  bool rewrite_statement_itself(PyObject* statement, PyObject* out, LexicalScope& scope);
+  bool append_check(PyObject* out, PyObject* node, LexicalScope& scope);
   bool rewrite_assignment(PyObject* node, PyObject* out, LexicalScope& scope);
   bool rewrite_function(PyObject* node, PyObject* out, LexicalScope& scope);
   bool rewrite_class(PyObject* node, PyObject* out, LexicalScope& scope);
@@ -108,8 +110,9 @@ class Transformer {
   };
   const RuleSet& rules_;
   Transformed* out_;
-  const bool walk_expressions_;  // a walrus, lambda or comprehension may occur
-  bool interactive_ = false;     // each expression statement is printed
+  const bool walk_expressions_;   // a walrus, lambda or comprehension may occur
+  const bool checks_dictionary_;  // up to 3.11: such a statement may occur that changes globals by their dictionary
+  bool interactive_ = false;      // each expression statement is printed
   WatchCalls calls_;
   std::vector<HandlerName> handlers_;  // `except … as name` around the current statement
   std::int32_t next_handler_ = 1;

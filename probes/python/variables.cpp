@@ -32,6 +32,7 @@ bool records_init() {
 
 void Variable::renew(bool from_rule) {
   before.clear();
+  object = nullptr;
   watched = from_rule;
   ever_bound = false;
   handler = 0;
@@ -103,7 +104,7 @@ Namespace* find_namespace(const PyObject* dictionary) {
 
 Namespace& namespace_of(const PyObject* dictionary, const RuleSet* rules) {
   Namespace& space = namespaces()[dictionary];
-  space.rules = rules;
+  if (space.rules == nullptr || space.rules->empty()) space.rules = rules;
   return space;
 }
 
@@ -130,6 +131,7 @@ void Namespace::renew(PyObject* dictionary) {
     const DictionaryRef renamed = variable.variable;
     variable.renew(by_call || rules->wants(name, "", true));
     if (by_call) variable.variable = renamed;
+    variable.object = present;
     if (present == nullptr || !ensure_session()) continue;
     variable.before.assign(encode(present, scratch_before));
     variable.ever_bound = true;
@@ -146,6 +148,7 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
   variable.from_watch = false;
   if (op == Op::kStore || records_init()) emit(op, exactly, nullptr, variable.before.value(), after);
   variable.before.assign(after);
+  variable.object = value;
   variable.ever_bound = true;
   if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]]
     return;
@@ -157,6 +160,7 @@ void record_unbinding(const Subject& subject, Variable& variable) {
   exactly.exact = variable.refresh();
   emit(Op::kDelete, exactly, nullptr, variable.before.value(), Value{});
   variable.before.clear();
+  variable.object = nullptr;
   variable.untrack();
 }
 
