@@ -119,8 +119,9 @@ void check_dictionary(PyObject* globals, DictionaryRef place) {
   space->version = field<std::uint64_t>(globals, kVersion);
   KeepException keep;
   for (auto& [name, variable] : space->variables) {
-    if (!variable.watched || variable.handler != 0) continue;
+    if (!variable.watched) continue;
     PyObject* present = PyDict_GetItemString(globals, name.c_str());
+    if (present == nullptr && variable.handler != 0) continue;  // its handler was left
     if (present != variable.object) tell(*space, variable, name, present, place, false);
   }
 }

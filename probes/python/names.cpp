@@ -208,6 +208,7 @@ void enter_module(Site& site, PyObject* globals) {
   Namespace& space = namespace_of(globals, site.rules);
   for (Site* other : site.code->sites)
     if (other->declared_global && has_variable(other->kind)) space.variable(other->text);
+  for (const std::string& name : space.rules->plain_globals()) space.variable(name);
   check_dictionary(globals, 0);
   space.renew(globals);
   watch_dictionary(globals);
@@ -287,8 +288,8 @@ PyMethodDef leave_method{"__watcher__", reinterpret_cast<void*>(on_leave), kMeth
 
 // ---- how a code object stores a name
 
-std::int32_t index_in(PyObject* names, const std::string& name) {
-  for (ssize_t i = 0; i < size_of(names); ++i) {
+std::int32_t index_in(PyObject* names, const std::string& name, ssize_t first = 0) {
+  for (ssize_t i = first; i < size_of(names); ++i) {
     ssize_t size = 0;
     const char* text = PyUnicode_AsUTF8AndSize(tuple_items(names)[i], &size);
     if (text == nullptr) {
@@ -304,17 +305,21 @@ std::int32_t index_in(PyObject* names, const std::string& name) {
   return -1;
 }
 
-/// Index of the name's cell among the frame's values, or -1; `own` when this code object creates the cell.
-std::int32_t cell_index(PyObject* code, const std::string& name, bool* own) {
+/// Index of the name's cell among the frame's values, or -1; `own` when this code object creates the cell. A
+/// comprehension that is evaluated in this frame may have a variable of a closure variable's name (3.12+): two entries
+/// then.
+std::int32_t cell_index(PyObject* code, const std::string& name, bool inside, bool* own) {
   auto* locals = field<PyObject*>(code, compat.code_local_names);
   *own = false;
   if (compat.code_cell_names < 0) {
-    const std::int32_t index = index_in(locals, name);
-    if (index < 0) return -1;
     auto* kinds = field<PyObject*>(code, compat.code_local_names + 8);  // co_localspluskinds: bytes
-    const std::uint8_t kind = reinterpret_cast<const std::uint8_t*>(kinds)[32 + index];
-    *own = (kind & 0x40) != 0;
-    return (kind & kCellKinds) != 0 ? index : -1;
+    for (std::int32_t index = index_in(locals, name); index >= 0; index = index_in(locals, name, index + 1)) {
+      const std::uint8_t kind = reinterpret_cast<const std::uint8_t*>(kinds)[32 + index];
+      *own = (kind & 0x40) != 0;
+      if ((kind & kCellKinds) != 0) return index;
+      if (inside) return -1;
+    }
+    return -1;
   }
   auto* cells = field<PyObject*>(code, compat.code_cell_names);
   const auto fast = static_cast<std::int32_t>(size_of(locals));
@@ -343,7 +348,7 @@ void add_other_cells(PyObject* code, const Site& entry, CodeSites* table) {
     if (text == nullptr) PyErr_Clear();
     const std::string name(text != nullptr ? text : "", static_cast<std::size_t>(text != nullptr ? size : 0));
     bool own = false;
-    const std::int32_t index = cell_index(code, name, &own);
+    const std::int32_t index = cell_index(code, name, false, &own);
     bool known = index < 0 || !own;
     for (const auto& other : table->own_cells) known = known || other.first == index;
     if (!known) table->own_cells.emplace_back(index, entry.rules->wants(name, entry.function, false));
@@ -382,7 +387,7 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
     if (fresh) table->slot_from_rule.push_back(site->from_rule);
     site->slot = found->second;
     bool own = false;
-    site->cell_index = cell_index(code, site->text, &own);
+    site->cell_index = cell_index(code, site->text, site->comprehension != nullptr && !own_code, &own);
     if (site->cell_index >= 0) {
       const std::pair<std::int32_t, bool> cell{site->cell_index, site->from_rule};
       bool known = !own;

@@ -1,6 +1,7 @@
 #include "probes/python/rules.h"
 
 #include <fnmatch.h>
+#include <string.h>
 
 #include <memory>
 #include <unordered_map>
@@ -43,6 +44,14 @@ bool RuleSet::names_globals() const {
   for (std::size_t i = 0; i < count_; ++i)
     if (rules_[i].scope != WATCHER_SCOPE_LOCAL) return true;
   return false;
+}
+
+std::vector<std::string> RuleSet::plain_globals() const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count_; ++i)
+    if (rules_[i].scope != WATCHER_SCOPE_LOCAL && strpbrk(rules_[i].name, "*?[.") == nullptr)
+      out.emplace_back(rules_[i].name);
+  return out;
 }
 
 bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) const {

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "probes/probe_abi.h"
 
@@ -21,6 +22,8 @@ class RuleSet {
   /// May any local be watched?
   bool names_locals() const;
   bool names_globals() const;
+  /// Globals that are named as they are, without wildcards.
+  std::vector<std::string> plain_globals() const;
   const std::string& path() const { return path_; }
 
  private:

@@ -50,6 +50,8 @@ void names_in_pattern(PyObject* pattern, Bindings* out) {
   const std::string_view name = kind == Node::kMatchAs || kind == Node::kMatchStar ? get_text(pattern, "name")
                                 : kind == Node::kMatchMapping                      ? get_text(pattern, "rest")
                                                                                    : std::string_view();
+  for (const Binding& known : *out)
+    if (known.name == name) return;  // of an alternative
   if (!name.empty()) out->push_back({std::string(name), pattern});
 }
 

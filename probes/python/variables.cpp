@@ -141,7 +141,7 @@ void Namespace::renew(PyObject* dictionary) {
 void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name,
                     std::string_view owner) {
   Subject exactly = subject;
-  if (variable.tracked != nullptr) exactly.exact = variable.refresh();
+  if (variable.tracked != nullptr && !variable.refresh()) exactly.exact = false;
   const Value after = encode(value, scratch_after);
   const bool initial = variable.from_watch || (!variable.ever_bound && first_bindings_are_initial());
   const Op op = initial ? Op::kInit : Op::kStore;
@@ -157,7 +157,7 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
 
 void record_unbinding(const Subject& subject, Variable& variable) {
   Subject exactly = subject;
-  exactly.exact = variable.refresh();
+  if (!variable.refresh()) exactly.exact = false;
   emit(Op::kDelete, exactly, nullptr, variable.before.value(), Value{});
   variable.before.clear();
   variable.object = nullptr;
