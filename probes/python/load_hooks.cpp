@@ -16,6 +16,7 @@
 #include "probes/python/source.h"
 #include "probes/python/tracked.h"
 #include "probes/python/transform.h"
+#include "probes/python/watch_calls.h"
 
 namespace watcher::python {
 namespace {
@@ -171,7 +172,7 @@ Ref instrument_origin(PyObject* code, PyObject* filename, const Origin& origin, 
   } else if (origin.text) {
     text = bytes_of(origin.text.get());
   }
-  if (!transform(origin.tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
+  if (!transform(origin.tree.get(), text, rules, true, &transformed) || !transformed.changed()) return Ref();
   Ref compiled = compile_source(origin.tree.get(), filename, origin.mode, compile_flags(code));
   return compiled ? bind_module(compiled.get(), transformed) : Ref();
 }
@@ -194,7 +195,7 @@ Ref instrument_file(PyObject* code, PyObject* filename, std::string_view path, c
   }
   Ref tree = compile_source(source.get(), filename, "exec", kOnlyAst);
   Transformed transformed;
-  if (!tree || !transform(tree.get(), bytes_of(source.get()), rules, &transformed) || !transformed.changed())
+  if (!tree || !transform(tree.get(), bytes_of(source.get()), rules, false, &transformed) || !transformed.changed())
     return Ref();
   if (!rewrite_asserts(code, tree.get(), source.get(), filename)) return Ref();
   Ref compiled = compile_source(tree.get(), filename, "exec", compile_flags(code));
@@ -234,7 +235,7 @@ void before_exec(PyObject* code) {
   if (text == nullptr || size == 0) return PyErr_Clear();
   const std::string_view path(text, static_cast<std::size_t>(size));
   // a name that watch() was called for at the prompt is watched in what is typed next
-  const bool asked = has_rules(path) || mentions_watcher(code) || (any_watched_global() && !is_file(text));
+  const bool asked = has_rules(path) || mentions_watcher(code) || (watch_was_imported() && !is_file(text));
   if (!asked || foreign_code(path) >= kForeignAtMost) return;
   if (!containers_start()) return log_failure(path);
   watch_module_attributes();

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "probes/python/ast_nodes.h"
-#include "probes/python/rules.h"
+#include "probes/python/emit.h"
 #include "probes/python/stdin_text.h"
 
 namespace watcher::python {
@@ -79,35 +79,44 @@ long compile_flags(PyObject* code) {
   return (flags & annotations) | ((flags & kSuspends) != 0 ? kTopLevelAwait : 0);
 }
 
+// Of a tree the event does not say the file.
 void note_compile(PyObject* source, PyObject* filename) {
-  ssize_t size = 0;
-  const char* name = filename->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(filename, &size) : nullptr;
-  if (name == nullptr) return PyErr_Clear();
-  const bool from_stdin = source == &_Py_NoneStruct && std::string_view(name) == "<stdin>";
-  if (from_stdin) stdin_statement_begins();
-  const bool tree = !is_text(source) && !from_stdin;
-  const bool has_file = name[0] != '<' && access(name, R_OK) == 0;
-  if (source == &_Py_NoneStruct ? !from_stdin : has_file && !(tree && has_rules(name))) return;
+  if (is_text(source) || source == &_Py_NoneStruct) {
+    ssize_t size = 0;
+    const char* name = filename->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(filename, &size) : nullptr;
+    if (name == nullptr) return PyErr_Clear();
+    const bool from_stdin = source == &_Py_NoneStruct && std::string_view(name) == "<stdin>";
+    if (from_stdin) stdin_statement_begins();
+    if (!from_stdin && (source == &_Py_NoneStruct || (name[0] != '<' && access(name, R_OK) == 0))) return;
+  } else if (runtime->asked() == 0) {
+    return;
+  }
   Compiled& entry = kept[next_kept++ % kKept];
   drop(entry);
   entry = {Ref::borrow(source).release(), Ref::borrow(filename).release()};
 }
 
 bool find_origin(PyObject* code, PyObject* filename, Origin* out) {
+  int trees = 2;  // each is compiled to be compared, and what runs was compiled just before
   for (std::size_t i = 0; i < kKept; ++i) {
     Compiled& entry = kept[(next_kept + kKept - 1 - i) % kKept];
     if (entry.source == nullptr) continue;
     Ref source = Ref::borrow(entry.source);
-    const bool from_stdin = source.get() == &_Py_NoneStruct;
-    if (from_stdin ? !is_stdin(filename) : !equal(entry.filename, filename)) continue;
-    if (from_stdin) source = stdin_text();
-    const bool found = source && ast_start() &&
-                       (is_text(source.get())   ? find_in_text(source.get(), filename, code, out)
-                        : is_node(source.get()) ? find_in_tree(source.get(), filename, code, out)
-                                                : false);
+    bool found = false;
+    if (source.get() == &_Py_NoneStruct) {
+      if (!is_stdin(filename)) continue;
+      drop(entry);
+      source = stdin_text();
+      found = source && ast_start() && find_in_text(source.get(), filename, code, out);
+    } else if (is_text(source.get())) {
+      found = equal(entry.filename, filename) && ast_start() && find_in_text(source.get(), filename, code, out);
+    } else {
+      found = trees-- > 0 && ast_start() && is_node(source.get()) && find_in_tree(source.get(), filename, code, out);
+    }
     PyErr_Clear();
-    if (from_stdin || found) drop(entry);
-    if (found) return true;
+    if (!found) continue;
+    drop(entry);
+    return true;
   }
   return false;
 }

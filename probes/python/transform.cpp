@@ -105,21 +105,25 @@ bool append_all(PyObject* out, PyObject* list) {
 
 }  // namespace
 
-bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, Transformed* out) {
-  return ast_start() && Transformer(source, rules, out).run(tree, source);
+bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, bool statement, Transformed* out) {
+  return ast_start() && Transformer(source, rules, statement, out).run(tree, source);
 }
 
-Transformer::Transformer(std::string_view source, const RuleSet& rules, Transformed* out)
+Transformer::Transformer(std::string_view source, const RuleSet& rules, bool statement, Transformed* out)
     : rules_(rules),
       out_(out),
       walk_expressions_(source.empty() || source.find(":=") != source.npos || source.find("lambda") != source.npos ||
                         (rules.names_locals() && source.find("for") != source.npos)),
-      checks_dictionary_(compat.minor <= 11 && rules.names_globals() && may_reach_into_namespace(source)) {}
+      checks_dictionary_(compat.minor <= 11 && rules.names_globals() && may_reach_into_namespace(source)),
+      statement_(statement) {}
 
 bool Transformer::run(PyObject* tree, std::string_view source) {
-  if (source.empty() || source.find("watcher") != source.npos) calls_.scan(tree);
+  if (statement_)
+    calls_.scan_statement(tree);
+  else if (source.find("watcher") != source.npos)
+    calls_.scan(tree);
   interactive_ = kind_of(tree) == Node::kInteractive;
-  if (rules_.empty() && !calls_.any() && !any_watched_global()) return true;
+  if (rules_.empty() && !calls_.any() && !(statement_ && any_watched_global())) return true;
   LexicalScope module;
   module.node = tree;
   if (kind_of(tree) != Node::kExpression) return rewrite_body(tree, module) && !failed_;
@@ -147,7 +151,8 @@ bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* fro
   if (!global && name == "super") return false;  // reading it would give the function a `__class__` cell
   const LexicalScope& owner = owner_of(name, scope);
   *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
-  return *from_rule || (global ? calls_.global(name) || any_watched_global(name) : calls_.local(owner.node, name));
+  return *from_rule ||
+         (global ? calls_.global(name) || (statement_ && any_watched_global(name)) : calls_.local(owner.node, name));
 }
 
 Site* Transformer::add_site(SiteKind kind, const std::string& name, LexicalScope& scope, int line, bool from_rule) {

@@ -51,7 +51,7 @@ using PendingNames = std::vector<Pending>;
 
 class Transformer {
  public:
-  Transformer(std::string_view source, const RuleSet& rules, Transformed* out);
+  Transformer(std::string_view source, const RuleSet& rules, bool statement, Transformed* out);
   bool run(PyObject* tree, std::string_view source);
 
  private:
@@ -112,6 +112,7 @@ class Transformer {
   Transformed* out_;
   const bool walk_expressions_;   // a walrus, lambda or comprehension may occur
   const bool checks_dictionary_;  // up to 3.11: such a statement may occur that changes globals by their dictionary
+  const bool statement_;          // what watch() was called for in an earlier one is watched
   bool interactive_ = false;      // each expression statement is printed
   WatchCalls calls_;
   std::vector<HandlerName> handlers_;  // `except … as name` around the current statement

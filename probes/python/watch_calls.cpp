@@ -38,6 +38,29 @@ Declarations declarations_of(PyObject* scope_node) {
   return out;
 }
 
+namespace {
+
+struct Imported {
+  WatchCalls::Names functions, modules;
+};
+Imported& imported() {
+  static auto* names = new Imported;  // process-lifetime
+  return *names;
+}
+
+}  // namespace
+
+bool watch_was_imported() {
+  return !imported().functions.empty() || !imported().modules.empty();
+}
+
+void WatchCalls::scan_statement(PyObject* tree) {
+  functions_ = imported().functions;
+  modules_ = imported().modules;
+  scan(tree);
+  imported() = {functions_, modules_};
+}
+
 void WatchCalls::scan(PyObject* tree) {
   find_imports(tree);
   if (!any()) return;
