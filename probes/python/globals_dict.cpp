@@ -50,25 +50,29 @@ void tell(Namespace& space, Variable& variable, const std::string& name, PyObjec
     record_unbinding(subject, variable);
 }
 
-void tell_cleared(Namespace& space, PyObject* globals) {
-  for (auto& [name, variable] : space.variables)
-    if (variable.watched && PyDict_GetItemString(globals, name.c_str()) != nullptr)
-      tell(space, variable, name, nullptr, place_here(), true);
+/// clear(), or an empty dictionary that becomes a copy of `source`.
+void tell_all(Namespace& space, PyObject* globals, PyObject* source) {
+  for (auto& [name, variable] : space.variables) {
+    PyObject* present = PyDict_GetItemString(source != nullptr ? source : globals, name.c_str());
+    if (variable.watched && present != nullptr)
+      tell(space, variable, name, source != nullptr ? present : nullptr, place_here(), true);
+  }
 }
 
 // Before the dictionary changes.
 int on_change(int event, PyObject* globals, PyObject* key, PyObject* value) {
-  if (event == kCloned || event == kDeallocated) return 0;
+  if (event == kDeallocated) return 0;
   if (globals == expected_globals && key == expected_name) {
     expected_globals = nullptr;
     return 0;
   }
-  if (event != kCleared && is_hooked_store(globals)) return 0;
+  const bool whole = event == kCleared || event == kCloned;
+  if (!whole && is_hooked_store(globals)) return 0;
   Namespace* space = find_namespace(globals);
   if (space == nullptr || space->rules == nullptr || finalizing()) return 0;
   KeepException keep;
-  if (event == kCleared) {
-    if (ensure_session()) tell_cleared(*space, globals);
+  if (whole) {
+    if (ensure_session()) tell_all(*space, globals, event == kCloned ? key : nullptr);
     return 0;
   }
   const std::string name = text_of_name(key);
