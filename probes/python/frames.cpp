@@ -103,7 +103,7 @@ DictionaryRef intern_position(const FramePosition& at) {
 }
 
 // Places by code and instruction. An entry keeps its code object alive, so that its address cannot come to mean
-// another; therefore the table is bounded and never evicts.
+// another; therefore the table is bounded and never evicts, and holds no code that comes from no file: that is to die.
 struct PlaceEntry {
   PyObject* code;
   int instruction;
@@ -111,6 +111,12 @@ struct PlaceEntry {
 };
 constexpr std::size_t kPlaceEntries = 4096;
 constinit PlaceEntry places[kPlaceEntries] = {};
+
+bool comes_from_file(const PyObject* code) {
+  char first[8];
+  const std::string_view name = text_view(field<PyObject*>(code, compat.code_file), first, sizeof first);
+  return name.empty() || name[0] != '<';
+}
 
 }  // namespace
 
@@ -161,7 +167,7 @@ DictionaryRef place_here() {
   PlaceEntry& entry = places[(hash >> 32) % kPlaceEntries];
   if (entry.code == at.code && entry.instruction == at.instruction) return entry.place;
   const DictionaryRef place = intern_position(at);
-  if (entry.code == nullptr && place != 0) {
+  if (entry.code == nullptr && place != 0 && comes_from_file(at.code)) {
     incref(at.code);
     entry = {.code = at.code, .instruction = at.instruction, .place = place};
   }

@@ -119,7 +119,9 @@ void expect_store(const PyObject* globals, const PyObject* name) {
 void check_dictionary(PyObject* globals, DictionaryRef place) {
   constexpr int kVersion = 24;  // ma_version_tag, up to 3.11
   Namespace* space = compat.minor <= 11 ? find_namespace(globals) : nullptr;
-  if (space == nullptr || space->version == field<std::uint64_t>(globals, kVersion) || !ensure_session()) return;
+  if (space == nullptr || finalizing() || space->version == field<std::uint64_t>(globals, kVersion) ||
+      !ensure_session())
+    return;
   space->version = field<std::uint64_t>(globals, kVersion);
   KeepException keep;
   for (auto& [name, variable] : space->variables) {

@@ -29,6 +29,12 @@ enum class SiteKind : std::uint8_t {
   kLeave       // … was evaluated, in the frame of the function around it
 };
 
+/// Does the site bind or unbind a variable of its own?
+inline bool has_variable(SiteKind kind) {
+  return kind == SiteKind::kStore || kind == SiteKind::kWatchBind || kind == SiteKind::kDelete ||
+         kind == SiteKind::kSink;
+}
+
 struct CodeSites;
 struct Site;
 struct Variable;

@@ -46,6 +46,17 @@ bool RuleSet::names_globals() const {
   return false;
 }
 
+std::vector<std::string> RuleSet::attributes_of(std::string_view global) const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const std::string_view name(rules_[i].name);
+    const std::size_t dot = name.find('.');
+    if (rules_[i].scope == WATCHER_SCOPE_LOCAL || dot == name.npos) continue;
+    if (fits(std::string(name.substr(0, dot)).c_str(), std::string(global))) out.emplace_back(name.substr(dot + 1));
+  }
+  return out;
+}
+
 std::vector<std::string> RuleSet::plain_globals() const {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < count_; ++i)

@@ -24,6 +24,9 @@ class RuleSet {
   bool names_globals() const;
   /// Globals that are named as they are, without wildcards.
   std::vector<std::string> plain_globals() const;
+  /// What rules name of a global's attributes: "retries" for "config.retries", patterns as they stand.
+  /// The place to use it is Variable::track, for globals: whoever watches attributes restricts them to these.
+  std::vector<std::string> attributes_of(std::string_view global) const;
   const std::string& path() const { return path_; }
 
  private:
