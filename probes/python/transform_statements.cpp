@@ -235,7 +235,7 @@ bool Transformer::rewrite_match(PyObject* node, LexicalScope& scope) {
     Ref body = get(branch, "body");
     if (guard) {
       PendingNames pending;
-      for (const Binding& binding : bindings) pending.push_back({binding, {}});
+      for (const Binding& binding : bindings) pending.push_back({binding, {}, false});
       bindings.clear();
       if (!tell_before({branch, "guard", 0}, &pending, scope, SiteKind::kStore)) return false;
     }

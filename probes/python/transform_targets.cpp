@@ -13,6 +13,13 @@ bool is_comprehension_inlined(PyObject* node, const LexicalScope& scope) {
   return compat.minor >= 13 || scope.kind != LexicalScope::kClass;
 }
 
+/// 3.13 lists the attributes that methods store, by the look of it, in the class's `__static_attributes__`.
+bool is_static_attribute(PyObject* target) {
+  if (compat.minor < 13 || kind_of(target) != Node::kAttribute) return false;
+  Ref object = get(target, "value");
+  return object && kind_of(object.get()) == Node::kName && get_text(object.get(), "id") == "self";
+}
+
 }  // namespace
 
 Ref Place::get() const {
@@ -44,12 +51,12 @@ bool Transformer::rewrite_target(const Place& place, LexicalScope& scope, SiteKi
       bool from_rule = false;
       if (!wanted(name, scope, &from_rule)) return true;
       for (std::size_t i = 0; i < pending->size(); ++i) {
-        if ((*pending)[i].binding.name != name) continue;
+        if ((*pending)[i].binding.name != name || (*pending)[i].seen) continue;
         if (!pour_into_sink((*pending)[i], scope, kind)) return false;
         pending->erase(pending->begin() + static_cast<std::ptrdiff_t>(i));
         break;
       }
-      pending->push_back({{name, target.get()}, place});
+      pending->push_back({{name, target.get()}, place, false});
       return true;
     }
     case Node::kStarred:
@@ -59,6 +66,10 @@ bool Transformer::rewrite_target(const Place& place, LexicalScope& scope, SiteKi
       return rewrite_targets(target.get(), "elts", scope, kind, pending);
     case Node::kAttribute:
     case Node::kSubscript:
+      if (is_static_attribute(target.get())) {  // must stay as it is
+        for (Pending& earlier : *pending) earlier.seen = true;
+        return true;
+      }
       return tell_before({target.get(), "value", 0}, pending, scope, kind);
     default:
       return true;

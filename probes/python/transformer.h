@@ -46,6 +46,7 @@ struct Place {
 struct Pending {
   Binding binding;
   Place place;
+  bool seen = false;  // code that ran since may have read it
 };
 using PendingNames = std::vector<Pending>;
 

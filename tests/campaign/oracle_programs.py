@@ -220,7 +220,7 @@ class Writer(ContainerStatements):
         name, values = self.pick(scope.names), self.fresh("_v")
         self.add(f"{values} = [{', '.join(self.value() for _ in range(self.random.randrange(4)))}]")
         form = self.pick(["[1 for {0} in {1}]", "{{id({0}) for {0} in {1}}}", "{{id({0}): {0} for {0} in {1}}}", "list(1 for {0} in {1})",
-                          "[{0} for {0} in {1} if 0]", "[(lambda: {0}) for {0} in {1}]", "[1 for {0} in {1} for _inner in ({0},)]",
+                          "[{0} for {0} in {1} if 0]", "len([(lambda: {0}) for {0} in {1}])", "[1 for {0} in {1} for _inner in ({0},)]",
                           "sum(1 for {0}, BOX[0] in [(_each, 1) for _each in {1}])"])
         if scope.kind == "async" and self.chance(40):
             form = "[1 async for {0} in several({1})]"
