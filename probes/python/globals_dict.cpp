@@ -30,13 +30,12 @@ bool is_hooked_store(const PyObject* globals) {
   void* frame = innermost_python_frame(thread_state());
   if (frame == nullptr || field<const PyObject*>(frame, compat.frame_globals) != globals) return false;
   PyObject* code = code_of(frame);
-  if (!is_hooked_code(code)) return false;
   // STORE_NAME, STORE_GLOBAL, DELETE_NAME, DELETE_GLOBAL, CALL_INTRINSIC_1
   static constexpr std::uint8_t kStores312[] = {90, 97, 91, 98, 173};
   static constexpr std::uint8_t kStores313[] = {114, 113, 67, 66, 55};
   const std::uint8_t opcode = opcode_of(frame, code);
   for (std::uint8_t store : compat.minor >= 13 ? kStores313 : kStores312)
-    if (opcode == store) return true;
+    if (opcode == store) return is_hooked_code(code);
   return false;
 }
 

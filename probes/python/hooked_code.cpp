@@ -86,7 +86,15 @@ void add_hooked_code(PyObject* code, const std::string& qualified) {
 }
 
 bool is_hooked_code(const PyObject* code) {
-  return find(code) != nullptr;
+  // stores come in loops; the name tells an address that is used again
+  static const PyObject *last = nullptr, *last_name = nullptr;
+  const auto* name = field<const PyObject*>(code, compat.code_name);
+  if (code == last && name == last_name) [[likely]]
+    return true;
+  if (find(code) == nullptr) return false;
+  last = code;
+  last_name = name;
+  return true;
 }
 
 std::string_view qualified_name_of(const PyObject* code) {

@@ -12,7 +12,7 @@
 namespace watcher::python {
 
 void add_hooked_code(PyObject* code, const std::string& qualified);
-/// Of an instrumented module?
+/// Of an instrumented module? The GIL is held.
 bool is_hooked_code(const PyObject* code);
 /// Empty: not known.
 std::string_view qualified_name_of(const PyObject* code);

@@ -222,6 +222,8 @@ class Writer(ContainerStatements):
         form = self.pick(["[1 for {0} in {1}]", "{{id({0}) for {0} in {1}}}", "{{id({0}): {0} for {0} in {1}}}", "list(1 for {0} in {1})",
                           "[{0} for {0} in {1} if 0]", "len([(lambda: {0}) for {0} in {1}])", "[1 for {0} in {1} for _inner in ({0},)]",
                           "sum(1 for {0}, BOX[0] in [(_each, 1) for _each in {1}])"])
+        if "lambda" in form and name in scope.declared:
+            form = "[1 for {0} in {1}]"  # 3.12 and 3.13.0 leave such a function with the comprehension's cell
         if scope.kind == "async" and self.chance(40):
             form = "[1 async for {0} in several({1})]"
         line = self.add(f"_r = {form.format(name, values)}")
