@@ -7,6 +7,8 @@
 
 #include <string>
 
+#include "probes/python/emit.h"
+
 extern "C" {
 __attribute__((weak)) extern char* (*PyOS_ReadlineFunctionPointer)(FILE*, FILE*, const char*);
 __attribute__((weak)) char* PyOS_StdioReadline(FILE*, FILE*, const char*);
@@ -110,6 +112,7 @@ std::string read_file_again() {
 
 // A regular file keeps the stream it has: the parser reads the descriptor itself when the source declares an encoding.
 void stdin_begins() {
+  if (runtime->asked() == 0) return;
   struct stat status;
   if (isatty(STDIN_FILENO) != 0 || fstat(STDIN_FILENO, &status) != 0 || known) return;
   const bool interactive = &Py_InteractiveFlag != nullptr && Py_InteractiveFlag != 0;
@@ -119,6 +122,7 @@ void stdin_begins() {
 }
 
 void stdin_statement_begins() {
+  if (runtime->asked() == 0) return;
   if (isatty(STDIN_FILENO) != 0) listen_to_terminal();
   text().clear();
 }
