@@ -25,15 +25,20 @@ constexpr NodeName kNames[] = {
     {Node::kCompare, "Compare"},
     {Node::kConstant, "Constant"},
     {Node::kDelete, "Delete"},
+    {Node::kDictComp, "DictComp"},
     {Node::kExpr, "Expr"},
+    {Node::kExpression, "Expression"},
     {Node::kFor, "For"},
     {Node::kFunctionDef, "FunctionDef"},
+    {Node::kGeneratorExp, "GeneratorExp"},
     {Node::kGlobal, "Global"},
     {Node::kIf, "If"},
     {Node::kImport, "Import"},
     {Node::kImportFrom, "ImportFrom"},
+    {Node::kInteractive, "Interactive"},
     {Node::kLambda, "Lambda"},
     {Node::kList, "List"},
+    {Node::kListComp, "ListComp"},
     {Node::kMatch, "Match"},
     {Node::kMatchAs, "MatchAs"},
     {Node::kMatchMapping, "MatchMapping"},
@@ -43,6 +48,7 @@ constexpr NodeName kNames[] = {
     {Node::kNonlocal, "Nonlocal"},
     {Node::kPass, "Pass"},
     {Node::kReturn, "Return"},
+    {Node::kSetComp, "SetComp"},
     {Node::kStarred, "Starred"},
     {Node::kSubscript, "Subscript"},
     {Node::kTry, "Try"},
@@ -57,6 +63,7 @@ constinit PyObject* classes[static_cast<std::size_t>(Node::kCount)];
 constinit PyObject* base_class = nullptr;
 constinit PyObject* statement_class = nullptr;
 constinit PyObject* load_class = nullptr;
+constinit PyObject* store_class = nullptr;
 constinit PyObject* index_class = nullptr;  // 3.8: wraps a subscript
 constinit PyObject* location_names[4];      // lineno, col_offset, end_lineno, end_col_offset
 
@@ -115,11 +122,12 @@ bool ast_start() {
   }
   statement_class = PyObject_GetAttrString(module.get(), "stmt");
   load_class = PyObject_GetAttrString(module.get(), "Load");
+  store_class = PyObject_GetAttrString(module.get(), "Store");
   if (compat.minor == 8) index_class = PyObject_GetAttrString(module.get(), "Index");
   static constexpr const char* kLocation[] = {"lineno", "col_offset", "end_lineno", "end_col_offset"};
   for (int i = 0; i < 4; ++i) location_names[i] = PyUnicode_InternFromString(kLocation[i]);
   base_class = PyObject_GetAttrString(module.get(), "AST");
-  return statement_class != nullptr && load_class != nullptr && base_class != nullptr;
+  return statement_class != nullptr && load_class != nullptr && store_class != nullptr && base_class != nullptr;
 }
 
 Node kind_of(PyObject* node) {
@@ -198,32 +206,90 @@ Ref make_statement(PyObject* at, PyObject* expression) {
   return node;
 }
 
-Ref make_sequence(PyObject* at, PyObject* list) {
-  Ref tuple = make(Node::kTuple, at);
+Ref make_delete(PyObject* target) {
+  Ref targets(PyList_New(0));
+  Ref node = make(Node::kDelete, target);
+  if (!node || !targets || PyList_Append(targets.get(), target) != 0 || !set(node.get(), "targets", targets.get()))
+    return Ref();
+  return node;
+}
+
+Ref make_import(PyObject* at, PyObject* names) {
+  Ref node = make(Node::kImport, at);
+  return node && set(node.get(), "names", names) ? static_cast<Ref&&>(node) : Ref();
+}
+
+Ref make_silent_statement(PyObject* at, PyObject* expression) {
+  Ref node = make(Node::kIf, at);
+  Ref pass = make(Node::kPass, at);
+  Ref body(PyList_New(0));
+  Ref otherwise(PyList_New(0));
+  if (!node || !pass || !body || !otherwise || PyList_Append(body.get(), pass.get()) != 0 ||
+      !set(node.get(), "test", expression) || !set(node.get(), "body", body.get()) ||
+      !set(node.get(), "orelse", otherwise.get()))
+    return Ref();
+  return node;
+}
+
+namespace {
+
+Ref make_subscript(PyObject* at, PyObject* value, PyObject* index, PyObject* context_class) {
   Ref subscript = make(Node::kSubscript, at);
-  Ref last(PyLong_FromLong(static_cast<long>(size_of(list)) - 1));
-  if (!tuple || !subscript || !last) return Ref();
-  Ref index = make_constant(at, last.get());
-  if (compat.minor == 8 && index) {
+  Ref slice = make_constant(at, index);
+  if (compat.minor == 8 && slice) {
     Ref wrapped(PyObject_CallObject(index_class, nullptr));
-    if (!wrapped || !set(wrapped.get(), "value", index.get())) return Ref();
-    index = static_cast<Ref&&>(wrapped);
+    if (!wrapped || !set(wrapped.get(), "value", slice.get())) return Ref();
+    slice = static_cast<Ref&&>(wrapped);
   }
-  Ref tuple_context = load();
-  Ref context = load();
-  if (!set(tuple.get(), "elts", list) || !set(tuple.get(), "ctx", tuple_context.get()) ||
-      !set(subscript.get(), "value", tuple.get()) || !set(subscript.get(), "slice", index.get()) ||
+  Ref context(PyObject_CallObject(context_class, nullptr));
+  if (!subscript || !set(subscript.get(), "value", value) || !set(subscript.get(), "slice", slice.get()) ||
       !set(subscript.get(), "ctx", context.get()))
     return Ref();
   return subscript;
 }
 
-Ref make_sequence(PyObject* at, std::initializer_list<PyObject*> elements) {
-  Ref list(PyList_New(0));
-  if (!list) return Ref();
-  for (PyObject* element : elements)
-    if (element == nullptr || PyList_Append(list.get(), element) != 0) return Ref();
-  return make_sequence(at, list.get());
+Ref copy_value(PyObject* value) {
+  if (is_node(value)) return copy_tree(value);
+  if (value->type != &PyList_Type) return Ref::borrow(value);
+  Ref out(PyList_New(0));
+  for (ssize_t i = 0; out && i < size_of(value); ++i) {
+    Ref element = copy_value(list_items(value)[i]);
+    if (!element || PyList_Append(out.get(), element.get()) != 0) return Ref();
+  }
+  return out;
+}
+
+}  // namespace
+
+Ref make_sequence(PyObject* at, PyObject* list, ssize_t wanted) {
+  Ref tuple = make(Node::kTuple, at);
+  Ref index(PyLong_FromSsize_t(wanted < 0 ? size_of(list) - 1 : wanted));
+  Ref context = load();
+  if (!tuple || !index || !set(tuple.get(), "elts", list) || !set(tuple.get(), "ctx", context.get())) return Ref();
+  return make_subscript(at, tuple.get(), index.get(), load_class);
+}
+
+Ref make_item_target(PyObject* at, PyObject* object) {
+  return make_subscript(at, object, &_Py_NoneStruct, store_class);
+}
+
+Ref copy_tree(PyObject* node) {
+  Ref copy(PyObject_CallObject(node->type, nullptr));
+  if (!copy) return Ref();
+  for (const char* group : {"_fields", "_attributes"}) {
+    Ref names = get(node->type, group);
+    for (ssize_t i = 0; names && i < size_of(names.get()); ++i) {
+      PyObject* name = tuple_items(names.get())[i];
+      Ref value(PyObject_GetAttr(node, name));
+      if (!value) {
+        PyErr_Clear();
+        continue;
+      }
+      Ref copied = copy_value(value.get());
+      if (!copied || PyObject_SetAttr(copy.get(), name, copied.get()) != 0) return Ref();
+    }
+  }
+  return copy;
 }
 
 }  // namespace watcher::python

@@ -3,7 +3,6 @@
 // Threads: the GIL is held. Functions returning Ref may return an empty one with a Python exception set.
 #pragma once
 
-#include <initializer_list>
 #include <string_view>
 
 #include "probes/python/compat.h"
@@ -28,15 +27,20 @@ enum class Node : std::uint8_t {
   kCompare,
   kConstant,
   kDelete,
+  kDictComp,
   kExpr,
+  kExpression,
   kFor,
   kFunctionDef,
+  kGeneratorExp,
   kGlobal,
   kIf,
   kImport,
   kImportFrom,
+  kInteractive,
   kLambda,
   kList,
+  kListComp,
   kMatch,
   kMatchAs,
   kMatchMapping,
@@ -46,6 +50,7 @@ enum class Node : std::uint8_t {
   kNonlocal,
   kPass,
   kReturn,
+  kSetComp,
   kStarred,
   kSubscript,
   kTry,
@@ -82,13 +87,39 @@ inline PyObject* item(const Ref& list, ssize_t index) {
 /// `_fields` of a node's class: a tuple of str, borrowed from the class.
 Ref fields_of(PyObject* node);
 
+/// Calls `visit` with each node directly below.
+template <class Visit>
+void for_each_child(PyObject* node, Visit&& visit) {
+  Ref fields = fields_of(node);
+  for (ssize_t i = 0; fields && i < size_of(fields.get()); ++i) {
+    Ref value(PyObject_GetAttr(node, tuple_items(fields.get())[i]));
+    if (!value) {
+      PyErr_Clear();
+      continue;
+    }
+    if (value.get()->type == &PyList_Type) {
+      for (ssize_t k = 0; k < size_of(value.get()); ++k)
+        if (is_node(list_items(value.get())[k])) visit(list_items(value.get())[k]);
+    } else if (is_node(value.get())) {
+      visit(value.get());
+    }
+  }
+}
+
 /// New nodes, placed where `at` is.
 Ref make_name(PyObject* at, std::string_view name);
 Ref make_constant(PyObject* at, PyObject* value);
 Ref make_call(PyObject* at, PyObject* function, PyObject* argument);
 Ref make_statement(PyObject* at, PyObject* expression);
-/// `(first, …, last)[n]`: evaluates in order, gives the last.
-Ref make_sequence(PyObject* at, std::initializer_list<PyObject*> elements);
-Ref make_sequence(PyObject* at, PyObject* list);
+Ref make_delete(PyObject* target);
+Ref make_import(PyObject* at, PyObject* names);
+/// `if e: pass`: what the interactive mode prints nothing of.
+Ref make_silent_statement(PyObject* at, PyObject* expression);
+/// `(first, …, last)[n]`: evaluates in order, gives the one asked for: the last unless told.
+Ref make_sequence(PyObject* at, PyObject* list, ssize_t wanted = -1);
+/// `object[None]` as a target.
+Ref make_item_target(PyObject* at, PyObject* object);
+/// A copy of a whole tree; what its fields refer to besides nodes and lists is shared.
+Ref copy_tree(PyObject* node);
 
 }  // namespace watcher::python

@@ -8,12 +8,15 @@
 #include <string>
 
 #include "probes/python/bulk_witness.h"
+#include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
 #include "probes/python/frames.h"
 #include "probes/python/load_hooks.h"
+#include "probes/python/origins.h"
 #include "probes/python/package.h"
 #include "probes/python/sql.h"
+#include "probes/python/stdin_text.h"
 
 namespace watcher::python {
 namespace {
@@ -53,6 +56,21 @@ void interpreter_ends(void* hook) {
   if (finalizing()) runtime->close();
 }
 
+/// A .pyc file run as the script gives no event "exec".
+void before_compiled_script(PyObject* code) {
+  if (busy) return;
+  busy = true;
+  before_exec(code);
+  busy = false;
+}
+
+bool is_compiled_file(PyObject* name) {
+  ssize_t size = 0;
+  const char* text = name != nullptr && name->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(name, &size) : nullptr;
+  if (text == nullptr) PyErr_Clear();
+  return text != nullptr && size > 4 && strcmp(text + size - 4, ".pyc") == 0;
+}
+
 int audit(const char* event, PyObject* args, void*) {
   if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0)
     interpreter_ends(reinterpret_cast<void*>(audit));
@@ -61,6 +79,8 @@ int audit(const char* event, PyObject* args, void*) {
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
     PyObject* code = first_argument(args);
     if (code != nullptr && !sql_sees_exec(code)) before_exec(code);
+  } else if (event[0] == 'c' && strcmp(event, "compile") == 0) {
+    if (PyTuple_Size(args) == 2) note_compile(PyTuple_GetItem(args, 0), PyTuple_GetItem(args, 1));
   } else if (event[0] == 'i' && strcmp(event, "import") == 0) {
     if (names_watcher(first_argument(args))) offer_package();
     sql_sees_import(first_argument(args));
@@ -68,6 +88,10 @@ int audit(const char* event, PyObject* args, void*) {
     sql_sees_connect();
   } else if (event[0] == 'c' && strcmp(event, "cpython.run_module") == 0) {
     offer_package();
+  } else if (event[0] == 'c' && strcmp(event, "cpython.run_stdin") == 0) {
+    stdin_begins();
+  } else if (event[0] == 'c' && strcmp(event, "cpython.run_file") == 0) {
+    if (is_compiled_file(first_argument(args)) && !show_next_module(before_compiled_script)) PyErr_Clear();
   }
   busy = false;
   return 0;

@@ -12,4 +12,10 @@ namespace watcher::python {
 /// armed.
 bool run_instead(PyObject* code, PyObject* replacement);
 
+/// The next execution of `code` as a module body is told with the dictionary it runs in.
+bool tell_globals(PyObject* code, void (*started)(PyObject* globals));
+
+/// The next module body that runs is shown before it does: the interpreter runs a .pyc file without an audit event.
+bool show_next_module(void (*show)(PyObject* code));
+
 }  // namespace watcher::python

@@ -23,18 +23,21 @@ NoWarnings::~NoWarnings() {
   PyErr_Clear();
 }
 
-Ref compile_source(PyObject* source, PyObject* filename, long flags) {
+Ref compile_source(PyObject* source, PyObject* filename, const char* mode, long flags) {
   PyObject* compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile");
-  Ref mode(PyUnicode_FromString("exec"));
+  Ref how(PyUnicode_FromString(mode));
   Ref flag(PyLong_FromLong(flags));
   Ref inherit(PyLong_FromLong(1));  // dont_inherit
-  if (compile == nullptr || !mode || !flag || !inherit) return Ref();
-  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, mode.get(), flag.get(), inherit.get(), nullptr));
+  if (compile == nullptr || !how || !flag || !inherit) return Ref();
+  return Ref(PyObject_CallFunctionObjArgs(compile, source, filename, how.get(), flag.get(), inherit.get(), nullptr));
 }
 
-long inherited_flags(PyObject* code) {
+long compile_flags(PyObject* code) {
+  constexpr int kSuspends = 0x20 | 0x80 | 0x200;  // a module is one only with PyCF_ALLOW_TOP_LEVEL_AWAIT
+  constexpr long kTopLevelAwait = 0x2000;
   const long annotations = compat.minor == 8 ? 0x100000 : 0x1000000;
-  return field<int>(code, compat.code_flags) & annotations;
+  const int flags = field<int>(code, compat.code_flags);
+  return (flags & annotations) | ((flags & kSuspends) != 0 ? kTopLevelAwait : 0);
 }
 
 }  // namespace watcher::python

@@ -21,10 +21,10 @@ class NoWarnings {
   Ref module_, filters_, filter_;
 };
 
-/// compile(source, filename, "exec"); a source text or a tree. Empty with an exception set.
-Ref compile_source(PyObject* source, PyObject* filename, long flags);
+/// compile(source, filename, mode, flags, dont_inherit=True); a source text or a tree. Empty with an exception set.
+Ref compile_source(PyObject* source, PyObject* filename, const char* mode, long flags);
 
-/// `from __future__ import annotations` of the code that compiled this: compile() passes it on.
-long inherited_flags(PyObject* code);
+/// The flags that code was compiled with, as compile() takes them: those that our compilation needs as well.
+long compile_flags(PyObject* code);
 
 }  // namespace watcher::python

@@ -4,6 +4,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
+#include "probes/python/hooked_code.h"
 #include "runtime/capture/memory_watch.h"
 
 namespace watcher::python {
@@ -87,20 +88,22 @@ std::string_view text_view(PyObject* text, char* room, std::size_t size) {
   return {room, write_utf8(text, room, size, &total)};
 }
 
-PyObject* function_name(const PyObject* code) {
-  return field<PyObject*>(code, compat.code_qualified_name >= 0 ? compat.code_qualified_name : compat.code_name);
+std::string_view function_name(const PyObject* code, char* room, std::size_t size) {
+  if (compat.code_qualified_name >= 0) return text_view(field<PyObject*>(code, compat.code_qualified_name), room, size);
+  const std::string_view qualified = qualified_name_of(code);
+  return !qualified.empty() ? qualified : text_view(field<PyObject*>(code, compat.code_name), room, size);
 }
 
 DictionaryRef intern_position(const FramePosition& at) {
   char function[256];
   char file[1024];
-  return intern_place(text_view(function_name(at.code), function, sizeof function),
+  return intern_place(function_name(at.code, function, sizeof function),
                       text_view(field<PyObject*>(at.code, compat.code_file), file, sizeof file),
                       line_of(at.code, at.instruction));
 }
 
 // Places by code and instruction. An entry keeps its code object alive, so that its address cannot come to mean
-// another; therefore the table is bounded and never evicts.
+// another; therefore the table is bounded and never evicts, and holds no code that comes from no file: that is to die.
 struct PlaceEntry {
   PyObject* code;
   int instruction;
@@ -109,19 +112,31 @@ struct PlaceEntry {
 constexpr std::size_t kPlaceEntries = 4096;
 constinit PlaceEntry places[kPlaceEntries] = {};
 
+bool comes_from_file(const PyObject* code) {
+  char first[8];
+  const std::string_view name = text_view(field<PyObject*>(code, compat.code_file), first, sizeof first);
+  return name.empty() || name[0] != '<';
+}
+
 }  // namespace
 
-bool innermost_frame(void* state, FramePosition* out) {
-  if (state == nullptr) return false;
+void* innermost_python_frame(void* state) {
+  if (state == nullptr) return nullptr;
   void* frame = frame_of(state);
   for (int depth = 0; frame != nullptr && depth < kMaxDepth; ++depth, frame = field(frame, compat.frame_back)) {
     if (compat.minor >= 12 && field<std::uint8_t>(frame, compat.frame_owner) == kOwnedByCStack) continue;
-    PyObject* code = code_of(frame);
-    if (code == nullptr || code->type != &PyCode_Type) continue;
-    *out = {.code = code, .instruction = instruction_of(frame, code)};
-    return true;
+    const PyObject* code = code_of(frame);
+    if (code != nullptr && code->type == &PyCode_Type) return frame;
   }
-  return false;
+  return nullptr;
+}
+
+bool innermost_frame(void* state, FramePosition* out) {
+  void* frame = innermost_python_frame(state);
+  if (frame == nullptr) return false;
+  PyObject* code = code_of(frame);
+  *out = {.code = code, .instruction = instruction_of(frame, code)};
+  return true;
 }
 
 int line_of(const PyObject* code, int instruction) {
@@ -139,7 +154,7 @@ Position position_here() {
   if (!innermost_frame(thread_state(), &at)) return {};
   char function[256];
   char file[1024];
-  return {.function = std::string(text_view(function_name(at.code), function, sizeof function)),
+  return {.function = std::string(function_name(at.code, function, sizeof function)),
           .file = std::string(text_view(field<PyObject*>(at.code, compat.code_file), file, sizeof file)),
           .line = line_of(at.code, at.instruction)};
 }
@@ -152,7 +167,7 @@ DictionaryRef place_here() {
   PlaceEntry& entry = places[(hash >> 32) % kPlaceEntries];
   if (entry.code == at.code && entry.instruction == at.instruction) return entry.place;
   const DictionaryRef place = intern_position(at);
-  if (entry.code == nullptr && place != 0) {
+  if (entry.code == nullptr && place != 0 && comes_from_file(at.code)) {
     incref(at.code);
     entry = {.code = at.code, .instruction = at.instruction, .place = place};
   }

@@ -16,7 +16,10 @@ struct FramePosition {
   int instruction = 0;  // byte offset of the instruction that runs
 };
 
-/// The innermost frame of Python code of that thread state; false when there is none.
+/// The innermost frame that runs Python code; null when there is none.
+void* innermost_python_frame(void* state);
+
+/// Position of that frame; false when there is none.
 bool innermost_frame(void* state, FramePosition* out);
 
 /// Line of an instruction, by the code's own line table; its first line when the table names none.
@@ -24,7 +27,7 @@ int line_of(const PyObject* code, int instruction);
 
 /// Position of the running Python code, as text. GIL held.
 struct Position {
-  std::string function;  // qualified from 3.11 on, plain before
+  std::string function;  // qualified; up to 3.10 only that of instrumented code
   std::string file;
   int line = 0;
 };

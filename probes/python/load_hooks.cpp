@@ -1,6 +1,7 @@
 #include "probes/python/load_hooks.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <string>
 #include <unordered_map>
@@ -9,11 +10,15 @@
 #include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
 #include "probes/python/compile.h"
+#include "probes/python/globals_dict.h"
+#include "probes/python/hooked_code.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/names.h"
+#include "probes/python/origins.h"
 #include "probes/python/source.h"
 #include "probes/python/tracked.h"
 #include "probes/python/transform.h"
+#include "probes/python/watch_calls.h"
 
 namespace watcher::python {
 namespace {
@@ -29,6 +34,14 @@ bool mentions_watcher(PyObject* code) {
   return false;
 }
 
+std::string_view bytes_of(PyObject* bytes) {
+  return {reinterpret_cast<const char*>(bytes) + 32, static_cast<std::size_t>(size_of(bytes))};
+}
+
+bool is_file(const char* path) {
+  return path[0] != '<' && access(path, F_OK) == 0;
+}
+
 /// pytest hands us code whose asserts it has rewritten: do the same to our tree.
 bool rewrite_asserts(PyObject* code, PyObject* tree, PyObject* source, PyObject* filename) {
   PyObject* names = field<PyObject*>(code, compat.code_names);
@@ -42,8 +55,19 @@ bool rewrite_asserts(PyObject* code, PyObject* tree, PyObject* source, PyObject*
   return static_cast<bool>(result);
 }
 
+/// Qualified name of a code object among another's constants.
+std::string qualified_inside(PyObject* outer, const std::string& prefix, PyObject* inner) {
+  constexpr int kFunction = 1;  // CO_OPTIMIZED: no module, no class
+  ssize_t size = 0;
+  const char* name = PyUnicode_AsUTF8AndSize(field<PyObject*>(inner, compat.code_name), &size);
+  if (name == nullptr) PyErr_Clear();
+  const std::string own(name != nullptr ? name : "", static_cast<std::size_t>(name != nullptr ? size : 0));
+  if (prefix.empty()) return own;
+  return prefix + ((field<int>(outer, compat.code_flags) & kFunction) != 0 ? ".<locals>." : ".") + own;
+}
+
 /// Replaces the markers in a code object's constants by their hooks, in nested code too. Empty with an exception set.
-Ref bind(PyObject* code, Transformed& transformed) {
+Ref bind(PyObject* code, Transformed& transformed, const std::string& qualified) {
   PyObject* consts = field<PyObject*>(code, compat.code_consts);
   const ssize_t count = size_of(consts);
   Ref bound(PyTuple_New(count));
@@ -54,8 +78,10 @@ Ref bind(PyObject* code, Transformed& transformed) {
     PyObject* constant = tuple_items(consts)[i];
     Ref replacement;
     if (constant->type == &PyCode_Type) {
-      replacement = bind(constant, transformed);
+      const std::string inner = qualified_inside(code, qualified, constant);
+      replacement = bind(constant, transformed, inner);
       if (!replacement) return Ref();
+      add_hooked_code(replacement.get(), inner);
     } else if (constant->type == &PyUnicode_Type) {
       ssize_t size = 0;
       const char* text = PyUnicode_AsUTF8AndSize(constant, &size);
@@ -84,6 +110,12 @@ Ref bind(PyObject* code, Transformed& transformed) {
   return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
 }
 
+Ref bind_module(PyObject* code, Transformed& transformed) {
+  Ref bound = bind(code, transformed, "");
+  if (bound) add_hooked_code(bound.get(), "<module>");
+  return bound;
+}
+
 // A program may compile expressions under its own file's name, in a loop: each would cost a compilation of the file.
 constexpr int kForeignAtMost = 32;
 
@@ -102,19 +134,46 @@ void note_foreign(std::string_view path) {
 }
 
 /// The instrumented code; empty when there is nothing to hook, or on failure (then with an exception).
-Ref instrument(PyObject* code, PyObject* filename, std::string_view path, const RuleSet& rules) {
-  Ref source = read_source(std::string(path));
-  if (!source) return Ref();
-  NoWarnings quiet;
-  Ref tree = compile_source(source.get(), filename, kOnlyAst);
+Ref instrument_origin(PyObject* code, PyObject* filename, const Origin& origin, const RuleSet& rules) {
   Transformed transformed;
-  const std::string_view text(reinterpret_cast<const char*>(source.get()) + 32,
-                              static_cast<std::size_t>(size_of(source.get())));
-  if (!tree || !transform(tree.get(), text, rules, &transformed) || !transformed.changed()) return Ref();
+  ssize_t size = 0;
+  std::string_view text;
+  if (origin.text && origin.text.get()->type == &PyUnicode_Type) {
+    const char* utf8 = PyUnicode_AsUTF8AndSize(origin.text.get(), &size);
+    if (utf8 == nullptr) return Ref();
+    text = {utf8, static_cast<std::size_t>(size)};
+  } else if (origin.text) {
+    text = bytes_of(origin.text.get());
+  }
+  if (!transform(origin.tree.get(), text, rules, true, &transformed) || !transformed.changed()) return Ref();
+  Ref compiled = compile_source(origin.tree.get(), filename, origin.mode, compile_flags(code));
+  return compiled ? bind_module(compiled.get(), transformed) : Ref();
+}
+
+/// There is nothing to instrument: the module's own stores are told by its dictionary, where that can be watched.
+void note_sourceless(PyObject* code, std::string_view path, const RuleSet& rules) {
+  const bool all = compat.minor >= 12 && !rules.names_locals();
+  runtime->log(all ? WATCHER_INFO : WATCHER_WARNING, "%.*s has no source: %s", static_cast<int>(path.size()),
+               path.data(),
+               compat.minor >= 12 ? "its globals are watched, its locals are not"
+                                  : "its globals are watched for stores from other modules only");
+  if (rules.names_globals()) watch_globals_of(code, rules);
+}
+
+Ref instrument_file(PyObject* code, PyObject* filename, std::string_view path, const RuleSet& rules) {
+  Ref source = read_source(std::string(path));
+  if (!source) {
+    if (!rules.empty()) note_sourceless(code, path, rules);
+    return Ref();
+  }
+  Ref tree = compile_source(source.get(), filename, "exec", kOnlyAst);
+  Transformed transformed;
+  if (!tree || !transform(tree.get(), bytes_of(source.get()), rules, false, &transformed) || !transformed.changed())
+    return Ref();
   if (!rewrite_asserts(code, tree.get(), source.get(), filename)) return Ref();
-  Ref compiled = compile_source(tree.get(), filename, inherited_flags(code));
+  Ref compiled = compile_source(tree.get(), filename, "exec", compile_flags(code));
   if (!compiled) return Ref();
-  if (made_from_same_source(code, compiled.get())) return bind(compiled.get(), transformed);
+  if (made_from_same_source(code, compiled.get())) return bind_module(compiled.get(), transformed);
   note_foreign(path);
   return Ref();
 }
@@ -130,27 +189,38 @@ void log_failure(std::string_view path) {
                static_cast<int>(path.size()), path.data(), text);
 }
 
+/// Up to 3.10 such a body begins to run long after its evaluation, as a coroutine.
+bool cannot_be_swapped(PyObject* code) {
+  constexpr int kSuspends = 0x20 | 0x80 | 0x200;
+  return compat.minor <= 10 && (field<int>(code, compat.code_flags) & kSuspends) != 0;
+}
+
 }  // namespace
 
 void before_exec(PyObject* code) {
   if (code->type != &PyCode_Type) return;
   PyObject* name = field<PyObject*>(code, compat.code_name);
   PyObject* filename = field<PyObject*>(code, compat.code_file);
-  if (PyUnicode_CompareWithASCIIString(name, "<module>") != 0) return;
+  if (PyUnicode_CompareWithASCIIString(name, "<module>") != 0 || cannot_be_swapped(code)) return;
   KeepException keep;
   ssize_t size = 0;
   const char* text = PyUnicode_AsUTF8AndSize(filename, &size);
-  if (text == nullptr || size == 0 || text[0] == '<') {
-    PyErr_Clear();
-    return;
-  }
+  if (text == nullptr || size == 0) return PyErr_Clear();
   const std::string_view path(text, static_cast<std::size_t>(size));
-  const bool ruled = runtime->has_rules() != 0 && !rules_for(path)->empty();
-  if ((!ruled && !mentions_watcher(code)) || foreign_code(path) >= kForeignAtMost) return;
+  // a name that watch() was called for at the prompt is watched in what is typed next
+  const bool asked = has_rules(path) || mentions_watcher(code) || (watch_was_imported() && !is_file(text));
+  if (!asked || foreign_code(path) >= kForeignAtMost) return;
   if (!containers_start()) return log_failure(path);
   watch_module_attributes();
   prepare_call_witness();
-  Ref instrumented = instrument(code, filename, path, *rules_for(path));
+  NoWarnings quiet;
+  Origin origin;
+  const RuleSet& rules = *rules_for(path);
+  Ref instrumented;
+  if (find_origin(code, filename, &origin))
+    instrumented = instrument_origin(code, filename, origin, rules);
+  else if (text[0] != '<')
+    instrumented = instrument_file(code, filename, path, rules);
   if (!instrumented) return log_failure(path);
   if (!run_instead(code, instrumented.get())) log_failure(path);
 }

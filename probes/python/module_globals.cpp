@@ -2,14 +2,10 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/frames.h"
+#include "probes/python/globals_dict.h"
 #include "probes/python/variables.h"
 
 namespace watcher::python {
-namespace {
-
-using SetAttribute = int (*)(PyObject*, PyObject*, PyObject*);
-constinit SetAttribute original_set_attribute = nullptr;
-
 std::string text_of_name(PyObject* name) {
   ssize_t size = 0;
   const char* text = name->type == &PyUnicode_Type ? PyUnicode_AsUTF8AndSize(name, &size) : nullptr;
@@ -20,19 +16,24 @@ std::string text_of_name(PyObject* name) {
   return {text, static_cast<std::size_t>(size)};
 }
 
-/// The variable of a global when it is watched, else null.
 Variable* watched_global(Namespace& space, const std::string& name) {
   const auto found = space.variables.find(name);
   if (found != space.variables.end()) return found->second.watched ? &found->second : nullptr;
   return space.rules->wants(name, "", true) ? &space.variable(name) : nullptr;
 }
 
-Subject subject_of(const Namespace& space, const Variable& variable, const std::string& name, DictionaryRef place) {
+Subject subject_of_global(const Namespace& space, const Variable& variable, const std::string& name,
+                          DictionaryRef place) {
   return {.variable =
               variable.variable != 0 ? variable.variable : intern_variable(name, space.rules->path(), Scope::kGlobal),
           .place = place,
           .scope = Scope::kGlobal};
 }
+
+namespace {
+
+using SetAttribute = int (*)(PyObject*, PyObject*, PyObject*);
+constinit SetAttribute original_set_attribute = nullptr;
 
 int set_attribute(PyObject* module, PyObject* name, PyObject* value) {
   PyObject* dictionary = module_dict(module);
@@ -41,11 +42,13 @@ int set_attribute(PyObject* module, PyObject* name, PyObject* value) {
   Variable* variable = space != nullptr ? watched_global(*space, text) : nullptr;
   if (variable == nullptr || !ensure_session()) return original_set_attribute(module, name, value);
   const bool was_bound = variable->handler == 0 || PyDict_GetItemString(dictionary, text.c_str()) != nullptr;
+  expect_store(dictionary, name);
   const int result = original_set_attribute(module, name, value);
+  expect_store(nullptr, nullptr);
   if (result != 0) return result;
   KeepException keep;
   if (!was_bound) variable->leave_handler();
-  const Subject subject = subject_of(*space, *variable, text, place_here());
+  const Subject subject = subject_of_global(*space, *variable, text, place_here());
   if (value != nullptr)
     record_binding(subject, *variable, value, text, space->rules->path());
   else
@@ -89,7 +92,7 @@ PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
     PyObject* value = PyDict_GetItemString(globals, name.c_str());
     if (variable.handler != 0) variable.leave_handler();  // such an import does not stand in the handler as a rule
     if (value != nullptr)
-      record_binding(subject_of(space, variable, name, place), variable, value, name, space.rules->path());
+      record_binding(subject_of_global(space, variable, name, place), variable, value, name, space.rules->path());
   }
   return &_Py_NoneStruct;
 }

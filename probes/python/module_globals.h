@@ -4,8 +4,16 @@
 #pragma once
 
 #include "probes/python/names.h"
+#include "probes/python/variables.h"
 
 namespace watcher::python {
+
+/// UTF-8 of a str; empty when it is none.
+std::string text_of_name(PyObject* name);
+/// The variable of a global when it is watched, else null.
+Variable* watched_global(Namespace& space, const std::string& name);
+Subject subject_of_global(const Namespace& space, const Variable& variable, const std::string& name,
+                          DictionaryRef place);
 
 /// The hook of `from m import *`.
 PyMethodDef* star_import_method();

@@ -1,6 +1,7 @@
 #include "probes/python/names.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/globals_dict.h"
 #include "probes/python/keepers.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/tracked.h"
@@ -8,8 +9,6 @@
 
 namespace watcher::python {
 namespace {
-
-constexpr std::uint8_t kCellKinds = 0x40 | 0x80;  // CO_FAST_CELL | CO_FAST_FREE of co_localspluskinds (3.11+)
 
 // ---- what watch() said last
 
@@ -34,6 +33,11 @@ bool take_announcement(PyObject* value, std::string* name) {
     return true;
   }
   return false;
+}
+
+std::set<std::string, std::less<>>& watched_globals() {
+  static auto* names = new std::set<std::string, std::less<>>;  // process-lifetime
+  return *names;
 }
 
 // ---- recording
@@ -61,6 +65,7 @@ void record_store(Site& site, Variable& variable, PyObject* value, bool from_wat
   if (from_watch) {
     variable.watched = true;
     variable.from_watch = variable.given = true;
+    if (site.declared_global) watched_globals().insert(site.text);
     variable.ever_bound = false;
     variable.variable =
         watch_name.empty() ? site.subject.variable : intern_variable(watch_name, site.owner, site.subject.scope);
@@ -91,6 +96,22 @@ void* frame_of_call(Site& site, Arguments args) {
   return const_cast<char*>(at - site.frame_offset);
 }
 
+Variable& local_of(Site& site, void* frame) {
+  return site.code->locals(frame)[site.slot];
+}
+
+/// A name may be a cell in one part of a function only: where a comprehension inside it is evaluated.
+bool is_cell(const void* value) {
+  return value != nullptr && static_cast<const PyObject*>(value)->type == &PyCell_Type;
+}
+
+Variable& variable_in_frame(Site& site, void* frame) {
+  if (site.declared_global)
+    return namespace_of(field<PyObject*>(frame, compat.frame_globals), site.rules).variable(site.text);
+  const void* cell = site.cell_index >= 0 ? field(frame, compat.frame_values + site.cell_index * 8) : nullptr;
+  return is_cell(cell) ? cell_variable(static_cast<const PyObject*>(cell)) : local_of(site, frame);
+}
+
 /// A local is found by its frame, a closure variable by its cell, a global by its module's dictionary.
 Variable& variable_of(Site& site, Arguments args) {
   const void* key = args;
@@ -98,17 +119,29 @@ Variable& variable_of(Site& site, Arguments args) {
     key = field(frame_of_call(site, args), compat.frame_globals);
   } else if (site.cell_index >= 0) {
     key = field(frame_of_call(site, args), compat.frame_values + site.cell_index * 8);
+    if (!is_cell(key)) key = args;
   }
   if (key == site.cached_key) [[likely]]
     return *site.cached;
-  if (site.declared_global)
-    site.cached = &namespace_of(static_cast<const PyObject*>(key), site.rules).variable(site.text);
-  else if (site.cell_index >= 0)
-    site.cached = &cell_variable(static_cast<const PyObject*>(key));
-  else
-    site.cached = &site.code->locals(frame_of_call(site, args))[site.slot];
+  site.cached = &variable_in_frame(site, frame_of_call(site, args));
   site.cached_key = key;
   return *site.cached;
+}
+
+/// Each evaluation of a comprehension has variables of its own: a generator expression's live as long as its generator.
+void begin_comprehension(Site& site, Variable& variable, void* frame) {
+  const PyObject* generator = site.code->suspends ? generator_of(frame) : nullptr;
+  if (site.comprehension->own_code && generator != nullptr) {
+    const std::uint32_t life = keep_track_of(generator).life;
+    if (variable.life == life) return;
+    variable.renew(site.from_rule);
+    variable.life = life;
+  } else {
+    const void* around = site.comprehension->own_code ? field(frame, compat.frame_back) : frame;
+    if (site.comprehension->begun.erase({around, site.comprehension_name}) == 0) return;
+    variable.renew(site.from_rule);
+  }
+  if (variable.frame == frame) variable.keeper = generator;
 }
 
 // ---- the hooks: METH_FASTCALL functions whose self is a capsule of the site
@@ -131,6 +164,8 @@ PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
   PyObject* value = args[0];
   Variable& variable = variable_of(site, args);
+  if (site.comprehension != nullptr) [[unlikely]]
+    begin_comprehension(site, variable, frame_of_call(site, args));
   if (!variable.watched) return same(value);
   std::uint64_t word = 0;
   const ValueKind kind = encode_inline(value, &word);
@@ -138,6 +173,7 @@ PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
     const Value& before = variable.before.value();
     emit_inline(site.subject, variable.variable, before.kind, before.word, kind, word);
     variable.before.assign_inline(kind, word);
+    variable.object = value;
   } else if (ensure_session()) {
     record_store(site, variable, value, false, {});
   }
@@ -162,9 +198,11 @@ PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
 void enter_module(Site& site, PyObject* globals) {
   Namespace& space = namespace_of(globals, site.rules);
   for (Site* other : site.code->sites)
-    if (other->declared_global && other->kind != SiteKind::kEnter && other->kind != SiteKind::kStar)
-      space.variable(other->text);
+    if (other->declared_global && has_variable(other->kind)) space.variable(other->text);
+  for (const std::string& name : space.rules->plain_globals()) space.variable(name);
+  check_dictionary(globals, 0);
   space.renew(globals);
+  watch_dictionary(globals);
 }
 
 PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
@@ -174,6 +212,8 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
     enter_module(site, field<PyObject*>(frame, compat.frame_globals));
     return none();
   }
+  if (compat.minor <= 11 && site.rules->names_globals())
+    check_dictionary(field<PyObject*>(frame, compat.frame_globals), 0);
   CodeSites& code = *site.code;
   if (!code.slot_from_rule.empty()) {
     std::vector<Variable>& locals = code.locals(frame);
@@ -183,109 +223,78 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
       locals[i].keeper = generator;
     }
   }
-  for (const auto& [index, from_rule] : code.own_cells)
-    cell_variable(field<const PyObject*>(frame, compat.frame_values + index * 8)).renew(from_rule);
+  for (const auto& [index, from_rule] : code.own_cells) {
+    const auto* cell = field<const PyObject*>(frame, compat.frame_values + index * 8);
+    if (is_cell(cell)) cell_variable(cell).renew(from_rule);
+  }
   return none();
+}
+
+PyObject* on_begin(PyObject* self, Arguments, ssize_t) {
+  Comprehension& comprehension = *site_of(self).comprehension;
+  for (std::size_t i = 0; i < comprehension.names.size(); ++i) comprehension.begun.emplace(current_frame(), i);
+  return none();
+}
+
+PyObject* on_leave(PyObject* self, Arguments, ssize_t) {
+  for (Site* site : site_of(self).comprehension->sites)
+    if (site->code == site_of(self).code && site->cell_index < 0)
+      local_of(*site, current_frame()).renew(site->from_rule);
+  return none();
+}
+
+/// `sink[None] = value`
+int on_sink(PyObject* self, PyObject*, PyObject* value) {
+  Site& site = site_of(self);
+  if (value == nullptr) return 0;
+  void* frame = current_frame();
+  Variable& variable = variable_in_frame(site, frame);
+  if (site.comprehension != nullptr) begin_comprehension(site, variable, frame);
+  std::string name;
+  const bool from_watch = site.sinks_watch && take_announcement(value, &name);
+  if ((from_watch || variable.watched) && ensure_session()) record_store(site, variable, value, from_watch, name);
+  return 0;
+}
+
+/// An object of three words whose third is the site, as in a capsule.
+PyObject* make_sink(Site* site) {
+  enum { kSlotMappingSetItem = 3 };
+  static PyTypeSlot slots[] = {{kSlotMappingSetItem, reinterpret_cast<void*>(on_sink)}, {0, nullptr}};
+  static PyTypeSpec spec{"__watcher__", 24, 0, 1u << 18, slots};
+  static PyObject* type = [] {
+    const Ref bases(PyTuple_Pack(1, &PyBaseObject_Type));
+    return bases ? PyType_FromSpecWithBases(&spec, bases.get()) : nullptr;
+  }();
+  PyObject* sink = type != nullptr ? PyObject_CallObject(type, nullptr) : nullptr;
+  if (sink != nullptr) field_ref<Site*>(sink, 16) = site;
+  return sink;
 }
 
 PyMethodDef store_method{"__watcher__", reinterpret_cast<void*>(on_store), kMethFastcall, nullptr};
 PyMethodDef watch_bind_method{"__watcher__", reinterpret_cast<void*>(on_watch_bind), kMethFastcall, nullptr};
 PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethFastcall, nullptr};
 PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethFastcall, nullptr};
-
-// ---- how a code object stores a name
-
-std::int32_t index_in(PyObject* names, const std::string& name) {
-  for (ssize_t i = 0; i < size_of(names); ++i) {
-    ssize_t size = 0;
-    const char* text = PyUnicode_AsUTF8AndSize(tuple_items(names)[i], &size);
-    if (text == nullptr) {
-      PyErr_Clear();
-      continue;
-    }
-    const std::string_view candidate(text, static_cast<std::size_t>(size));
-    // a private name is stored mangled: _Class__name
-    const bool mangled = name.size() > 2 && name.compare(0, 2, "__") == 0 && candidate.size() > name.size() &&
-                         candidate[0] == '_' && candidate.substr(candidate.size() - name.size()) == name;
-    if (candidate == name || mangled) return static_cast<std::int32_t>(i);
-  }
-  return -1;
-}
-
-/// Index of the name's cell among the frame's values, or -1; `own` when this code object creates the cell.
-std::int32_t cell_index(PyObject* code, const std::string& name, bool* own) {
-  auto* locals = field<PyObject*>(code, compat.code_local_names);
-  *own = false;
-  if (compat.code_cell_names < 0) {
-    const std::int32_t index = index_in(locals, name);
-    if (index < 0) return -1;
-    auto* kinds = field<PyObject*>(code, compat.code_local_names + 8);  // co_localspluskinds: bytes
-    const std::uint8_t kind = reinterpret_cast<const std::uint8_t*>(kinds)[32 + index];
-    *own = (kind & 0x40) != 0;
-    return (kind & kCellKinds) != 0 ? index : -1;
-  }
-  auto* cells = field<PyObject*>(code, compat.code_cell_names);
-  const auto fast = static_cast<std::int32_t>(size_of(locals));
-  if (const std::int32_t index = index_in(cells, name); index >= 0) {
-    *own = true;
-    return fast + index;
-  }
-  const std::int32_t index = index_in(field<PyObject*>(code, compat.code_free_names), name);
-  return index < 0 ? -1 : fast + static_cast<std::int32_t>(size_of(cells)) + index;
-}
-
-/// The cells that a code object creates and no site of its own binds: a comprehension's walrus may.
-void add_other_cells(PyObject* code, const Site& entry, CodeSites* table) {
-  auto* names = field<PyObject*>(code, compat.code_cell_names >= 0 ? compat.code_cell_names : compat.code_local_names);
-  for (ssize_t i = 0; i < size_of(names); ++i) {
-    ssize_t size = 0;
-    const char* text = PyUnicode_AsUTF8AndSize(tuple_items(names)[i], &size);
-    if (text == nullptr) PyErr_Clear();
-    const std::string name(text != nullptr ? text : "", static_cast<std::size_t>(text != nullptr ? size : 0));
-    bool own = false;
-    const std::int32_t index = cell_index(code, name, &own);
-    bool known = index < 0 || !own;
-    for (const auto& other : table->own_cells) known = known || other.first == index;
-    if (!known) table->own_cells.emplace_back(index, entry.rules->wants(name, entry.function, false));
-  }
-}
+PyMethodDef begin_method{"__watcher__", reinterpret_cast<void*>(on_begin), kMethFastcall, nullptr};
+PyMethodDef leave_method{"__watcher__", reinterpret_cast<void*>(on_leave), kMethFastcall, nullptr};
 
 }  // namespace
 
 PyObject* make_hook(Site* site) {
+  if (site->kind == SiteKind::kSink) return make_sink(site);
   PyMethodDef* method = site->kind == SiteKind::kStore       ? &store_method
                         : site->kind == SiteKind::kWatchBind ? &watch_bind_method
                         : site->kind == SiteKind::kDelete    ? &delete_method
                         : site->kind == SiteKind::kStar      ? star_import_method()
+                        : site->kind == SiteKind::kBegin     ? &begin_method
+                        : site->kind == SiteKind::kLeave     ? &leave_method
+                        : site->kind == SiteKind::kCheck     ? check_method()
                                                              : &enter_method;
   Ref capsule(PyCapsule_New(site, nullptr, nullptr));
   return capsule ? PyCFunction_NewEx(method, capsule.get(), nullptr) : nullptr;
 }
 
-void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
-  constexpr int kSuspends = 0x20 | 0x80 | 0x200;  // CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-  auto* table = new CodeSites;                    // process-lifetime: the hooks in the code refer to it
-  table->suspends = (field<int>(code, compat.code_flags) & kSuspends) != 0;
-  table->sites = sites;
-  std::unordered_map<std::string, std::uint16_t> slots;
-  for (Site* site : sites) {
-    site->code = table;
-    if (site->declared_global || site->kind == SiteKind::kEnter || site->kind == SiteKind::kStar) continue;
-    bool own = false;
-    site->cell_index = cell_index(code, site->text, &own);
-    if (site->cell_index >= 0) {
-      const std::pair<std::int32_t, bool> cell{site->cell_index, site->from_rule};
-      bool known = !own;
-      for (const auto& other : table->own_cells) known = known || other.first == cell.first;
-      if (!known) table->own_cells.push_back(cell);
-      continue;
-    }
-    const auto [found, fresh] = slots.try_emplace(site->text, static_cast<std::uint16_t>(slots.size()));
-    if (fresh) table->slot_from_rule.push_back(site->from_rule);
-    site->slot = found->second;
-  }
-  for (const Site* site : sites)
-    if (site->kind == SiteKind::kEnter && !site->declared_global) add_other_cells(code, *site, table);
+bool any_watched_global(std::string_view name) {
+  return name.empty() ? !watched_globals().empty() : watched_globals().count(name) != 0;
 }
 
 void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional) {

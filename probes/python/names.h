@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,15 +22,35 @@ enum class SiteKind : std::uint8_t {
   kWatchBind,  // … perhaps from a watch() call: then the variable is watched from here on
   kDelete,     // the name was unbound
   kStar,       // `from m import *`: any of the module's watched names may have been bound
-  kEnter       // a body begins: a function's variables are unbound, a module's may be there already
+  kEnter,      // a body begins: a function's variables are unbound, a module's may be there already
+  kSink,       // a target that is bound again before anybody could read it: stands in its place and takes the value
+  kBegin,      // a comprehension is about to be evaluated: its variables are unbound
+  kCheck,      // behind a statement that may change globals by their dictionary
+  kLeave       // … was evaluated, in the frame of the function around it
 };
 
+/// Does the site bind or unbind a variable of its own?
+inline bool has_variable(SiteKind kind) {
+  return kind == SiteKind::kStore || kind == SiteKind::kWatchBind || kind == SiteKind::kDelete ||
+         kind == SiteKind::kSink;
+}
+
 struct CodeSites;
+struct Site;
 struct Variable;
+
+/// One comprehension of the source, whose variables are its own. From 3.12 on most are evaluated in the frame around.
+struct Comprehension {
+  std::vector<std::string> names;
+  std::vector<Site*> sites;
+  std::set<std::pair<const void*, std::size_t>> begun;  // frame around it and name: not bound there since it began
+  bool own_code = false;                                // evaluated by a code object of its own
+};
 
 struct Site {
   SiteKind kind = SiteKind::kStore;
   bool declared_global = false;    // module level, or `global x`
+  bool sinks_watch = false;        // kSink: the value may be that of a watch() call
   bool from_rule = false;          // named by the configuration: watched from the first binding on
   std::uint16_t slot = 0;          // local: index into the frame's variables
   std::int32_t cell_index = -1;    // closure variable: index of its cell in the frame's values
@@ -38,6 +59,8 @@ struct Site {
   int line = 0;
   Subject subject;  // interned at the first event
   CodeSites* code = nullptr;
+  std::shared_ptr<Comprehension> comprehension;
+  std::size_t comprehension_name = 0;  // index in its names
   const RuleSet* rules = nullptr;
   std::vector<std::int32_t> handlers;  // enclosing handlers that bind this name
   std::string text;                    // the name, UTF-8
@@ -56,6 +79,9 @@ PyObject* make_hook(Site* site);
 
 /// Tells the sites of one code object how its variables are stored: fast local, cell, or global.
 void bind_sites(PyObject* code, const std::vector<Site*>& sites);
+
+/// Was watch() called for a global, of that name if one is given?
+bool any_watched_global(std::string_view name = {});
 
 /// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable
 /// that it was tracked for meanwhile (0: none).

@@ -130,8 +130,11 @@ WATCHER_WEAK void* PyThreadState_GetUnchecked(void);                   // 3.13
 WATCHER_WEAK void _PyInterpreterState_SetEvalFrameFunc(void*, void*);  // 3.9+
 WATCHER_WEAK void* _PyInterpreterState_GetEvalFrameFunc(void*);        // 3.9+
 WATCHER_WEAK PyObject* _PyEval_EvalFrameDefault(void);
-WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));  // 3.12+
-WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                 // 3.12+
+WATCHER_WEAK int PyDict_AddWatcher(int (*)(int event, PyObject* dict, PyObject* key, PyObject* value));  // 3.12+
+WATCHER_WEAK int PyDict_Watch(int id, PyObject* dict);                                                   // 3.12+
+WATCHER_WEAK PyObject* PyCode_GetCode(PyObject* code);                                                   // 3.11+
+WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, PyObject* value));         // 3.12+
+WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                        // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
 void PyMem_Free(void*), PyObject_Free(void*);
 PyObject* PyContext_New(void);

@@ -1,6 +1,7 @@
 #include "probes/python/rules.h"
 
 #include <fnmatch.h>
+#include <string.h>
 
 #include <memory>
 #include <unordered_map>
@@ -22,10 +23,51 @@ bool fits(const char* pattern, const std::string& text) {
   return fnmatch(pattern, text.c_str(), 0) == 0;
 }
 
+/// `track_locals`: all locals of the files that have rules.
+bool tracks_locals() {
+  static const bool wanted = [] {
+    const char* value = runtime->option("track_locals");
+    return value != nullptr && value[0] == 't';
+  }();
+  return wanted;
+}
+
 }  // namespace
+
+bool RuleSet::names_locals() const {
+  for (std::size_t i = 0; i < count_; ++i)
+    if (tracks_locals() || rules_[i].scope != WATCHER_SCOPE_GLOBAL) return true;
+  return false;
+}
+
+bool RuleSet::names_globals() const {
+  for (std::size_t i = 0; i < count_; ++i)
+    if (rules_[i].scope != WATCHER_SCOPE_LOCAL) return true;
+  return false;
+}
+
+std::vector<std::string> RuleSet::attributes_of(std::string_view global) const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const std::string_view name(rules_[i].name);
+    const std::size_t dot = name.find('.');
+    if (rules_[i].scope == WATCHER_SCOPE_LOCAL || dot == name.npos) continue;
+    if (fits(std::string(name.substr(0, dot)).c_str(), std::string(global))) out.emplace_back(name.substr(dot + 1));
+  }
+  return out;
+}
+
+std::vector<std::string> RuleSet::plain_globals() const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count_; ++i)
+    if (rules_[i].scope != WATCHER_SCOPE_LOCAL && strpbrk(rules_[i].name, "*?[.") == nullptr)
+      out.emplace_back(rules_[i].name);
+  return out;
+}
 
 bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) const {
   std::string plain, qualified;
+  if (!global && count_ > 0 && tracks_locals()) return true;
   for (std::size_t i = 0; i < count_; ++i) {
     const watcher_rule& rule = rules_[i];
     if (rule.scope == (global ? WATCHER_SCOPE_LOCAL : WATCHER_SCOPE_GLOBAL)) continue;
@@ -47,10 +89,16 @@ const RuleSet* rules_for(std::string_view path) {
   std::unique_ptr<RuleSet>& set = (*known)[std::string(path)];
   if (set == nullptr) {
     const watcher_rule* rules = nullptr;
-    const std::size_t count = runtime->rules(std::string(path).c_str(), &rules);
+    // 3.13.0 numbers what is typed at the prompt: "<stdin>-0"
+    const bool numbered = path.substr(0, 8) == "<stdin>-";
+    const std::size_t count = runtime->rules(std::string(path.substr(0, numbered ? 7 : path.npos)).c_str(), &rules);
     set = std::make_unique<RuleSet>(path, rules, count);
   }
   return set.get();
+}
+
+bool has_rules(std::string_view path) {
+  return runtime->has_rules() != 0 && !rules_for(path)->empty();
 }
 
 }  // namespace watcher::python

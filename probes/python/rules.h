@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "probes/probe_abi.h"
 
@@ -18,6 +19,14 @@ class RuleSet {
   /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.
   bool wants(std::string_view name, std::string_view scope, bool global) const;
   bool empty() const { return count_ == 0; }
+  /// May any local be watched?
+  bool names_locals() const;
+  bool names_globals() const;
+  /// Globals that are named as they are, without wildcards.
+  std::vector<std::string> plain_globals() const;
+  /// What rules name of a global's attributes: "retries" for "config.retries", patterns as they stand.
+  /// The place to use it is Variable::track, for globals: whoever watches attributes restricts them to these.
+  std::vector<std::string> attributes_of(std::string_view global) const;
   const std::string& path() const { return path_; }
 
  private:
@@ -28,5 +37,8 @@ class RuleSet {
 
 /// The rules for a path as the interpreter spells it; never null, the same object for the same path.
 const RuleSet* rules_for(std::string_view path);
+
+/// Does any rule name that path?
+bool has_rules(std::string_view path);
 
 }  // namespace watcher::python

@@ -257,13 +257,13 @@ Ref instrument_driver(const Package& package, PyObject* filename, const std::str
   Ref source = read_source(path);
   if (!source || !ast_start()) return Ref();
   NoWarnings quiet;
-  Ref tree = compile_source(source.get(), filename, kOnlyAst);
+  Ref tree = compile_source(source.get(), filename, "exec", kOnlyAst);
   Ref body = tree ? get(tree.get(), "body") : Ref();
   const std::size_t hooks_before = hooks().size();
   for (ssize_t i = 0; i < length(body); ++i)
     if (kind_of(item(body, i)) == Node::kClassDef && !hook_class(item(body, i), package)) return Ref();
   if (hooks().size() == hooks_before) return Ref();
-  *compiled = compile_source(tree.get(), filename, flags);
+  *compiled = compile_source(tree.get(), filename, "exec", flags);
   return *compiled ? bind(compiled->get()) : Ref();
 }
 
@@ -349,7 +349,7 @@ bool run_instrumented_driver(PyObject* code) {
   const Package* package = package_of(path);
   if (package == nullptr) return false;
   Ref compiled;
-  Ref instrumented = instrument_driver(*package, filename, path, inherited_flags(code), &compiled);
+  Ref instrumented = instrument_driver(*package, filename, path, compile_flags(code), &compiled);
   const bool swapped =
       instrumented && made_from_same_source(code, compiled.get()) && run_instead(code, instrumented.get());
   if (!swapped && (compiled || PyErr_Occurred() != nullptr)) log_failure(path);

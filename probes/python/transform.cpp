@@ -81,6 +81,22 @@ Ref first_evaluated(PyObject* statement) {
   return at;
 }
 
+bool may_reach_into_namespace(std::string_view source) {
+  for (const char* word : {"globals", "vars(", "locals(", "exec(", "eval(", "__dict__"})
+    if (source.empty() || source.find(word) != source.npos) return true;
+  return false;
+}
+
+void join_comprehension(Site* site, const std::shared_ptr<Comprehension>& comprehension) {
+  std::vector<std::string>& names = comprehension->names;
+  std::size_t index = 0;
+  while (index < names.size() && names[index] != site->text) ++index;
+  if (index == names.size()) names.push_back(site->text);
+  site->comprehension = comprehension;
+  site->comprehension_name = index;
+  comprehension->sites.push_back(site);
+}
+
 bool append_all(PyObject* out, PyObject* list) {
   for (ssize_t i = 0; i < size_of(list); ++i)
     if (PyList_Append(out, list_items(list)[i]) != 0) return false;
@@ -89,24 +105,35 @@ bool append_all(PyObject* out, PyObject* list) {
 
 }  // namespace
 
-bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, Transformed* out) {
-  return ast_start() && Transformer(source, rules, out).run(tree, source);
+bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, bool statement, Transformed* out) {
+  return ast_start() && Transformer(source, rules, statement, out).run(tree, source);
 }
 
-Transformer::Transformer(std::string_view source, const RuleSet& rules, Transformed* out)
+Transformer::Transformer(std::string_view source, const RuleSet& rules, bool statement, Transformed* out)
     : rules_(rules),
       out_(out),
-      walk_expressions_(source.find(":=") != source.npos || source.find("lambda") != source.npos) {}
+      walk_expressions_(source.empty() || source.find(":=") != source.npos || source.find("lambda") != source.npos ||
+                        (rules.names_locals() && source.find("for") != source.npos)),
+      checks_dictionary_(compat.minor <= 11 && rules.names_globals() && may_reach_into_namespace(source)),
+      statement_(statement) {}
 
 bool Transformer::run(PyObject* tree, std::string_view source) {
-  if (source.find("watcher") != source.npos) calls_.scan(tree);
-  if (rules_.empty() && !calls_.any()) return true;
+  if (statement_)
+    calls_.scan_statement(tree);
+  else if (source.find("watcher") != source.npos)
+    calls_.scan(tree);
+  interactive_ = kind_of(tree) == Node::kInteractive;
+  if (rules_.empty() && !calls_.any() && !(statement_ && any_watched_global())) return true;
   LexicalScope module;
   module.node = tree;
-  return rewrite_body(tree, module) && !failed_;
+  if (kind_of(tree) != Node::kExpression) return rewrite_body(tree, module) && !failed_;
+  Ref body = get(tree, "body");
+  Ref rewritten = body && walk_expressions_ ? rewrite_expression(body.get(), module) : Ref();
+  return walk_expressions_ ? rewritten && set(tree, "body", rewritten.get()) && !failed_ : true;
 }
 
 bool Transformer::is_global(const std::string& name, const LexicalScope& scope) const {
+  if (scope.kind == LexicalScope::kComprehension) return false;
   return scope.kind == LexicalScope::kModule || scope.declared.globals.count(name) != 0;
 }
 
@@ -124,7 +151,8 @@ bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* fro
   if (!global && name == "super") return false;  // reading it would give the function a `__class__` cell
   const LexicalScope& owner = owner_of(name, scope);
   *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
-  return *from_rule || (global ? calls_.global(name) : calls_.local(owner.node, name));
+  return *from_rule ||
+         (global ? calls_.global(name) || (statement_ && any_watched_global(name)) : calls_.local(owner.node, name));
 }
 
 Site* Transformer::add_site(SiteKind kind, const std::string& name, LexicalScope& scope, int line, bool from_rule) {
@@ -137,21 +165,27 @@ Site* Transformer::add_site(SiteKind kind, const std::string& name, LexicalScope
   site->file = rules_.path();
   site->owner = site->file;
   site->rules = &rules_;
+  if (scope.kind == LexicalScope::kComprehension && !name.empty()) join_comprehension(site.get(), scope.comprehension);
   if (!site->declared_global) site->owner += "\n" + owner_of(name, scope).qualified;
+  if (scope.kind == LexicalScope::kComprehension) site->owner += ".<comprehension>";
   site->line = line;
   site->subject.scope = site->declared_global ? Scope::kGlobal : Scope::kLocal;
   for (const HandlerName& handler : handlers_)
-    if (handler.name == name) site->handlers.push_back(handler.id);
+    if (handler.name == name && scope.kind != LexicalScope::kComprehension) site->handlers.push_back(handler.id);
   if (!site->declared_global) scope.has_sites = true;
   out_->sites.push_back(std::move(site));
   return out_->sites.back().get();
 }
 
-Ref Transformer::hook_call(PyObject* at, PyObject* argument) {
+Ref Transformer::make_marker(PyObject* at) {
   std::string marker(kMarker);
   marker += std::to_string(out_->sites.size() - 1);
   Ref text(PyUnicode_FromStringAndSize(marker.data(), static_cast<ssize_t>(marker.size())));
-  Ref function = text ? make_constant(at, text.get()) : Ref();
+  return text ? make_constant(at, text.get()) : Ref();
+}
+
+Ref Transformer::hook_call(PyObject* at, PyObject* argument) {
+  Ref function = make_marker(at);
   return function ? make_call(at, function.get(), argument) : Ref();
 }
 
@@ -171,7 +205,12 @@ void Transformer::append_hook(PyObject* list, const Binding& binding, LexicalSco
                               PyObject* at) {
   Ref call = hook(binding, scope, kind, at);
   if (!call) return;
-  Ref statement = make_statement(at, call.get());
+  append_call(list, call.get(), scope, at);
+}
+
+void Transformer::append_call(PyObject* list, PyObject* call, const LexicalScope& scope, PyObject* at) {
+  const bool printed = interactive_ && scope.kind == LexicalScope::kModule;
+  Ref statement = printed ? make_silent_statement(at, call) : make_statement(at, call);
   if (!statement || PyList_Append(list, statement.get()) != 0) failed_ = true;
 }
 
@@ -179,8 +218,8 @@ void Transformer::append_entry(PyObject* list, LexicalScope& scope, PyObject* at
   add_site(SiteKind::kEnter, "", scope, 0, false);
   Ref none = make_constant(at, &_Py_NoneStruct);
   Ref call = none ? hook_call(at, none.get()) : Ref();
-  Ref statement = call ? make_statement(at, call.get()) : Ref();
-  if (!statement || PyList_Append(list, statement.get()) != 0) failed_ = true;
+  if (!call) failed_ = true;
+  if (call) append_call(list, call.get(), scope, at);
 }
 
 LexicalScope Transformer::nested(LexicalScope& scope, LexicalScope::Kind kind, PyObject* node, std::string_view name) {

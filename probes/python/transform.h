@@ -25,7 +25,8 @@ struct Transformed {
   bool changed() const { return !sites.empty(); }
 };
 
-/// Rewrites `tree` (an ast.Module) in place. False: a Python exception is set and the tree must not be used.
-bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, Transformed* out);
+/// Rewrites `tree` in place. `statement`: it is one of several that run in the same namespace, as at a prompt. False: a
+/// Python exception is set and the tree must not be used.
+bool transform(PyObject* tree, std::string_view source, const RuleSet& rules, bool statement, Transformed* out);
 
 }  // namespace watcher::python

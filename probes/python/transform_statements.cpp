@@ -2,26 +2,36 @@
 
 namespace watcher::python {
 
-void names_in_target(PyObject* target, Bindings* out) {
-  switch (kind_of(target)) {
-    case Node::kName:
-      out->push_back({std::string(get_text(target, "id")), target});
-      break;
-    case Node::kStarred: {
-      Ref value = get(target, "value");
-      if (value) names_in_target(value.get(), out);
-      break;
-    }
-    case Node::kTuple:
-    case Node::kList: {
-      Ref elements = get(target, "elts");
-      for (ssize_t i = 0; i < length(elements); ++i) names_in_target(item(elements, i), out);
-      break;
-    }
-    default:
-      break;  // attributes and subscripts bind no name
-  }
+namespace {
+
+Bindings bindings_of(const PendingNames& pending) {
+  Bindings out;
+  for (const Pending& name : pending) out.push_back(name.binding);
+  return out;
 }
+
+bool is_simple(PyObject* statement) {
+  const Node kind = kind_of(statement);
+  return kind == Node::kExpr || kind == Node::kAssign || kind == Node::kAugAssign || kind == Node::kDelete;
+}
+
+/// Up to 3.11: `globals()`, `vars()`, exec() and the like occur in it.
+bool reaches_into_namespace(PyObject* node) {
+  const std::string_view name = get_text(node, kind_of(node) == Node::kAttribute ? "attr" : "id");
+  for (std::string_view known : {"globals", "vars", "locals", "exec", "eval", "__dict__", "__globals__"})
+    if (name == known) return true;
+  bool found = false;
+  for_each_child(node, [&found](PyObject* child) { found = found || reaches_into_namespace(child); });
+  return found;
+}
+
+bool append_import(PyObject* out, PyObject* node, PyObject* alias) {
+  Ref names(PyList_New(0));
+  Ref statement = names && PyList_Append(names.get(), alias) == 0 ? make_import(node, names.get()) : Ref();
+  return statement && PyList_Append(out, statement.get()) == 0;
+}
+
+}  // namespace
 
 void names_in_pattern(PyObject* pattern, Bindings* out) {
   const Node kind = kind_of(pattern);
@@ -40,6 +50,8 @@ void names_in_pattern(PyObject* pattern, Bindings* out) {
   const std::string_view name = kind == Node::kMatchAs || kind == Node::kMatchStar ? get_text(pattern, "name")
                                 : kind == Node::kMatchMapping                      ? get_text(pattern, "rest")
                                                                                    : std::string_view();
+  for (const Binding& known : *out)
+    if (known.name == name) return;  // of an alternative
   if (!name.empty()) out->push_back({std::string(name), pattern});
 }
 
@@ -61,14 +73,28 @@ Bindings parameters_of(PyObject* node) {
 
 // The statement itself is already in `out`; hooks that belong behind it are appended there.
 bool Transformer::rewrite_statement(PyObject* node, PyObject* out, LexicalScope& scope) {
+  const bool reaches = checks_dictionary_ && is_simple(node) && reaches_into_namespace(node);
+  return rewrite_statement_itself(node, out, scope) && (!reaches || append_check(out, node, scope));
+}
+
+bool Transformer::append_check(PyObject* out, PyObject* node, LexicalScope& scope) {
+  add_site(SiteKind::kCheck, "", scope, get_int(node, "lineno", 0), false);
+  Ref none = make_constant(node, &_Py_NoneStruct);
+  Ref call = none ? hook_call(node, none.get()) : Ref();
+  if (call) append_call(out, call.get(), scope, node);
+  return call && !failed_;
+}
+
+bool Transformer::rewrite_statement_itself(PyObject* node, PyObject* out, LexicalScope& scope) {
   if (walk_expressions_ && !rewrite_expressions(node, scope)) return false;
   switch (kind_of(node)) {
     case Node::kAssign:
     case Node::kAugAssign:
     case Node::kAnnAssign:
     case Node::kTypeAlias:
-    case Node::kDelete:
       return rewrite_assignment(node, out, scope);
+    case Node::kDelete:
+      return rewrite_delete(node, out, scope);
     case Node::kImport:
     case Node::kImportFrom:
       return rewrite_import(node, out, scope);
@@ -98,19 +124,44 @@ bool Transformer::rewrite_statement(PyObject* node, PyObject* out, LexicalScope&
 
 bool Transformer::rewrite_assignment(PyObject* node, PyObject* out, LexicalScope& scope) {
   const Node kind = kind_of(node);
-  Bindings bindings;
   Ref value = get(node, "value");
   if (kind == Node::kAnnAssign && !value) return true;  // a declaration binds nothing
-  Ref targets = get(node, "targets");
-  for (ssize_t i = 0; i < length(targets); ++i) names_in_target(item(targets, i), &bindings);
-  Ref target = get(node, kind == Node::kTypeAlias ? "name" : "target");
-  if (target) names_in_target(target.get(), &bindings);
   const bool from_watch = value && (calls_.is_watch_call(value.get()) || kind_of(value.get()) == Node::kTuple ||
                                     kind_of(value.get()) == Node::kList);
-  const SiteKind site = kind == Node::kDelete        ? SiteKind::kDelete
-                        : from_watch && calls_.any() ? SiteKind::kWatchBind
-                                                     : SiteKind::kStore;
-  for (const Binding& binding : bindings) append_hook(out, binding, scope, site, binding.at);
+  const SiteKind site = from_watch && calls_.any() ? SiteKind::kWatchBind : SiteKind::kStore;
+  PendingNames pending;
+  const char* field = kind == Node::kAssign ? "targets" : kind == Node::kTypeAlias ? "name" : "target";
+  if (!rewrite_targets(node, field, scope, site, &pending)) return false;
+  for (const Pending& name : pending) append_hook(out, name.binding, scope, site, name.binding.at);
+  return !failed_;
+}
+
+// `del a, b[9]` becomes a statement for each: the first is gone when the second fails.
+bool Transformer::rewrite_delete(PyObject* node, PyObject* out, LexicalScope& scope) {
+  Ref targets = get(node, "targets");
+  for (bool flat = false; !flat;) {
+    flat = true;
+    Ref spread(PyList_New(0));
+    for (ssize_t i = 0; spread && i < length(targets); ++i) {
+      Ref elements = get(item(targets, i), "elts");
+      if (!elements && PyList_Append(spread.get(), item(targets, i)) != 0) return false;
+      for (ssize_t k = 0; k < length(elements); ++k) PyList_Append(spread.get(), item(elements, k));
+      flat = flat && !elements;
+    }
+    if (size_of(spread.get()) == 0) return true;  // `del ()`
+    targets = static_cast<Ref&&>(spread);
+  }
+  for (ssize_t i = 0; i < length(targets); ++i) {
+    PyObject* target = item(targets, i);
+    Ref statement = i == 0 ? Ref::borrow(node) : make_delete(target);
+    Ref single(PyList_New(0));
+    if (!statement || !single || PyList_Append(single.get(), target) != 0 ||
+        !set(statement.get(), "targets", single.get()))
+      return false;
+    if (i > 0 && PyList_Append(out, statement.get()) != 0) return false;
+    if (kind_of(target) == Node::kName)
+      append_hook(out, {std::string(get_text(target, "id")), target}, scope, SiteKind::kDelete, target);
+  }
   return !failed_;
 }
 
@@ -133,33 +184,21 @@ bool Transformer::rewrite_class(PyObject* node, PyObject* out, LexicalScope& sco
 }
 
 bool Transformer::rewrite_for(PyObject* node, LexicalScope& scope) {
-  Bindings bindings;
-  Ref target = get(node, "target");
-  if (target) names_in_target(target.get(), &bindings);
-  return rewrite_block(node, "body", scope, bindings) && rewrite_block(node, "orelse", scope);
+  PendingNames pending;
+  if (!rewrite_targets(node, "target", scope, SiteKind::kStore, &pending)) return false;
+  return rewrite_block(node, "body", scope, bindings_of(pending)) && rewrite_block(node, "orelse", scope);
 }
 
 // `with a as x, b as y`: x is bound before b is evaluated, so its hook goes in front of b: `(hook(x), b)[1]`.
 bool Transformer::rewrite_with(PyObject* node, LexicalScope& scope) {
   Ref items = get(node, "items");
-  Bindings pending;
+  PendingNames pending;
   for (ssize_t i = 0; i < length(items); ++i) {
-    Ref context = get(item(items, i), "context_expr");
-    Ref hooks(PyList_New(0));
-    for (const Binding& binding : pending) {
-      Ref call = hook(binding, scope, SiteKind::kStore, context.get());
-      if (call) PyList_Append(hooks.get(), call.get());
-    }
-    if (size_of(hooks.get()) > 0) {
-      PyList_Append(hooks.get(), context.get());
-      Ref sequence = make_sequence(context.get(), hooks.get());
-      if (!sequence || !set(item(items, i), "context_expr", sequence.get())) return false;
-    }
-    pending.clear();
-    Ref target = get(item(items, i), "optional_vars");
-    if (target) names_in_target(target.get(), &pending);
+    if (!tell_before({item(items, i), "context_expr", 0}, &pending, scope, SiteKind::kStore) ||
+        !rewrite_targets(item(items, i), "optional_vars", scope, SiteKind::kStore, &pending))
+      return false;
   }
-  return rewrite_block(node, "body", scope, pending);
+  return rewrite_block(node, "body", scope, bindings_of(pending));
 }
 
 bool Transformer::rewrite_try(PyObject* node, LexicalScope& scope) {
@@ -195,17 +234,10 @@ bool Transformer::rewrite_match(PyObject* node, LexicalScope& scope) {
     Ref guard = get(branch, "guard");
     Ref body = get(branch, "body");
     if (guard) {
-      Ref hooks(PyList_New(0));
-      for (const Binding& binding : bindings) {
-        Ref call = hook(binding, scope, SiteKind::kStore, guard.get());
-        if (call) PyList_Append(hooks.get(), call.get());
-      }
+      PendingNames pending;
+      for (const Binding& binding : bindings) pending.push_back({binding, {}, false});
       bindings.clear();
-      if (size_of(hooks.get()) > 0) {
-        PyList_Append(hooks.get(), guard.get());
-        Ref sequence = make_sequence(guard.get(), hooks.get());
-        if (!sequence || !set(branch, "guard", sequence.get())) return false;
-      }
+      if (!tell_before({branch, "guard", 0}, &pending, scope, SiteKind::kStore)) return false;
     }
     // placed on the first body statement: a line of its own would show up in a trace
     if (!rewrite_block(branch, "body", scope, bindings, length(body) > 0 ? item(body, 0) : nullptr)) return false;
@@ -227,14 +259,18 @@ bool Transformer::rewrite_import(PyObject* node, PyObject* out, LexicalScope& sc
       site->import_level = get_int(node, "level", 0);
       Ref none = make_constant(node, &_Py_NoneStruct);
       Ref call = none ? hook_call(node, none.get()) : Ref();
-      Ref statement = call ? make_statement(node, call.get()) : Ref();
-      return statement && PyList_Append(out, statement.get()) == 0;
+      if (call) append_call(out, call.get(), scope, node);
+      return call && !failed_;
     }
     if (as.empty() && kind_of(node) == Node::kImport) name = name.substr(0, name.find('.'));
-    append_hook(out, {std::string(as.empty() ? name : as), compat.minor >= 10 ? alias : node}, scope, SiteKind::kStore,
-                node);
+    const std::string bound(as.empty() ? name : as);
+    // `import a, b` becomes two statements: the first has happened when the second fails
+    if (kind_of(node) == Node::kImport && i > 0 && !append_import(out, node, alias)) return false;
+    append_hook(out, {bound, compat.minor >= 10 ? alias : node}, scope, SiteKind::kStore, node);
   }
-  return !failed_;
+  if (kind_of(node) != Node::kImport || length(names) < 2) return !failed_;
+  Ref first(PyList_New(0));
+  return first && PyList_Append(first.get(), item(names, 0)) == 0 && set(node, "names", first.get()) && !failed_;
 }
 
 // Expressions directly in this node; statements inside it have their own turn.
@@ -277,6 +313,8 @@ Ref Transformer::rewrite_expression(PyObject* node, LexicalScope& scope) {
     return Ref::borrow(node);
   }
   if (!rewrite_expressions(node, scope)) return Ref();
+  if (kind == Node::kListComp || kind == Node::kSetComp || kind == Node::kDictComp || kind == Node::kGeneratorExp)
+    return rewrite_comprehension(node, scope);
   if (kind != Node::kNamedExpr) return Ref::borrow(node);
   Ref target = get(node, "target");
   Ref value = get(node, "value");

@@ -32,6 +32,7 @@ bool records_init() {
 
 void Variable::renew(bool from_rule) {
   before.clear();
+  object = nullptr;
   watched = from_rule;
   given = false;
   ever_bound = false;
@@ -105,7 +106,7 @@ Namespace* find_namespace(const PyObject* dictionary) {
 
 Namespace& namespace_of(const PyObject* dictionary, const RuleSet* rules) {
   Namespace& space = namespaces()[dictionary];
-  space.rules = rules;
+  if (space.rules == nullptr || space.rules->empty()) space.rules = rules;
   return space;
 }
 
@@ -125,8 +126,14 @@ Variable& Namespace::variable(const std::string& name) {
 void Namespace::renew(PyObject* dictionary) {
   KeepException keep;
   for (auto& [name, variable] : variables) {
-    variable.renew(rules->wants(name, "", true));
     PyObject* present = PyDict_GetItemString(dictionary, name.c_str());
+    // the next statement at a prompt, the next cell, a reload: what it held it holds on to
+    if (present != nullptr && variable.watched && variable.tracked == present) continue;
+    const bool by_call = variable.watched && variable.variable != 0;
+    const DictionaryRef renamed = variable.variable;
+    variable.renew(by_call || rules->wants(name, "", true));
+    if (by_call) variable.variable = renamed;
+    variable.object = present;
     if (present == nullptr || !ensure_session()) continue;
     variable.before.assign(encode(present, scratch_before));
     variable.ever_bound = true;
@@ -136,13 +143,14 @@ void Namespace::renew(PyObject* dictionary) {
 void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name,
                     std::string_view owner) {
   Subject exactly = subject;
-  if (variable.tracked != nullptr) exactly.exact = variable.refresh();
+  if (variable.tracked != nullptr && !variable.refresh()) exactly.exact = false;
   const Value after = encode(value, scratch_after);
   const bool initial = variable.from_watch || (!variable.ever_bound && first_bindings_are_initial());
   const Op op = initial ? Op::kInit : Op::kStore;
   variable.from_watch = false;
   if (op == Op::kStore || records_init()) emit(op, exactly, nullptr, variable.before.value(), after);
   variable.before.assign(after);
+  variable.object = value;
   variable.ever_bound = true;
   if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]]
     return;
@@ -151,9 +159,10 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
 
 void record_unbinding(const Subject& subject, Variable& variable) {
   Subject exactly = subject;
-  exactly.exact = variable.refresh();
+  if (!variable.refresh()) exactly.exact = false;
   emit(Op::kDelete, exactly, nullptr, variable.before.value(), Value{});
   variable.before.clear();
+  variable.object = nullptr;
   variable.untrack();
 }
 

@@ -18,6 +18,8 @@ struct Variable {
   bool given = false;  // by a watch() call
   bool ever_bound = false;
   bool from_watch = false;           // the binding under way is that of a watch() call
+  const PyObject* object = nullptr;  // the value bound last: an address
+  std::uint32_t life = 0;            // of the generator expression whose variable it is: its keeper's
   std::int32_t handler = 0;          // bound by `except … as`: unbound when that handler is left
   DictionaryRef variable = 0;        // when watch(name=…) renamed it
   const void* frame = nullptr;       // of a local; the cell of a closure variable; null: a global
@@ -56,6 +58,7 @@ struct CodeSites {
 struct Namespace {
   const RuleSet* rules = nullptr;
   std::unordered_map<std::string, Variable> variables;
+  std::uint64_t version = 0;  // up to 3.11: of the dictionary, when it was compared last
 
   /// The variable of that name; watched from now on when a rule names it.
   Variable& variable(const std::string& name);

@@ -8,24 +8,6 @@ bool opens_scope(Node kind) {
          kind == Node::kLambda;
 }
 
-template <class Visit>
-void for_each_child(PyObject* node, Visit&& visit) {
-  Ref fields = fields_of(node);
-  for (ssize_t i = 0; fields && i < size_of(fields.get()); ++i) {
-    Ref value(PyObject_GetAttr(node, tuple_items(fields.get())[i]));
-    if (!value) {
-      PyErr_Clear();
-      continue;
-    }
-    if (value.get()->type == &PyList_Type) {
-      for (ssize_t k = 0; k < size_of(value.get()); ++k)
-        if (is_node(list_items(value.get())[k])) visit(list_items(value.get())[k]);
-    } else if (is_node(value.get())) {
-      visit(value.get());
-    }
-  }
-}
-
 void collect_declarations(PyObject* node, Declarations* out) {
   const Node kind = kind_of(node);
   if (kind == Node::kGlobal || kind == Node::kNonlocal) {
@@ -54,6 +36,29 @@ Declarations declarations_of(PyObject* scope_node) {
   Ref body = get(scope_node, "body");
   for (ssize_t i = 0; i < length(body); ++i) collect_declarations(item(body, i), &out);
   return out;
+}
+
+namespace {
+
+struct Imported {
+  WatchCalls::Names functions, modules;
+};
+Imported& imported() {
+  static auto* names = new Imported;  // process-lifetime
+  return *names;
+}
+
+}  // namespace
+
+bool watch_was_imported() {
+  return !imported().functions.empty() || !imported().modules.empty();
+}
+
+void WatchCalls::scan_statement(PyObject* tree) {
+  functions_ = imported().functions;
+  modules_ = imported().modules;
+  scan(tree);
+  imported() = {functions_, modules_};
 }
 
 void WatchCalls::scan(PyObject* tree) {

@@ -23,8 +23,13 @@ Declarations declarations_of(PyObject* scope_node);
 
 class WatchCalls {
  public:
+  using Names = std::set<std::string, std::less<>>;
+
   /// Reads the tree; nothing to find unless the source says "watcher".
   void scan(PyObject* tree);
+  /// The same for what is typed at a prompt or is a cell: what earlier ones imported counts, and is kept for later
+  /// ones.
+  void scan_statement(PyObject* tree);
 
   bool any() const { return !functions_.empty() || !modules_.empty(); }
   /// Is this expression a call of watch()?
@@ -34,7 +39,6 @@ class WatchCalls {
   bool local(PyObject* scope, std::string_view name) const;
 
  private:
-  using Names = std::set<std::string, std::less<>>;
   void find_imports(PyObject* node);
   void find_bindings(PyObject* node, std::vector<PyObject*>& scopes);
   void bound(PyObject* target, const std::vector<PyObject*>& scopes);
@@ -44,5 +48,8 @@ class WatchCalls {
   Names globals_;
   std::map<PyObject*, Names> locals_;
 };
+
+/// Has a statement at a prompt imported watch()?
+bool watch_was_imported();
 
 }  // namespace watcher::python

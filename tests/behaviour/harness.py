@@ -101,12 +101,12 @@ class Case(unittest.TestCase):
             path.chmod(0o644)
         return self.directory / next(iter(files))
 
-    def execute(self, command, environment=None, user=None, timeout=120):
+    def execute(self, command, environment=None, user=None, timeout=120, **settings):
         env = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
         env.update(environment or {})
         if user is not None:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] + command
-        return subprocess.run(command, cwd=self.directory, env=env, capture_output=True, timeout=timeout)
+        return subprocess.run(command, cwd=self.directory, env=env, capture_output=True, timeout=timeout, **settings)
 
     def plain(self, python, program, arguments=(), user=None):
         stub = self.directory / "stub-package"

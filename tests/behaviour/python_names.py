@@ -123,6 +123,42 @@ f()
     def test_a_variable_that_only_a_comprehension_binds_begins_anew_with_each_call(self):
         self.stores("def f():\n    [(v := x) for x in range(2)]\nf()\nf()\n", [("store", 0, 1, 2)] * 2)
 
+    def test_each_target_of_a_statement_is_told_by_itself(self):
+        self.stores("""\
+def f(b=[0]):
+    try: v, b[9] = 1, 2
+    except IndexError: pass
+    v, v = 3, 4
+    v, b[0], v = 5, 6, 7
+    for v, v in [(8, 9)]: pass
+    try: del v, b[9]
+    except IndexError: pass
+    try: import json as v, no_such_module
+    except ImportError: pass
+f()
+""", [("store", 1, 3, 4), ("store", 3, 4, 4), ("store", 4, 5, 5), ("store", 5, 7, 5), ("store", 7, 8, 6), ("store", 8, 9, 6), ("delete", 9, None, 7),
+      ("store", None, "<module 'json'>", 9)])
+
+    def test_comprehension_variables_begin_anew_with_each_evaluation(self):
+        self.stores("""\
+def f(n):
+    v = n
+    r = [[v for v in range(2)] for _ in range(2)]
+    {v: 1 for v in (5, 6)}, list(v for v in (7, 8))
+    fs = [lambda: v for v in (1, 2)]
+    v = v + 1
+f(100)
+class C:
+    r = [v for v in (1, 2)]
+[v for v in (3, 4)]
+""", [("store", 0, 1, 3), ("store", 0, 1, 3), ("store", 5, 6, 4), ("store", 7, 8, 4), ("store", 1, 2, 5), ("store", 100, 101, 6),
+      ("store", 1, 2, 9), ("store", 3, 4, 10)])
+
+    def test_attributes_that_methods_store_are_listed_as_ever(self):
+        self.on_all({"app.py": "class C:\n    def f(self):\n        v = self.a = 1\n        v, self.b = 1, 2\nC().f()\n"
+                     "print(sorted(getattr(C, '__static_attributes__', ())))\n"},
+                    lambda run: self.assertEqual(changes(run.events), [("store", 1, 1)]), config=rules('file = "app.py"\nlocal = ["v"]\n'))
+
     def test_match_patterns(self):
         source = """\
 def f(x):

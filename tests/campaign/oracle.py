@@ -26,7 +26,6 @@ from oracle_programs import HELPER, NAMES  # noqa: E402
 from oracle_scenarios import FUNCTIONS_A_FILE, Program  # noqa: E402
 
 RULES = '[[watch]]\nfile = "ora_*.py"\nboth = ["%s"]\n' % '", "'.join(NAMES)
-BY_NAME_ONLY = re.compile(r"^.*\.")  # up to 3.10 a code object does not know its qualified name
 
 
 def generate(seed, functions, directory):
@@ -55,42 +54,36 @@ def by_thread(items, key):
     return out
 
 
-def seen_of(event, qualified):
-    function = event["function"]
-    if not qualified and event["op"] not in ("store", "delete", "init"):
-        function = BY_NAME_ONLY.sub("", function)
+def seen_of(event):
     path = event.get("path")
-    return json.dumps([event["variable_name"], event["op"], path or None, event["before"], event["after"], event["line"], function, event["scope"],
+    return json.dumps([event["variable_name"], event["op"], path or None, event["before"], event["after"], event["line"], event["function"], event["scope"],
                        os.path.basename(event["file"]), event["exact"]], sort_keys=True)
 
 
-def wanted_of(item, qualified):
-    function = item["function"]
-    if not qualified and item["op"] not in ("store", "delete", "init"):
-        function = BY_NAME_ONLY.sub("", function)
-    return json.dumps([item["name"], item["op"], item["path"] or None, item["before"], item["after"], item["line"], function, item["scope"],
-                       item["file"], True], sort_keys=True)
+def wanted_of(item):
+    return json.dumps([item["name"], item["op"], item["path"] or None, item["before"], item["after"], item["line"], item["function"], item["scope"],
+                       item["file"], item["exact"]], sort_keys=True)
 
 
-def chosen(item, seen, qualified):
+def chosen(item, seen):
     """A part that a variable reaches in several ways is told once, by any of them."""
-    ways = [wanted_of(dict(item, path=way + (item["path"] or [])), qualified) for way in item["prefixes"]]
+    ways = [wanted_of(dict(item, path=way + (item["path"] or []))) for way in item["prefixes"]]
     return next((way for way in ways if way in seen), ways[0])
 
 
-def compare(expected, events, qualified):
+def compare(expected, events):
     """The first difference of each thread; [] when every event was seen and no other. Within a group order is free."""
     wanted, seen = by_thread(expected, "thread"), by_thread(events, "thread_id")
     differences = []
     for thread in sorted(set(wanted) | set(seen)):
-        mine, theirs = wanted.get(thread, []), [seen_of(event, qualified) for event in seen.get(thread, [])]
+        mine, theirs = wanted.get(thread, []), [seen_of(event) for event in seen.get(thread, [])]
         at = 0
         while at < len(mine):
             end = at
             while end < len(mine) and mine[end]["group"] == mine[at]["group"]:
                 end += 1
             got = sorted(theirs[at:end])
-            want = sorted(chosen(item, got, qualified) for item in mine[at:end])
+            want = sorted(chosen(item, got) for item in mine[at:end])
             if want != got:
                 differences.append((at, [w for w in want if w not in got], [g for g in got if g not in want] or theirs[at:at + 1]))
                 break
@@ -130,7 +123,7 @@ def try_one(seed, functions, python, version, keep):
         if not init:
             expected = [item for item in expected if item["op"] != "init"]
         events = [json.loads(line) for line in (directory / "out" / "events.jsonl").read_text().splitlines()]
-        for at, want, got in compare(expected, events, tuple(map(int, version.split("."))) >= (3, 11)):
+        for at, want, got in compare(expected, events):
             problems.append(f"event {at}:\n  missing {want[:3]}\n  extra   {got[:3]}"[:1500])
         return seed, len(events), problems
     finally:

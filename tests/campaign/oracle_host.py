@@ -17,7 +17,7 @@ import weakref
 KEEP = os.environ.get("ORACLE_KEEP") == "1"  # hold on to what variables hold, or let it die at the rebinding
 VALUE_BYTES, REPR_BYTES, REPR_ITEMS, REPR_DEPTH = 65536, 1024, 64, 4
 NEW_COMPREHENSIONS = sys.version_info >= (3, 12)
-QUALIFIED = sys.version_info >= (3, 11)
+TELLS_DICTIONARIES = sys.version_info >= (3, 12)  # dictionary watchers: what changed globals by their dictionary is exact
 
 expectations = []
 groups = itertools.count()
@@ -131,10 +131,10 @@ def element_path(key):
     return clean(key if key.__class__ is str else bounded(key))
 
 
-def expect(group, variable, op, path, before, after, line, function, file, prefixes=((),)):
+def expect(group, variable, op, path, before, after, line, function, file, prefixes=((),), exact=True):
     expectations.append({"prefixes": sorted(map(list, prefixes), key=str), "group": group, "thread": threading.get_native_id(), "name": variable.name, "owner": variable.owner,
                          "scope": variable.scope, "op": op, "path": path, "before": before, "after": after, "line": line,
-                         "function": function, "file": file})
+                         "function": function, "file": file, "exact": exact})
 
 
 class Expected:
@@ -155,11 +155,12 @@ class Expected:
                 del living[self.held]
         self.held = self.kept = None
 
-    def store(self, value, line, function=None, file=None):
+    def store(self, value, line, function=None, file=None, exact=True):
         if not self.watched:
             return
         after = describe(value)
-        expect(next(groups), self, "store" if self.ever else "init", None, self.state(), after, line, function or self.owner, file or self.file)
+        expect(next(groups), self, "store" if self.ever else "init", None, self.state(), after, line, function or self.owner, file or self.file,
+               exact)
         self.hold(value)
         self.ever = True
 
@@ -237,6 +238,11 @@ class Boom(Exception):
     pass
 
 
+NOTHING = []
+BOX = [None]
+NOWHERE = object()
+
+
 class Thing:
     def __init__(self, n):
         self.n = n
@@ -267,6 +273,13 @@ class Manager:
 async def several(items):
     for item in items:
         yield item
+
+
+def comprehended(variable, values, line, function):
+    """The variable of a comprehension went through them."""
+    for value in values:
+        variable.store(value, line, function)
+    variable.end()
 
 
 def module_start(space, file):

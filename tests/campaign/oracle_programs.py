@@ -121,7 +121,7 @@ class Writer(ContainerStatements):
         for _ in range(count or self.random.randint(1, 4)):
             self.pick([self.assign, self.assign, self.assign, self.augment, self.unpack, self.annotate, self.chain, self.delete, self.walrus,
                        self.mutate, self.mutate, self.mutate, self.mutate, self.alias, self.put, self.define, self.bring,
-                       self.comprehend] + ([self.loop, self.repeat, self.managed, self.handle, self.branch] if depth else []))(scope, depth)
+                       self.comprehend, self.comprehend_over, self.fail_between, self.bind_twice, self.by_dictionary] + ([self.loop, self.repeat, self.managed, self.handle, self.branch] if depth else []))(scope, depth)
 
     def assign(self, scope, depth):
         name = self.pick(scope.names)
@@ -215,6 +215,64 @@ class Writer(ContainerStatements):
         for index in range(count):
             for _ in range(1 + twice):
                 self.add(f"{scope.expected[name]}.store({index}, {line}, {scope.qualified!r})")
+        scope.types.pop(name, None)
+
+    def comprehend_over(self, scope, depth):
+        """Its variable is one of the names, and another variable than the function's."""
+        name, values = self.pick(scope.names), self.fresh("_v")
+        self.add(f"{values} = [{', '.join(self.value() for _ in range(self.random.randrange(4)))}]")
+        form = self.pick(["[1 for {0} in {1}]", "{{id({0}) for {0} in {1}}}", "{{id({0}): {0} for {0} in {1}}}", "list(1 for {0} in {1})",
+                          "[{0} for {0} in {1} if 0]", "len([(lambda: {0}) for {0} in {1}])", "[1 for {0} in {1} for _inner in ({0},)]",
+                          "sum(1 for {0}, BOX[0] in [(_each, 1) for _each in {1}])"])
+        if "lambda" in form and name in scope.declared:
+            form = "[1 for {0} in {1}]"  # 3.12 and 3.13.0 leave such a function with the comprehension's cell
+        if scope.kind == "async" and self.chance(40):
+            form = "[1 async for {0} in several({1})]"
+        line = self.add(f"_r = {form.format(name, values)}")
+        self.add(f"comprehended(E({name!r}, {scope.qualified + '.<comprehension>'!r}), {values}, {line}, {scope.qualified!r})")
+        self.add(f"for _each in {values}: helper.put(_each, 'bound no more')", f"_r = {values} = _each = None")
+
+    def fail_between(self, scope, depth):
+        one, two = self.random.sample(scope.names, 2)
+        form = self.pick(["{0}, NOTHING[9], {1} = {2}, 2, 3", "{0} = NOTHING[9] = {2}", "[*{0}, NOTHING[9]] = 1, {2}, 3", "import json as {0}, no_such_module_anywhere",
+                          "for {0}, NOTHING[9] in [({2}, 2)]: pass", "with Manager(({2}, 1)) as ({0}, NOTHING[9]): pass"])
+        with self.block("try:"):
+            line = self.add(form.format(one, two, self.value()))
+        with self.block("except (IndexError, ImportError):"):
+            self.stored(scope, one, line)
+        if self.chance(30):
+            with self.block("try:"):
+                line = self.add(f"del {one}, NOTHING[9]")
+            with self.block("except IndexError:"):
+                self.add(f"{scope.expected[one]}.delete({line}, {scope.qualified!r})")
+            scope.types.pop(one, None)
+
+    def bind_twice(self, scope, depth):
+        one, two = self.random.sample(scope.names, 2)
+        values = self.fresh("_v")
+        form, order = self.pick([("{0}, {0} = {2}[0], {2}[1]", "00"), ("{0}, BOX[0], {0} = {2}[0], 0, {2}[1]", "00"), ("{0}, {1}, {0} = {2}[0], {2}[1], {2}[2]", "100"),
+                                 ("({0}, {1}), {0} = ({2}[0], {2}[1]), {2}[2]", "100"), ("for {0}, {0} in [({2}[0], {2}[1])]: pass", "00")])
+        self.add(f"{values} = [{self.value()}, {self.value()}, {self.value()}]")
+        line = self.add(form.format(one, two, values))
+        if order == "00":
+            told = [(one, 0), (one, 1)]
+        else:  # the first is told as it is stored, the others behind the statement
+            told = [(one, 0), (two, 1), (one, 2)]
+        for name, index in told:
+            self.add(f"{scope.expected[name]}.store({values}[{index}], {line}, {scope.qualified!r})")
+        self.add(f"{values} = None")
+        scope.types.pop(one, None)
+        scope.types.pop(two, None)
+
+    def by_dictionary(self, scope, depth):
+        name = self.pick(NAMES)
+        if scope.kind != "module":
+            return
+        expected = f"_{name}"
+        value = self.fresh("_v")
+        self.add(f"{value} = {self.value()}", f"_same = globals().get({name!r}, NOWHERE) is {value}")
+        line = self.add(f"globals()[{name!r}] = {value}")
+        self.add(f"_same or {expected}.store({value}, {line}, '<module>', exact=TELLS_DICTIONARIES)", f"{value} = None")
         scope.types.pop(name, None)
 
     def branch(self, scope, depth):

@@ -15,7 +15,7 @@ class Program(Writer):
 
     def write(self, functions=FUNCTIONS_A_FILE):
         kinds = [self.plain, self.plain, self.plain, self.recursion, self.closure, self.closure, self.generator, self.generator, self.coroutine,
-                 self.class_body, self.anonymous, self.globals_user, self.threads, self.outlive, self.other_module, self.watch_call]
+                 self.class_body, self.anonymous, self.globals_user, self.threads, self.outlive, self.other_module, self.watch_call, self.matcher, self.group]
         for index in range(functions):
             self.pick(kinds)()
             if index % 5 == 0:
@@ -273,6 +273,68 @@ class Program(Writer):
         with self.block("except Boom:"):
             self.add("pass")
         self.forget(self.module)
+
+    def newer(self, version, write):
+        """A module in the syntax of that version and later."""
+        module = self.fresh("ora_new_" + self.file[4:-3] + "_")
+        writer = Program(self.random.random(), module + ".py", {})
+        writer.serial = 2000
+        writer.lines = [text for text in writer.lines if not text.startswith(tuple(f"_{n} = E(" for n in NAMES))]
+        writer.add("module_start(globals(), FILE)")
+        write(writer)
+        self.modules[module + ".py"] = "\n".join(writer.lines) + "\n"
+        with self.block(f"if sys.version_info >= {version}:"):
+            self.add(f"import {module}")
+
+    def matcher(self):
+        def write(writer):
+            one, two = writer.random.sample(NAMES, 2)
+            scope = Scope("f", NAMES, parent=writer.module)
+            with writer.block("def f(_subject):"):
+                writer.add("; ".join(f"_{n} = E({n!r}, 'f')" for n in NAMES))
+                with writer.block("try:"):
+                    with writer.block("match _subject:"):
+                        with writer.block(f"case [{one}, 2] if {one} == 'never':") as line:
+                            writer.add("pass")
+                        with writer.block(f"case {{'k': {two}}} | [1, 2, {two}]:") as second:
+                            writer.forget(scope)
+                            writer.stored(scope, two, second)
+                            writer.statements(scope, 1, 2)
+                        with writer.block(f"case [{one}, 2]:") as third:
+                            writer.forget(scope)
+                            writer.add(f"_{one}.store({one}, {line}, 'f')")
+                            writer.stored(scope, one, third)
+                            writer.statements(scope, 1, 2)
+                        with writer.block(f"case [_, *{one}] | {one}:") as fourth:
+                            writer.stored(scope, one, fourth)
+                with writer.block("finally:"):
+                    writer.add("; ".join(f"_{n}.end()" for n in NAMES))
+            for subject in ("[3, 2]", "{'k': 3}", "[1, 2, [3]]", "[4, 5]", "7"):
+                writer.add(f"attempt(f, {subject})")
+
+        self.newer((3, 10), write)
+
+    def group(self):
+        def write(writer):
+            name = writer.pick(NAMES)
+            scope = Scope("f", NAMES, parent=writer.module)
+            with writer.block("def f():"):
+                writer.add("; ".join(f"_{n} = E({n!r}, 'f')" for n in NAMES))
+                with writer.block("try:"):
+                    with writer.block("try:"):
+                        writer.add("raise ExceptionGroup('g', [Boom(1), ValueError(2)])")
+                    with writer.block(f"except* Boom as {name}:") as line:
+                        writer.stored(scope, name, line)
+                        writer.add(f"_{name}.silently_unbind()")
+                    with writer.block(f"except* ValueError as {name}:") as line:
+                        writer.stored(scope, name, line)
+                        writer.add(f"_{name}.silently_unbind()")
+                    writer.statements(scope, 1, 2)
+                with writer.block("finally:"):
+                    writer.add("; ".join(f"_{n}.end()" for n in NAMES))
+            writer.add("attempt(f)")
+
+        self.newer((3, 11), write)
 
     def watch_call(self):
         name, variable = self.fresh("f"), self.fresh("w")

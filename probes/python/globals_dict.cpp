@@ -1,0 +1,143 @@
+#include "probes/python/globals_dict.h"
+
+#include "probes/python/code_swap.h"
+#include "probes/python/compat.h"
+#include "probes/python/frames.h"
+#include "probes/python/hooked_code.h"
+#include "probes/python/module_globals.h"
+
+namespace watcher::python {
+namespace {
+
+enum DictEvent { kAdded, kModified, kDeleted, kCloned, kCleared, kDeallocated };
+
+constinit int watcher_id = -1;
+constinit const PyObject* expected_globals = nullptr;
+constinit const PyObject* expected_name = nullptr;
+
+std::uint8_t opcode_of(void* frame, PyObject* code) {
+  constexpr std::uint8_t kFirstInstrumented = 236;  // sys.monitoring has put its own in the place
+  const auto* at = field<const std::uint8_t*>(frame, compat.frame_last);
+  if (*at < kFirstInstrumented) return *at;
+  const Ref bytes(PyCode_GetCode(code));
+  const std::ptrdiff_t offset = at - (reinterpret_cast<const std::uint8_t*>(code) + compat.code_instructions);
+  if (!bytes || offset < 0 || offset >= size_of(bytes.get())) return 0;
+  return reinterpret_cast<const std::uint8_t*>(bytes.get())[32 + offset];
+}
+
+/// A store or del of instrumented code, or its star-import: the hook behind it tells.
+bool is_hooked_store(const PyObject* globals) {
+  void* frame = innermost_python_frame(thread_state());
+  if (frame == nullptr || field<const PyObject*>(frame, compat.frame_globals) != globals) return false;
+  PyObject* code = code_of(frame);
+  // STORE_NAME, STORE_GLOBAL, DELETE_NAME, DELETE_GLOBAL, CALL_INTRINSIC_1
+  static constexpr std::uint8_t kStores312[] = {90, 97, 91, 98, 173};
+  static constexpr std::uint8_t kStores313[] = {114, 113, 67, 66, 55};
+  const std::uint8_t opcode = opcode_of(frame, code);
+  for (std::uint8_t store : compat.minor >= 13 ? kStores313 : kStores312)
+    if (opcode == store) return is_hooked_code(code);
+  return false;
+}
+
+void tell(Namespace& space, Variable& variable, const std::string& name, PyObject* value, DictionaryRef place,
+          bool exact) {
+  Subject subject = subject_of_global(space, variable, name, place);
+  subject.exact = exact;
+  if (value != nullptr)
+    record_binding(subject, variable, value, name, space.rules->path());
+  else
+    record_unbinding(subject, variable);
+}
+
+/// clear(), or an empty dictionary that becomes a copy of `source`.
+void tell_all(Namespace& space, PyObject* globals, PyObject* source) {
+  for (auto& [name, variable] : space.variables) {
+    PyObject* present = PyDict_GetItemString(source != nullptr ? source : globals, name.c_str());
+    if (variable.watched && present != nullptr)
+      tell(space, variable, name, source != nullptr ? present : nullptr, place_here(), true);
+  }
+}
+
+// Before the dictionary changes.
+int on_change(int event, PyObject* globals, PyObject* key, PyObject* value) {
+  if (event == kDeallocated) return 0;
+  if (globals == expected_globals && key == expected_name) {
+    expected_globals = nullptr;
+    return 0;
+  }
+  const bool whole = event == kCleared || event == kCloned;
+  if (!whole && is_hooked_store(globals)) return 0;
+  Namespace* space = find_namespace(globals);
+  if (space == nullptr || space->rules == nullptr || finalizing()) return 0;
+  KeepException keep;
+  if (whole) {
+    if (ensure_session()) tell_all(*space, globals, event == kCloned ? key : nullptr);
+    return 0;
+  }
+  const std::string name = text_of_name(key);
+  Variable* variable = watched_global(*space, name);
+  if (variable == nullptr || !ensure_session()) return 0;
+  if (variable->handler != 0 && PyDict_GetItemWithError(globals, key) == nullptr) variable->leave_handler();
+  tell(*space, *variable, name, event == kDeleted ? nullptr : value, place_here(), true);
+  return 0;
+}
+
+PyObject* on_check(PyObject* self, PyObject* const*, ssize_t) {
+  Site& site = *field<Site*>(self, 16);
+  if (ensure_session()) {
+    if (site.subject.place == 0) site.subject.place = intern_place(site.function, site.file, site.line);
+    check_dictionary(field<PyObject*>(current_frame(), compat.frame_globals), site.subject.place);
+  }
+  return Ref::borrow(&_Py_NoneStruct).release();
+}
+
+PyMethodDef definition{"__watcher__", reinterpret_cast<void*>(on_check), kMethFastcall, nullptr};
+
+constinit const RuleSet* rules_of_next = nullptr;
+
+void begin_without_source(PyObject* globals) {
+  namespace_of(globals, rules_of_next).renew(globals);
+  watch_module_attributes();
+  watch_dictionary(globals);
+}
+
+}  // namespace
+
+void watch_dictionary(PyObject* globals) {
+  if (PyDict_AddWatcher == nullptr || globals->type != &PyDict_Type) return;
+  KeepException keep;
+  if (watcher_id < 0) watcher_id = PyDict_AddWatcher(on_change);
+  if (watcher_id >= 0) PyDict_Watch(watcher_id, globals);
+}
+
+void expect_store(const PyObject* globals, const PyObject* name) {
+  expected_globals = globals;
+  expected_name = name;
+}
+
+void check_dictionary(PyObject* globals, DictionaryRef place) {
+  constexpr int kVersion = 24;  // ma_version_tag, up to 3.11
+  Namespace* space = compat.minor <= 11 ? find_namespace(globals) : nullptr;
+  if (space == nullptr || finalizing() || space->version == field<std::uint64_t>(globals, kVersion) ||
+      !ensure_session())
+    return;
+  space->version = field<std::uint64_t>(globals, kVersion);
+  KeepException keep;
+  for (auto& [name, variable] : space->variables) {
+    if (!variable.watched) continue;
+    PyObject* present = PyDict_GetItemString(globals, name.c_str());
+    if (present == nullptr && variable.handler != 0) continue;  // its handler was left
+    if (present != variable.object) tell(*space, variable, name, present, place, false);
+  }
+}
+
+PyMethodDef* check_method() {
+  return &definition;
+}
+
+void watch_globals_of(PyObject* code, const RuleSet& rules) {
+  rules_of_next = &rules;
+  if (!tell_globals(code, begin_without_source)) PyErr_Clear();
+}
+
+}  // namespace watcher::python
