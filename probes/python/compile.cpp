@@ -40,4 +40,22 @@ long compile_flags(PyObject* code) {
   return (flags & annotations) | ((flags & kSuspends) != 0 ? kTopLevelAwait : 0);
 }
 
+// From 3.12 on, replace() forgets which names are hidden: variables of comprehensions that run within a module's or a
+// class's code. Whatever looks at such a frame's locals then (`import *` does) would delete the globals of those names.
+Ref with_constants(PyObject* code, PyObject* constants) {
+  Ref replace(PyObject_GetAttrString(code, "replace"));
+  Ref arguments(PyTuple_New(0));
+  Ref keywords(PyDict_New());
+  if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", constants) != 0)
+    return Ref();
+  Ref replaced(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
+  if (!replaced || compat.minor < 12) return replaced;
+  const int names = compat.code_local_names, kinds = names + 8;
+  PyObject* kept = field<PyObject*>(code, kinds);
+  if (size_of(kept) != size_of(field<PyObject*>(replaced.get(), kinds))) return replaced;
+  const Ref forgotten(field<PyObject*>(replaced.get(), kinds));
+  field_ref<PyObject*>(replaced.get(), kinds) = Ref::borrow(kept).release();
+  return replaced;
+}
+
 }  // namespace watcher::python

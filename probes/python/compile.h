@@ -24,6 +24,9 @@ class NoWarnings {
 /// compile(source, filename, mode, flags, dont_inherit=True); a source text or a tree. Empty with an exception set.
 Ref compile_source(PyObject* source, PyObject* filename, const char* mode, long flags);
 
+/// code.replace(co_consts=constants). Empty with an exception set.
+Ref with_constants(PyObject* code, PyObject* constants);
+
 /// The flags that code was compiled with, as compile() takes them: those that our compilation needs as well.
 long compile_flags(PyObject* code);
 

@@ -102,12 +102,7 @@ Ref bind(PyObject* code, Transformed& transformed, const std::string& qualified)
   }
   if (!sites.empty()) bind_sites(code, sites);
   if (!changed) return Ref::borrow(code);
-  Ref replace(PyObject_GetAttrString(code, "replace"));
-  Ref arguments(PyTuple_New(0));
-  Ref keywords(PyDict_New());
-  if (!replace || !arguments || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0)
-    return Ref();
-  return Ref(PyObject_Call(replace.get(), arguments.get(), keywords.get()));
+  return with_constants(code, bound.get());
 }
 
 Ref bind_module(PyObject* code, Transformed& transformed) {

@@ -21,8 +21,8 @@ PyObject* PySys_GetObject(const char* name);  // borrowed
 void Py_IncRef(PyObject*), Py_DecRef(PyObject*);
 
 PyObject* PyErr_Occurred(void);
-void PyErr_Clear(void);
 PyObject* PyErr_NoMemory(void);
+void PyErr_Clear(void);
 void PyErr_Fetch(PyObject** type, PyObject** value, PyObject** traceback);
 void PyErr_Restore(PyObject* type, PyObject* value, PyObject* traceback);
 void PyErr_SetString(PyObject* type, const char* text);
@@ -93,10 +93,8 @@ int PyDict_SetItemString(PyObject*, const char*, PyObject*);
 int PyDict_Next(PyObject*, ssize_t* position, PyObject** key, PyObject** value);
 ssize_t PyDict_Size(PyObject*);
 PyObject* PySet_New(PyObject* items);
-int PySet_Add(PyObject* set, PyObject* item);
+int PySet_Add(PyObject*, PyObject*), PySequence_Contains(PyObject*, PyObject*), PySequence_DelItem(PyObject*, ssize_t);
 PyObject* PySequence_List(PyObject*);
-int PySequence_Contains(PyObject*, PyObject*);
-int PySequence_DelItem(PyObject*, ssize_t);
 
 PyObject* PyImport_ImportModule(const char*);
 PyObject* PyImport_GetModuleDict(void);

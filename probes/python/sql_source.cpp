@@ -244,12 +244,7 @@ Ref bind(PyObject* code) {
     PyTuple_SetItem(bound.get(), i, replacement.release());
   }
   if (!bound || !changed) return Ref::borrow(code);
-  Ref replace(PyObject_GetAttrString(code, "replace"));
-  Ref none(PyTuple_New(0));
-  Ref keywords(PyDict_New());
-  if (!replace || !none || !keywords || PyDict_SetItemString(keywords.get(), "co_consts", bound.get()) != 0)
-    return Ref();
-  return Ref(PyObject_Call(replace.get(), none.get(), keywords.get()));
+  return with_constants(code, bound.get());
 }
 
 /// `compiled` receives the module's code before the hooks are in it, for comparison.

@@ -154,6 +154,12 @@ class C:
 """, [("store", 0, 1, 3), ("store", 0, 1, 3), ("store", 5, 6, 4), ("store", 7, 8, 4), ("store", 1, 2, 5), ("store", 100, 101, 6),
       ("store", 1, 2, 9), ("store", 3, 4, 10)])
 
+    def test_a_global_outlives_a_comprehension_variable_of_its_name(self):
+        """On 3.12 `import *` deletes the globals whose names it takes for unbound locals."""
+        source = "v = 0\nv = 1\nr = [v for v in (2, 3)]\nfrom string import *\nprint(v, sorted(n for n in globals() if n == 'v'))\n"
+        self.on_all({"app.py": source}, lambda run: self.assertEqual(changes(run.of("v"))[0], ("store", 0, 1)),
+                    config=rules('file = "app.py"\nglobal = ["v"]\n'))
+
     def test_attributes_that_methods_store_are_listed_as_ever(self):
         self.on_all({"app.py": "class C:\n    def f(self):\n        v = self.a = 1\n        v, self.b = 1, 2\nC().f()\n"
                      "print(sorted(getattr(C, '__static_attributes__', ())))\n"},

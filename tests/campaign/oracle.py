@@ -43,7 +43,7 @@ def generate(seed, functions, directory):
 
 def execute(command, directory, environment):
     env = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
-    env.update(environment, PYTHONHASHSEED="0", WATCHER_FIRST_BINDINGS="skip")  # the programs take them for initial states
+    env.update(environment, PYTHONHASHSEED="0", WATCHER_FIRST_BINDINGS="skip", WATCHER_DEPTH="4")  # the programs take them for initial states
     return subprocess.run(command, cwd=directory, env=env, capture_output=True, timeout=300)
 
 

@@ -160,7 +160,7 @@ class Expected:
             return
         after = describe(value)
         expect(next(groups), self, "store" if self.ever else "init", None, self.state(), after, line, function or self.owner, file or self.file,
-               exact)
+               exact=exact)
         self.hold(value)
         self.ever = True
 
