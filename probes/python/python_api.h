@@ -138,7 +138,6 @@ void PyMem_Free(void*), PyObject_Free(void*);
 PyObject* PyContext_New(void);
 int PyContext_Enter(PyObject*), PyContext_Exit(PyObject*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
-
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
     PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
     PyFrozenSet_Type, PyFunction_Type, PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type,
