@@ -196,6 +196,8 @@ int Session::start_memory() {
   if (memory_result_ >= 0) return memory_result_;
   if (start() != 0) return memory_result_ = start_result_;
   sampled_engine_every(static_cast<int>(options_.number("sample_interval_ms")));
+  sigset_t blocked;  // asked first: an engine unblocks the signals it lives on
+  const bool inherited = pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0;
   memory_result_ = memory_start(&ring_, options_.get("engine").c_str(), probe_ != nullptr ? probe_->place : nullptr);
   if (memory_result_ != 0) {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
@@ -216,8 +218,7 @@ int Session::start_memory() {
   set_hook<decltype(hooks_->set_action)>(&hooks_->set_action, memory_set_action);
   set_hook<void (*)(sigset_t*)>(&hooks_->filter_mask, [](sigset_t* set) { memory_filter_mask(set); });
   // What this thread inherited blocked is from here on only reported as blocked, like what it blocks itself.
-  sigset_t blocked;
-  if (pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0) pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+  if (inherited) pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   return 0;
 }
 
