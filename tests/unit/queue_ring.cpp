@@ -282,4 +282,25 @@ TEST_CASE("a writer's life is told by its lock, which its mapping holds") {
   CHECK_FALSE(reader.writer_alive());
 }
 
+TEST_CASE("a dead writer lingers while something else holds its mapping") {
+  const TempDirectory directory;
+  int ends[2];
+  REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    Writer writer(directory.path());
+    if (fork() != 0) _exit(0);
+    char byte;
+    close(ends[1]);
+    _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  waitpid(child, nullptr, 0);
+  const RingReader reader = open_reader(directory.file(("ring." + std::to_string(child)).c_str()));
+  CHECK(reader.writer_alive());
+  CHECK(reader.writer_lingers());
+  close(ends[1]);
+  while (reader.writer_alive()) usleep(1000);
+  CHECK_FALSE(reader.writer_lingers());
+}
+
 }  // namespace watcher::test
