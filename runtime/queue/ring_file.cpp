@@ -241,12 +241,13 @@ int create_ring(const RingSettings& settings, const RingLayout& layout, EventRin
   return error;
 }
 
-/// False when it is as small as it may be.
-bool make_smaller(RingLayout* layout) {
+/// By half. On a full disk as far as it may be, for the output and the rings of children need room as well. False when
+/// it is as small already.
+bool make_smaller(RingLayout* layout, bool disk_is_full) {
   const bool fewer_slots = layout->slot_count > kFewestSlots;
   const bool smaller_heap = layout->heap_bytes > kSmallestHeapBytes;
-  if (fewer_slots) layout->slot_count /= 2;
-  if (smaller_heap) layout->heap_bytes = padded_to_page(layout->heap_bytes / 2);
+  if (fewer_slots) layout->slot_count = disk_is_full ? kFewestSlots : layout->slot_count / 2;
+  if (smaller_heap) layout->heap_bytes = disk_is_full ? kSmallestHeapBytes : padded_to_page(layout->heap_bytes / 2);
   return fewer_slots || smaller_heap;
 }
 
@@ -265,8 +266,8 @@ int ring_create(const RingSettings& settings, EventRing* ring) {
   if (!layout.valid()) return EINVAL;
   for (;;) {
     const int error = create_ring(settings, layout, ring);
-    const bool too_large = error == EFBIG || error == ENOSPC || error == EDQUOT;
-    if (!too_large || !make_smaller(&layout)) return error;
+    const bool disk_is_full = error == ENOSPC || error == EDQUOT;
+    if ((!disk_is_full && error != EFBIG) || !make_smaller(&layout, disk_is_full)) return error;
   }
 }
 
