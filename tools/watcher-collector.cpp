@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,18 @@ void let_go_of_signals() {
   sigemptyset(&bell);
   sigaddset(&bell, SIGCHLD);
   sigprocmask(SIG_SETMASK, &bell, nullptr);
+}
+
+/// The host's limit may be too low for us. Where it cannot be raised it is better to end at once than to let the host
+/// wait for events that are never taken.
+bool has_descriptors() {
+  constexpr rlim_t kNeeded = 16;
+  constexpr rlimit kMany = {4096, 4096};
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kNeeded) return true;
+  if (setrlimit(RLIMIT_NOFILE, &kMany) == 0) return true;
+  limit.rlim_cur = limit.rlim_max;
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= kNeeded;
 }
 
 bool parse_run_id(const char* text, std::uint64_t* run_id) {
@@ -115,5 +128,5 @@ int main(int argc, char** argv) {
   setsid();
   watcher::let_go_of_descriptors();
   watcher::let_go_of_signals();
-  return watcher::run(argv[1]);
+  return watcher::has_descriptors() ? watcher::run(argv[1]) : EXIT_FAILURE;
 }

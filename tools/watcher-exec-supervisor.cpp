@@ -15,6 +15,8 @@ namespace {
 constexpr long kIdle_ns = 5'000'000;
 /// Longest wait for writers that outlive the program; they never need to fall silent.
 constexpr time_t kLongestDrain_s = 10;
+/// Longest wait for what shared a killed program's memory to end.
+constexpr int kLongestLingering_ms = 500;
 
 /// Sent by the terminal or another part of the kernel, and not by a process.
 bool from_kernel(const siginfo_t& info) {
@@ -120,9 +122,12 @@ int Supervisor::run() {
 
 void Supervisor::drain() {
   const time_t deadline = now_s() + kLongestDrain_s;
-  for (;;) {
+  for (int lingered_ms = 0;;) {
     const bool others_live = reap_all();
-    if (collector_.step() == 0) break;
+    if (collector_.step() == 0) {
+      if (!collector_.lingering() || ++lingered_ms > kLongestLingering_ms) break;
+      usleep(1000);
+    }
     if (others_live && now_s() > deadline) break;
   }
   collector_.recover();

@@ -49,15 +49,10 @@ std::uint32_t process_start_ticks(std::uint32_t pid) {
   return stat ? stat.start_ticks() : 0;
 }
 
-bool process_runs(std::uint32_t pid) {
-  if (pid == 0) return false;
-  if (const Stat stat(pid); stat) return stat.state() != 'Z' && stat.state() != 'X';
-  return raw_syscall(SYS_kill, pid, 0) == 0;  // no /proc
-}
-
-bool process_is_stopped(std::uint32_t pid) {
-  const Stat stat(pid);
-  return stat && (stat.state() == 'T' || stat.state() == 't');
+char process_state(std::uint32_t pid) {
+  if (pid == 0) return 0;
+  if (const Stat stat(pid); stat) return stat.state() == 'Z' || stat.state() == 'X' ? 0 : stat.state();
+  return raw_syscall(SYS_kill, pid, 0) == 0 ? '?' : 0;
 }
 
 }  // namespace watcher

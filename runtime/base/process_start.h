@@ -11,10 +11,16 @@ namespace watcher {
 /// Low 32 bits of the start time; 0 when the process is gone or /proc is not to be had.
 std::uint32_t process_start_ticks(std::uint32_t pid);
 
-/// False for a process that is gone or has ended and waits for its parent, which may never come.
-bool process_runs(std::uint32_t pid);
+/// The letter of /proc/PID/stat ('R' runs or would, 'D' waits for a disk, 'S' sleeps, …), '?' where /proc is not to be
+/// had, 0 for a process that is gone, or has ended and waits for its parent, which may never come.
+char process_state(std::uint32_t pid);
+inline bool process_runs(std::uint32_t pid) {
+  return process_state(pid) != 0;
+}
 
 /// Stopped by a signal or a tracer.
-bool process_is_stopped(std::uint32_t pid);
+constexpr bool is_stopped(char state) {
+  return state == 'T' || state == 't';
+}
 
 }  // namespace watcher

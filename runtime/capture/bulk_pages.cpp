@@ -222,14 +222,6 @@ std::uint64_t tell_all(const BulkPages& pages, const BulkOrigin& origin) {
 
 }  // namespace
 
-const Region* largest_region(const Page& page) {
-  const Region* largest = nullptr;
-  for_each_region(page, [&](const Region& region) {
-    if (largest == nullptr || region.variable.capacity > largest->variable.capacity) largest = &region;
-  });
-  return largest;
-}
-
 bool bulk_pages_open(BulkPages* pages, std::uintptr_t address, BulkOrigin* origin) {
   if (pages->extent_count == BulkPages::kMaxExtents) return false;
   if (pages->extent_count == 0) {
@@ -237,7 +229,7 @@ bool bulk_pages_open(BulkPages* pages, std::uintptr_t address, BulkOrigin* origi
     pages->sweeps = true;
   }
   const Page& page = *find_page(address);
-  const Region& region = *largest_region(page);
+  const Region& region = *page.first;  // the largest
   Extent chunk = choose_chunk(*pages, address, page, region);
   const std::size_t bytes = chunk.end - chunk.begin;
   if (pages->sweeps && !continues_sweep(*pages, chunk, page)) end_sweep(pages, *origin);

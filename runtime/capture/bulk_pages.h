@@ -47,9 +47,6 @@ struct BulkPages {
   BulkTable table;
 };
 
-/// The largest variable on a page, null when there is none.
-const Region* largest_region(const Page& page);
-
 /// Opens pages around `address`, which lies on an armed page, and counts it in `origin`. False, and nothing has
 /// changed: there is no room.
 bool bulk_pages_open(BulkPages* pages, std::uintptr_t address, BulkOrigin* origin);

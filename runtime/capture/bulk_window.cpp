@@ -207,7 +207,7 @@ BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr
     page->engine->disarm(page_of(address), kPageBytes, page->protection);
     return BulkOutcome::kOpened;
   }
-  if (largest_region(*page)->variable.capacity < kSmallestRegion) return BulkOutcome::kSingle;
+  if (page->first->variable.capacity < kSmallestRegion) return BulkOutcome::kSingle;
   ReturnSlot slot = return_slot(context, ucontext);
   if (slot.address == 0) return BulkOutcome::kSingle;
   if (window != nullptr) {

@@ -100,7 +100,7 @@ bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t 
   context->range_count = 0;
   bool all = true;
   for (int i = 0; i < context->page_count; ++i)
-    for_each_region(*context->pages[i].page, [&](const Region& region) {
+    for_each_region_in(*context->pages[i].page, begin, end, [&](const Region& region) {
       if (!was_met_before(*context, i, region)) all = capture_region(context, region, begin, end) && all;
     });
   return all;

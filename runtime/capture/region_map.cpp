@@ -31,8 +31,12 @@ constinit std::uint32_t region_chunk_count = 0;
 constinit Region* free_regions = nullptr;
 constinit std::atomic<std::uint32_t> regions_in_use{0};
 
-constexpr std::size_t kLinksPerChunk = 4096;
-constinit RegionLink* free_links = nullptr;
+// Indices have room for 2, 4, 8, … regions; one that is given back is used again for its size.
+constexpr std::size_t kIndexChunkBytes = 256 * 1024;
+constexpr std::uint32_t kIndexSizes = 28;
+constinit RegionIndex* free_indices[kIndexSizes] = {};
+constinit std::byte* index_chunk = nullptr;
+constinit std::size_t index_chunk_left = 0;
 
 std::uintptr_t branch_of(std::uintptr_t address) {
   return address >> 35;
@@ -66,18 +70,84 @@ bool grow_regions() {
   return true;
 }
 
-RegionLink* allocate_link() {
-  if (free_links == nullptr) {
-    auto* chunk = map_for_ever<RegionLink>(kLinksPerChunk);
+constexpr std::uint32_t index_room(std::uint32_t size_class) {
+  return 2u << size_class;
+}
+
+std::byte* carve_index(std::size_t bytes) {
+  if (bytes > kIndexChunkBytes) return map_for_ever<std::byte>(bytes);
+  if (bytes > index_chunk_left) {
+    auto* chunk = map_for_ever<std::byte>(kIndexChunkBytes);
     if (chunk == nullptr) return nullptr;
-    for (std::size_t i = 0; i < kLinksPerChunk; ++i) {
-      chunk[i].next = free_links;
-      free_links = &chunk[i];
-    }
+    index_chunk = chunk;
+    index_chunk_left = kIndexChunkBytes;
   }
-  RegionLink* link = free_links;
-  free_links = link->next;
-  return link;
+  std::byte* carved = index_chunk;
+  index_chunk += bytes;
+  index_chunk_left -= bytes;
+  return carved;
+}
+
+RegionIndex* allocate_index(std::uint32_t size_class) {
+  if (size_class >= kIndexSizes) return nullptr;
+  RegionIndex* index = free_indices[size_class];
+  if (index != nullptr)
+    free_indices[size_class] = index->next_free;
+  else
+    index = reinterpret_cast<RegionIndex*>(
+        carve_index(sizeof(RegionIndex) + index_room(size_class) * sizeof(RegionIndex::Entry)));
+  if (index != nullptr) *index = {0, size_class, nullptr};
+  return index;
+}
+
+void free_index(RegionIndex* index) {
+  index->next_free = free_indices[index->size_class];
+  free_indices[index->size_class] = index;
+}
+
+void renew_reach(RegionIndex* index, std::uint32_t from) {
+  RegionIndex::Entry* entries = index->entries();
+  for (std::uint32_t i = from; i < index->count; ++i) {
+    const std::uintptr_t end = entries[i].region->end();
+    entries[i].reach = i > 0 && entries[i - 1].reach > end ? entries[i - 1].reach : end;
+  }
+}
+
+/// There is room for it.
+void insert(RegionIndex* index, Region* region) {
+  RegionIndex::Entry* entries = index->entries();
+  const std::uint32_t at = index->count_before(region->begin() + 1);
+  for (std::uint32_t i = index->count++; i > at; --i) entries[i] = entries[i - 1];
+  entries[at] = {region, region->begin(), 0};
+  renew_reach(index, at);
+}
+
+void erase(RegionIndex* index, std::uint32_t at) {
+  RegionIndex::Entry* entries = index->entries();
+  --index->count;
+  for (std::uint32_t i = at; i < index->count; ++i) entries[i] = entries[i + 1];
+  renew_reach(index, at);
+}
+
+/// Room for one region more than there are; false when memory is short.
+bool make_room(Page& page) {
+  RegionIndex* old = page.more;
+  if (old != nullptr && old->count < index_room(old->size_class)) return true;
+  RegionIndex* index = allocate_index(old == nullptr ? 0 : old->size_class + 1);
+  if (index == nullptr) return false;
+  page.more = index;
+  if (old == nullptr) {
+    insert(index, page.first);
+    return true;
+  }
+  for (std::uint32_t i = 0; i < old->count; ++i) index->entries()[i] = old->entries()[i];
+  index->count = old->count;
+  free_index(old);
+  return true;
+}
+
+bool is_larger(const Region& region, const Region& other) {
+  return region.variable.capacity > other.variable.capacity;
 }
 
 }  // namespace
@@ -159,27 +229,29 @@ bool add_to_page(Page& page, Region* region) {
     page.first = region;
     return true;
   }
-  RegionLink* link = allocate_link();
-  if (link == nullptr) return false;
-  *link = {region, page.more};
-  page.more = link;
+  if (!make_room(page)) return false;
+  insert(page.more, region);
+  if (is_larger(*region, *page.first)) page.first = region;
   return true;
 }
 
 void remove_from_page(Page& page, Region* region) {
-  RegionLink** where = &page.more;
-  while (*where != nullptr && (*where)->region != region) where = &(*where)->next;
-  if (*where == nullptr) {
-    if (page.first != region) return;
-    // The sole region goes, or the first link takes its place.
-    where = &page.more;
-    page.first = *where == nullptr ? nullptr : (*where)->region;
-    if (*where == nullptr) return;
+  RegionIndex* index = page.more;
+  if (index == nullptr) {
+    if (page.first == region) page.first = nullptr;
+    return;
   }
-  RegionLink* gone = *where;
-  *where = gone->next;
-  gone->next = free_links;
-  free_links = gone;
+  std::uint32_t at = 0;
+  while (at < index->count && index->entries()[at].region != region) ++at;
+  if (at == index->count) return;
+  erase(index, at);
+  page.first = index->entries()[0].region;
+  for_each_region(page, [&](Region& other) {
+    if (is_larger(other, *page.first)) page.first = &other;
+  });
+  if (index->count > 1) return;
+  free_index(index);
+  page.more = nullptr;
 }
 
 void include_in_bounds(std::uintptr_t begin, std::uintptr_t end) {

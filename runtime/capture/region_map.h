@@ -39,10 +39,31 @@ struct Region {
   RegionId id() const { return RegionId{generation} << 32 | (index + 1); }
 };
 
-/// Second and further regions of a page.
-struct RegionLink {
-  Region* region;
-  RegionLink* next;
+/// All regions of a page that has several, in order of address, so that a store's are found by halving.
+struct RegionIndex {
+  struct Entry {
+    Region* region;
+    std::uintptr_t begin;
+    std::uintptr_t reach;  // furthest end of this region and of those before it
+  };
+  std::uint32_t count;
+  std::uint32_t size_class;
+  RegionIndex* next_free;
+
+  Entry* entries() { return reinterpret_cast<Entry*>(this + 1); }
+  const Entry* entries() const { return reinterpret_cast<const Entry*>(this + 1); }
+  /// How many of the entries begin before `end`.
+  std::uint32_t count_before(std::uintptr_t end) const {
+    std::uint32_t low = 0, high = count;
+    while (low < high) {
+      const std::uint32_t middle = (low + high) / 2;
+      if (entries()[middle].begin < end)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  }
 };
 
 struct Page {
@@ -52,10 +73,10 @@ struct Page {
   std::atomic<bool> open{false};    // armed, but for a bulk window; changed under `lock` or with stores held off
   std::uint8_t protection = 0;      // what the host believes it is (PROT_*)
   const Engine* engine = nullptr;
-  std::ptrdiff_t alias = 0;   // distance to the writable second mapping, 0: there is none
-  std::byte* told = nullptr;  // what events have told so far, of a page that is open or was; null: what is there
-  Region* first = nullptr;
-  RegionLink* more = nullptr;
+  std::ptrdiff_t alias = 0;     // distance to the writable second mapping, 0: there is none
+  std::byte* told = nullptr;    // what events have told so far, of a page that is open or was; null: what is there
+  Region* first = nullptr;      // the largest
+  RegionIndex* more = nullptr;  // null when `first` is the only one
 
   bool watched() const { return first != nullptr; }
   bool placed() const { return armed || paused; }
@@ -65,9 +86,21 @@ struct Page {
 
 template <class Visit>
 void for_each_region(const Page& page, Visit visit) {
-  if (page.first == nullptr) return;
-  visit(*page.first);
-  for (const RegionLink* link = page.more; link != nullptr; link = link->next) visit(*link->region);
+  if (page.more == nullptr) {
+    if (page.first != nullptr) visit(*page.first);
+    return;
+  }
+  for (std::uint32_t i = 0; i < page.more->count; ++i) visit(*page.more->entries()[i].region);
+}
+/// Only those that may have a byte in [begin, end): what `visit` is given need not.
+template <class Visit>
+void for_each_region_in(const Page& page, std::uintptr_t begin, std::uintptr_t end, Visit visit) {
+  if (page.more == nullptr) return for_each_region(page, visit);
+  const RegionIndex::Entry* entries = page.more->entries();
+  const std::uint32_t last = page.more->count_before(end);
+  std::uint32_t first = last;
+  while (first > 0 && entries[first - 1].reach > begin) --first;
+  for (; first < last; ++first) visit(*entries[first].region);
 }
 
 /// The page's entry, null when nothing on it was ever watched. Any context.

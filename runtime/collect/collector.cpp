@@ -39,6 +39,12 @@ class DirectoryCollector final : public Collector {
 
   bool busy() const override { return !rings_.empty(); }
 
+  bool lingering() const override {
+    for (const RingDrain& ring : rings_)
+      if (ring.writer_lingers()) return true;
+    return false;
+  }
+
   void recover() override {
     adopt(files_.claim_dead());
     while (has_dead_rings()) step();

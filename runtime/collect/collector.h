@@ -23,6 +23,8 @@ class Collector {
   virtual std::uint64_t step() = 0;
   /// Rings claimed whose writer lives, or that are not drained yet.
   virtual bool busy() const = 0;
+  /// A claimed ring's writer seems to be gone, but not all that shared its memory: soon it will be.
+  virtual bool lingering() const = 0;
   /// Drains every ring in the directory whose writer is dead, whoever it belonged to.
   virtual void recover() = 0;
   /// How the run ended, for summary.json: `exit_code` is the full one (402, …), `signal` 0 or the fatal signal.

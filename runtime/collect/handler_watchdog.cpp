@@ -43,7 +43,7 @@ void HandlerWatchdog::look(const RingHeader& header, std::uint32_t writer) {
   if (since == 0 || since != working_since_ns_) first_seen_ns_ = now;
   working_since_ns_ = since;
   const bool stuck = since != 0 && now - first_seen_ns_ > kLongestWorkNs;
-  if (stuck || process_is_stopped(handler)) kill_handler(handler, writer);
+  if (stuck || is_stopped(process_state(handler))) kill_handler(handler, writer);
 }
 
 }  // namespace watcher

@@ -39,6 +39,7 @@ class RingDrain {
   std::uint64_t drain();
   State state() const { return state_; }
   bool writer_alive() const { return ring_.reader.writer_alive(); }
+  bool writer_lingers() const { return ring_.reader.writer_lingers(); }
   /// Adds this ring's process and losses to the summary; again when something changed since.
   void report();
   /// Tells the waiting writer.

@@ -13,11 +13,18 @@ namespace {
 
 constexpr long kSleepNs = 20'000'000;  // one sleep; short enough to notice a dead reader within 250 ms
 constexpr int kSleepsBeforeRevival = 3;
-constexpr int kSleepsForDeadReader = 12;
-constexpr int kSleepsForLivingReader = 100;  // starved of CPU or held up by a slow disk, it will come back
+constexpr int kPatience = 3000;
 constexpr int kEarlyWakesPerSleep = 1000;
 constexpr std::uint64_t kDropsBetweenAttempts = 4096;
 constexpr int kCountAttempts = 16;
+
+/// What of kPatience a sleep uses up during which the reader took nothing. One that would run if it had the CPU, or
+/// that waits for a disk, comes back: it is waited for a minute, but only once. One that sleeps gets 2 s, one that is
+/// gone or stopped 240 ms.
+constexpr int price_of_sleep(char reader_state, bool again) {
+  if (reader_state == 0 || is_stopped(reader_state)) return 250;
+  return !again && (reader_state == 'R' || reader_state == 'D') ? 1 : 30;
+}
 
 }  // namespace
 
@@ -65,20 +72,16 @@ std::uint64_t EventRing::committed() const {
   return events;
 }
 
-bool EventRing::reader_lives() const {
-  return process_runs(header_->collector_pid.load(std::memory_order_relaxed));
-}
-
 // A ring whose reader is gone for good must not hang the host: when nothing moved for a while the event is dropped, and
 // so is every further one at once, until the reader moves `tail` again (or it is time for another attempt).
 bool EventRing::wait_for_reader(std::uint32_t slots) {
   std::uint64_t tail = header_->tail.load(std::memory_order_acquire);
-  if (header_->given_up.load(std::memory_order_relaxed) == tail + 1 &&
-      header_->dropped.load(std::memory_order_relaxed) % kDropsBetweenAttempts != 0)
+  const bool again = header_->given_up.load(std::memory_order_relaxed) == tail + 1;
+  if (again && header_->dropped.load(std::memory_order_relaxed) % kDropsBetweenAttempts != 0)
     return has_room(slots, tail);
   header_->blocked.fetch_add(1, std::memory_order_relaxed);
   int early_wakes = 0;
-  for (int sleeps = 0; sleeps < (reader_lives() ? kSleepsForLivingReader : kSleepsForDeadReader); ++sleeps) {
+  for (int sleeps = 0, patience = kPatience; patience > 0;) {
     const std::uint32_t ticket = header_->room_futex.load(std::memory_order_acquire);
     // Sequentially consistent with the reader's store of `tail` and load of `waiting`: either it sees us waiting, or we
     // see its new tail.
@@ -92,11 +95,16 @@ bool EventRing::wait_for_reader(std::uint32_t slots) {
     }
     header_->waiting.fetch_sub(1, std::memory_order_seq_cst);
     if (room) return true;
-    // A reader held up by a claim in the making wakes us without moving: such a wake is no sleep.
-    if (slept != -ETIMEDOUT && ++early_wakes % kEarlyWakesPerSleep != 0) --sleeps;
-    if (now_at != tail) sleeps = -1;
+    if (now_at != tail) {
+      sleeps = 0;
+      patience = kPatience;
+    }
     tail = now_at;
-    if (sleeps == kSleepsBeforeRevival && revive_collector != nullptr && !reader_lives()) revive_collector(header_);
+    // A reader held up by a claim in the making wakes us without moving: such a wake is no sleep.
+    if (slept != -ETIMEDOUT && ++early_wakes % kEarlyWakesPerSleep != 0) continue;
+    const char reader = process_state(header_->collector_pid.load(std::memory_order_relaxed));
+    patience -= price_of_sleep(reader, again);
+    if (++sleeps == kSleepsBeforeRevival && reader == 0 && revive_collector != nullptr) revive_collector(header_);
   }
   header_->given_up.store(tail + 1, std::memory_order_relaxed);
   return false;

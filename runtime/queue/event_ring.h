@@ -95,7 +95,6 @@ class EventRing {
   bool wait_for_room(std::uint32_t slots);
   bool wait_for_reader(std::uint32_t slots);
   bool drop_oldest(std::uint32_t slots);
-  bool reader_lives() const;
 
   RingHeader* header_ = nullptr;
   EventHead* slots_ = nullptr;

@@ -21,6 +21,8 @@ namespace {
 using Path = TextBuffer<PATH_MAX>;
 
 constexpr int kRenameAttempts = 8;
+constexpr std::uint32_t kFewestSlots = 64 * 1024 / kSlotBytes;  // and bytes of heap: of a ring made smaller than asked
+constexpr std::uint64_t kSmallestHeapBytes = 64 * 1024;
 
 // Where this process's rings go; needed again in fork children. Written once, before any thread of ours could fork.
 constinit char output_directory[PATH_MAX];
@@ -98,6 +100,7 @@ void format_header(RingHeader* header, const RingSettings& settings, const RingL
   header->start_tsc = __builtin_ia32_rdtsc();
   header->start_realtime_ns = EventRing::realtime_ns();
   header->run_id = settings.run_id;
+  header->collector_pid.store(settings.collector_pid, std::memory_order_relaxed);
   header->start_ticks = process_start_ticks(header->pid);
   header->state.store(RingState::kOpen, std::memory_order_relaxed);
 }
@@ -226,6 +229,28 @@ void deafen(std::byte* address, const RingSettings& settings, const RingLayout& 
   header->head.store(layout.slot_count, std::memory_order_relaxed);
 }
 
+int create_ring(const RingSettings& settings, const RingLayout& layout, EventRing* ring) {
+  int error = 0;
+  std::byte* address = reserve_addresses(layout.mapping_bytes(), &error);
+  if (address == nullptr) return error;
+  error = make_ring(settings, layout, nullptr, address);
+  if (error != 0)
+    raw_syscall(SYS_munmap, address, layout.mapping_bytes());
+  else
+    *ring = EventRing(address);
+  return error;
+}
+
+/// By half. On a full disk as far as it may be, for the output and the rings of children need room as well. False when
+/// it is as small already.
+bool make_smaller(RingLayout* layout, bool disk_is_full) {
+  const bool fewer_slots = layout->slot_count > kFewestSlots;
+  const bool smaller_heap = layout->heap_bytes > kSmallestHeapBytes;
+  if (fewer_slots) layout->slot_count = disk_is_full ? kFewestSlots : layout->slot_count / 2;
+  if (smaller_heap) layout->heap_bytes = disk_is_full ? kSmallestHeapBytes : padded_to_page(layout->heap_bytes / 2);
+  return fewer_slots || smaller_heap;
+}
+
 }  // namespace
 
 std::uint32_t ring_slot_count(std::uint64_t wanted) {
@@ -237,18 +262,13 @@ std::uint32_t ring_slot_count(std::uint64_t wanted) {
 int ring_create(const RingSettings& settings, EventRing* ring) {
   if (settings.directory == nullptr || settings.directory[0] != '/') return EINVAL;
   if (!remember_directory(settings.directory)) return ENAMETOOLONG;
-  const RingLayout layout{ring_slot_count(settings.slot_count), padded_to_page(settings.heap_bytes)};
+  RingLayout layout{ring_slot_count(settings.slot_count), padded_to_page(settings.heap_bytes)};
   if (!layout.valid()) return EINVAL;
-  int error = 0;
-  std::byte* address = reserve_addresses(layout.mapping_bytes(), &error);
-  if (address == nullptr) return error;
-  error = make_ring(settings, layout, nullptr, address);
-  if (error != 0) {
-    raw_syscall(SYS_munmap, address, layout.mapping_bytes());
-    return error;
+  for (;;) {
+    const int error = create_ring(settings, layout, ring);
+    const bool disk_is_full = error == ENOSPC || error == EDQUOT;
+    if ((!disk_is_full && error != EFBIG) || !make_smaller(&layout, disk_is_full)) return error;
   }
-  *ring = EventRing(address);
-  return 0;
 }
 
 int ring_renew_in_child(EventRing* ring) {
@@ -258,6 +278,7 @@ int ring_renew_in_child(EventRing* ring) {
   settings.on_full = parent->on_full;
   settings.clock = parent->clock;
   settings.run_id = parent->run_id;
+  settings.collector_pid = parent->collector_pid.load(std::memory_order_relaxed);
   const RingLayout layout{parent->slot_count, parent->heap_bytes};
   auto* address = reinterpret_cast<std::byte*>(ring->header());
 

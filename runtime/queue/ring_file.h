@@ -20,9 +20,11 @@ struct RingSettings {
   OnFull on_full = OnFull::kBlock;
   Clock clock = Clock::kTsc;
   std::uint64_t run_id = 0;
+  std::uint32_t collector_pid = 0;  // who is expected to drain it; 0: not known
 };
 
-/// Creates and maps the calling process's ring, in state kOpen. 0, or an errno: EFBIG when the file would exceed
+/// Creates and maps the calling process's ring, in state kOpen; a smaller one than was asked for where the disk or
+/// RLIMIT_FSIZE has no room for that. 0, or an errno: EFBIG when the file would exceed
 /// RLIMIT_FSIZE (asked first: the kernel would send SIGXFSZ), ENOSPC and EDQUOT when it cannot be preallocated, ….
 int ring_create(const RingSettings& settings, EventRing* ring);
 

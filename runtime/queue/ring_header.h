@@ -45,7 +45,7 @@ struct RingHeader {
   std::uint32_t holds_lock;     // 1: the writer's lock on the file outlives its descriptor, as long as the mapping
   std::uint32_t reserved;
   std::atomic<RingState> state;              // also a futex word: kClosing → kClosed wakes the exiting writer
-  std::atomic<std::uint32_t> collector_pid;  // who drains this ring; 0: nobody yet
+  std::atomic<std::uint32_t> collector_pid;  // who drains this ring, or is about to; 0: nobody known
   alignas(64) std::atomic<std::uint64_t> head;
   std::atomic<std::uint64_t> room_until;  // writers' memory of tail + slot_count: spares them the reader's cache line
   alignas(64) std::atomic<std::uint64_t> tail;

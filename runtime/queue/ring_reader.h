@@ -53,6 +53,8 @@ class RingReader {
   bool writer_alive() const {
     return life_.alive(file_.get(), header_->handler_pid.load(std::memory_order_relaxed) != 0);
   }
+  /// See WriterLife.
+  bool writer_lingers() const { return life_.lingers(file_.get()); }
 
   const RingIdentity& identity() const { return identity_; }
   const Dictionary& dictionary() const { return dictionary_; }

@@ -14,6 +14,10 @@ bool WriterLife::alive(int ring_fd, bool has_helpers) const {
   return locked && ((holds_lock_ && !has_helpers) || process_alive());
 }
 
+bool WriterLife::lingers(int ring_fd) const {
+  return holds_lock_ && !process_alive() && ring_lock_held(ring_fd, RingLock::kWriter);
+}
+
 bool WriterLife::process_alive() const {
   if (!process_runs(pid_)) return false;
   const std::uint32_t ticks = process_start_ticks(pid_);

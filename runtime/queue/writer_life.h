@@ -14,6 +14,9 @@ class WriterLife {
 
   /// `has_helpers`: the lock is also held by processes that share the writer's memory, and outlive it for a moment.
   bool alive(int ring_fd, bool has_helpers) const;
+  /// Its process is gone as far as its pid tells, but its lock is not: something that shares its memory is about to end,
+  /// or it lives where pids are others.
+  bool lingers(int ring_fd) const;
 
  private:
   bool process_alive() const;

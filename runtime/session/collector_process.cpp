@@ -1,6 +1,5 @@
 #include "runtime/session/collector_process.h"
 
-#include <errno.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,16 +30,18 @@ inline __attribute__((always_inline)) long clone_sharing_memory() {
   return raw_syscall(SYS_clone, CLONE_VM | CLONE_VFORK, nullptr, nullptr, nullptr, nullptr);
 }
 
-// In the grandchild: the caller's signals are all blocked, and its handlers are gone with the exec; ignored ones are
-// not.
+// Returns the grandchild's pid, or a negative errno. There the caller's signals are all blocked, and its handlers are
+// gone with the exec; ignored ones are not.
 __attribute__((noinline)) long start_detached(const char* path, char* const* arguments, char* const* environment) {
-  volatile long failure = 0;  // written by the grandchild, in our memory
+  volatile long started = 0, failure = 0;  // written by the two, in our memory
   const long middle = clone_sharing_memory();
   if (middle != 0) {
     if (middle > 0) raw_syscall(SYS_wait4, middle, nullptr, __WALL, nullptr);
-    return middle < 0 ? middle : failure;
+    if (middle < 0) return middle;
+    return failure != 0 ? failure : started;
   }
-  if (clone_sharing_memory() == 0) {
+  started = clone_sharing_memory();
+  if (started == 0) {
     failure = raw_syscall(SYS_execve, path, arguments, environment);
     raw_syscall(SYS_exit, 127);
   }
@@ -77,13 +78,13 @@ bool CollectorProcess::prepare(const std::string& directory, const std::string& 
   return true;
 }
 
-int CollectorProcess::spawn() const {
-  if (path_ == nullptr) return ENOENT;
+std::uint32_t CollectorProcess::spawn() const {
+  if (path_ == nullptr) return 0;
   std::uint64_t all = ~0ull, previous = 0;
   raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &previous, sizeof all);
   const long result = start_detached(path_, arguments_, environment_);
   raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &previous, nullptr, sizeof previous);
-  return static_cast<int>(-result);
+  return result > 0 ? static_cast<std::uint32_t>(result) : 0;
 }
 
 }  // namespace watcher

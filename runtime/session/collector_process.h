@@ -14,8 +14,8 @@ class CollectorProcess {
   /// Finds the helper beside the runtime and keeps command line and environment ready. Not in a signal handler.
   bool prepare(const std::string& directory, const std::string& output, const std::string& config,
                std::uint64_t run_id);
-  /// Starts one. Async-signal-safe, any thread; 0 or an errno.
-  int spawn() const;
+  /// Starts one. Async-signal-safe, any thread; its pid, 0 when it could not be started.
+  std::uint32_t spawn() const;
 
  private:
   char* path_ = nullptr;  // process-lifetime

@@ -17,7 +17,7 @@ void* ring() {
   return session()->ring().header();
 }
 void revive_collector() {
-  session()->revive_collector();
+  session()->start_collector();
 }
 size_t rules(const char* path, const watcher_rule** found) {
   return session()->rules(path, found);

@@ -29,7 +29,7 @@ pid_t parent_of(pid_t pid) {
 
 }  // namespace
 
-std::uint64_t run_of_ancestor(const std::string& output) {
+RunIdentity run_of_ancestor(const std::string& output) {
   pid_t pid = getppid();
   for (int generation = 0; generation < kMaxGenerations && pid > 1; ++generation, pid = parent_of(pid)) {
     const int fd = open((output + "/ring." + std::to_string(pid)).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -37,9 +37,10 @@ std::uint64_t run_of_ancestor(const std::string& output) {
     RingHeader header;
     const bool whole = read(fd, static_cast<void*>(&header), sizeof header) == static_cast<ssize_t>(sizeof header);
     close(fd);
-    if (whole && header.magic == kRingMagic && header.version == kRingVersion) return header.run_id;
+    if (whole && header.magic == kRingMagic && header.version == kRingVersion)
+      return {header.run_id, header.collector_pid.load(std::memory_order_relaxed)};
   }
-  return 0;
+  return {};
 }
 
 }  // namespace watcher

@@ -7,7 +7,12 @@
 
 namespace watcher {
 
-/// RingHeader::run_id of the nearest living ancestor with a ring in `output`, 0 when there is none.
-std::uint64_t run_of_ancestor(const std::string& output);
+struct RunIdentity {
+  std::uint64_t run_id = 0;
+  std::uint32_t collector_pid = 0;
+};
+
+/// As in the RingHeader of the nearest living ancestor with a ring in `output`; zeros when there is none.
+RunIdentity run_of_ancestor(const std::string& output);
 
 }  // namespace watcher

@@ -164,7 +164,7 @@ int Session::start() {
     return start_result_;
   }
   ring_.header()->host = ring_.dictionary().intern(probe_ != nullptr ? probe_->host : "native");
-  EventRing::revive_collector = [](RingHeader*) { session()->revive_collector(); };
+  EventRing::revive_collector = [](RingHeader*) { session()->start_collector(); };
   pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },
                  [] { session()->after_fork_child(); });
   set_hook<void (*)(int)>(&hooks_->leaving, [](int) { session()->close(); });
@@ -176,13 +176,22 @@ int Session::start() {
 int Session::open_ring() {
   if (mkdir(output_.c_str(), 0700) != 0 && errno != EEXIST) return errno;
   const char* run = getenv(kRunIdVariable);
-  const std::uint64_t run_id = run != nullptr ? strtoull(run, nullptr, 16) : run_of_ancestor(output_);
+  const char* collector = getenv(kCollectorPidVariable);
+  RunIdentity identity = run_of_ancestor(output_);
+  const bool has_ancestor = identity.run_id != 0;
+  if (run != nullptr) identity.run_id = strtoull(run, nullptr, 16);
+  if (collector != nullptr) identity.collector_pid = static_cast<std::uint32_t>(strtoul(collector, nullptr, 10));
+  const bool collected = has_ancestor || process_runs(identity.collector_pid);
   const RingSettings settings{.directory = output_.c_str(),
                               .slot_count = ring_slot_count(options_.number("max_queue_size")),
                               .on_full = on_full_of(options_.get("on_full")),
                               .clock = invariant_tsc() ? Clock::kTsc : Clock::kRealtime,
-                              .run_id = run_id != 0 ? run_id : EventRing::realtime_ns()};
+                              .run_id = identity.run_id != 0 ? identity.run_id : EventRing::realtime_ns(),
+                              .collector_pid = identity.collector_pid};
   if (const int failed = ring_create(settings, &ring_); failed != 0) return failed;
+  if (ring_.header()->slot_count < settings.slot_count)
+    log(WATCHER_WARNING, "no room for a queue of %u events in %s: it has %u", settings.slot_count, output_.c_str(),
+        ring_.header()->slot_count);
   if (!collector_.prepare(directory_, output_, config_, ring_.header()->run_id)) {
     log(WATCHER_WARNING,
         "watcher-collector is not installed beside the shim; events wait in %s until watcher-exec or the next run "
@@ -190,17 +199,24 @@ int Session::open_ring() {
         output_.c_str());
     return 0;
   }
-  const char* collector = getenv(kCollectorPidVariable);
-  const bool collected =
-      collector != nullptr && process_runs(static_cast<std::uint32_t>(strtoul(collector, nullptr, 10)));
-  if (!collected && run_of_ancestor(output_) == 0) collector_.spawn();
+  if (!collected) start_collector();
   return 0;
+}
+
+bool Session::start_collector() {
+  std::atomic<std::uint32_t>& noted = ring_.header()->collector_pid;
+  std::uint32_t before = noted.load(std::memory_order_relaxed);
+  const std::uint32_t started = collector_.spawn();
+  if (started != 0) noted.compare_exchange_strong(before, started, std::memory_order_release);
+  return started != 0;
 }
 
 int Session::start_memory() {
   if (memory_result_ >= 0) return memory_result_;
   if (start() != 0) return memory_result_ = start_result_;
   sampled_engine_every(static_cast<int>(options_.number("sample_interval_ms")));
+  sigset_t blocked;  // asked first: an engine unblocks the signals it lives on
+  const bool inherited = pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0;
   memory_result_ = memory_start(&ring_, options_.get("engine").c_str(), probe_ != nullptr ? probe_->place : nullptr);
   if (memory_result_ != 0) {
     log(WATCHER_ERROR, "memory is not watched: %s", strerror(memory_result_));
@@ -221,8 +237,7 @@ int Session::start_memory() {
   set_hook<decltype(hooks_->set_action)>(&hooks_->set_action, memory_set_action);
   set_hook<void (*)(sigset_t*)>(&hooks_->filter_mask, [](sigset_t* set) { memory_filter_mask(set); });
   // What this thread inherited blocked is from here on only reported as blocked, like what it blocks itself.
-  sigset_t blocked;
-  if (pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0) pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
+  if (inherited) pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   return 0;
 }
 
@@ -273,10 +288,12 @@ bool Session::stop() {
   return close();
 }
 
-// Waits as long as the collector makes progress; a missing one is started, a stuck one does not hold the host.
+// Waits as long as the collector makes progress; a missing one is started once, a stuck one does not hold the host, nor
+// does one that cannot do its work and ends.
 bool Session::wait_until_closed() {
   constexpr timespec kSlice{0, 20'000'000};
   constexpr int kPatienceSlices = 250;  // 5 s without progress
+  constexpr int kSlicesForUnknown = 5;  // nobody has taken the ring up yet: somebody may be about to
   RingHeader* header = ring_.header();
   std::uint64_t seen_tail = 0;
   bool spawned = false;
@@ -289,8 +306,10 @@ bool Session::wait_until_closed() {
     const std::uint64_t tail = header->tail.load(std::memory_order_acquire);
     if (tail != seen_tail) idle = 0;
     seen_tail = tail;
-    const bool orphaned = !process_runs(header->collector_pid.load(std::memory_order_acquire));
-    if (orphaned && idle >= 5 && !spawned) spawned = collector_.spawn() == 0;
+    const std::uint32_t reader = header->collector_pid.load(std::memory_order_acquire);
+    if (process_runs(reader) || (reader == 0 && idle < kSlicesForUnknown)) continue;
+    if (spawned || !start_collector()) break;
+    spawned = true;
   }
   return header->state.load(std::memory_order_acquire) == RingState::kClosed;
 }

@@ -46,7 +46,8 @@ class Session {
   void before_fork();
   void after_fork_parent();
   void after_fork_child();
-  void revive_collector() const { collector_.spawn(); }
+  /// Starts one and notes it in the ring. Async-signal-safe; false when it could not be started.
+  bool start_collector();
 
  private:
   void adopt(const std::string& directory, watcher_runtime_hooks* hooks, const watcher_real_functions* real);

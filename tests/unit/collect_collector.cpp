@@ -215,7 +215,7 @@ TEST_CASE("two collectors on one directory: every event once, whole lines, one s
   for (int id = 0; id < kWriters; ++id) {
     children.push_back(fork());
     if (children.back() != 0) continue;
-    Writer writer(directory.path());
+    Writer writer(directory.path(), 1024, OnFull::kBlock, static_cast<std::uint32_t>(children[0]));
     for (std::int64_t i = 0; i < kEvents; ++i)
       if (!writer.store(id, i)) _exit(5);
     _exit(0);

@@ -68,13 +68,15 @@ inline std::vector<std::string> read_lines(const std::string& path) {
 /// A writer: this process's ring, one variable, one place.
 class Writer {
  public:
-  explicit Writer(const std::string& directory, std::uint32_t slots = 1024, OnFull on_full = OnFull::kBlock) {
+  explicit Writer(const std::string& directory, std::uint32_t slots = 1024, OnFull on_full = OnFull::kBlock,
+                  std::uint32_t collector_pid = 0) {
     RingSettings settings;
     settings.directory = directory.c_str();
     settings.slot_count = slots;
     settings.heap_bytes = 64 * 1024;
     settings.on_full = on_full;
     settings.run_id = kRunId;
+    settings.collector_pid = collector_pid;
     error = ring_create(settings, &ring);
     if (error != 0) return;
     Dictionary& names = ring.dictionary();

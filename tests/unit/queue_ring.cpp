@@ -20,8 +20,12 @@ RingReader open_reader(const std::string& path) {
   return std::move(reader.value());
 }
 
+std::string ring_of(const TempDirectory& directory, pid_t pid) {
+  return directory.file(("ring." + std::to_string(pid)).c_str());
+}
+
 std::string own_ring(const TempDirectory& directory) {
-  return directory.file(("ring." + std::to_string(getpid())).c_str());
+  return ring_of(directory, getpid());
 }
 
 std::size_t open_descriptors() {
@@ -63,6 +67,23 @@ TEST_CASE("a file size limit is kept without a signal") {
   setrlimit(RLIMIT_FSIZE, &before);
   CHECK(error == EFBIG);
   CHECK(directory.names().empty());
+}
+
+TEST_CASE("a ring for which there is no room is made smaller") {
+  const TempDirectory directory;
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{1 << 20, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  Writer writer(directory.path(), 65536);
+  setrlimit(RLIMIT_FSIZE, &before);
+  REQUIRE(writer.error == 0);
+  CHECK(writer.ring.header()->slot_count == 8192);
+  CHECK(directory.names().size() == 1);
+  CHECK(writer.store(1, 2));
+  RingReader reader = open_reader(own_ring(directory));
+  RingEvent event;
+  CHECK(reader.take(false, &event) == RingReader::Taken::kEvent);
 }
 
 TEST_CASE("events come out in order, across the ring's end, whatever their length") {
@@ -198,6 +219,33 @@ TEST_CASE("a writer without a reader gives up within a second, then no longer wa
   CHECK(writer.store(1, 2));
 }
 
+TEST_CASE("a reader that runs is waited for longer than any pause, one that was stopped is not") {
+  for (const bool runs : {true, false}) {
+    const TempDirectory directory;
+    Writer writer(directory.path(), 64);
+    for (int i = 0; i < 64; ++i) REQUIRE(writer.store(i, i));
+    const pid_t child = fork();
+    if (child == 0) {
+      if (!runs) raise(SIGSTOP);
+      for (const std::uint64_t until = EventRing::realtime_ns() + 3'000'000'000; EventRing::realtime_ns() < until;) {
+      }
+      RingReader reader = open_reader(ring_of(directory, getppid()));
+      RingEvent event;
+      while (reader.take(false, &event) == RingReader::Taken::kEvent) {
+      }
+      reader.release();
+      _exit(0);
+    }
+    int status = 0;
+    if (!runs) waitpid(child, &status, WUNTRACED);
+    writer.ring.header()->collector_pid = static_cast<std::uint32_t>(child);
+    CHECK(writer.store(1, 2) == runs);
+    CHECK(writer.ring.header()->dropped == (runs ? 0 : 1));
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+}
+
 TEST_CASE("the dictionary gives the same bytes the same reference, in all threads, and counts what it refuses") {
   const TempDirectory directory;
   Writer writer(directory.path());
@@ -245,7 +293,7 @@ TEST_CASE("a fork child gets a ring of its own at the same address, with the par
   int status = 0;
   waitpid(child, &status, 0);
   CHECK(status == 0);
-  RingReader reader = open_reader(directory.file(("ring." + std::to_string(child)).c_str()));
+  RingReader reader = open_reader(ring_of(directory, child));
   CHECK_FALSE(reader.writer_alive());
   RingEvent event;
   REQUIRE(reader.take(true, &event) == RingReader::Taken::kEvent);
@@ -283,6 +331,27 @@ TEST_CASE("a writer's life is told by its lock, which its mapping holds") {
   CHECK(reader.writer_alive());
   writer.leave();  // the pid still runs, as after exec
   CHECK_FALSE(reader.writer_alive());
+}
+
+TEST_CASE("a dead writer lingers while something else holds its mapping") {
+  const TempDirectory directory;
+  int ends[2];
+  REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    Writer writer(directory.path());
+    if (fork() != 0) _exit(0);
+    char byte;
+    close(ends[1]);
+    _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  waitpid(child, nullptr, 0);
+  const RingReader reader = open_reader(ring_of(directory, child));
+  CHECK(reader.writer_alive());
+  CHECK(reader.writer_lingers());
+  close(ends[1]);
+  while (reader.writer_alive()) usleep(1000);
+  CHECK_FALSE(reader.writer_lingers());
 }
 
 }  // namespace watcher::test
