@@ -14,7 +14,10 @@ std::uint32_t process_start_ticks(std::uint32_t pid);
 /// False for a process that is gone or has ended and waits for its parent, which may never come.
 bool process_runs(std::uint32_t pid);
 
-/// Stopped by a signal or a tracer.
-bool process_is_stopped(std::uint32_t pid);
+struct ProcessActivity {
+  char state = 0;               // as /proc has it: R, S, D, T, …; 0: no such process
+  std::uint32_t cpu_ticks = 0;  // of all its threads so far, modulo 2^32
+};
+ProcessActivity process_activity(std::uint32_t pid);
 
 }  // namespace watcher

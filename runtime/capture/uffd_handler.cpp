@@ -29,6 +29,7 @@ namespace {
 
 constexpr std::uint32_t kStarting = ~0u;
 constexpr std::int64_t kLookNs = 1'000'000'000;  // between two looks whether the host still runs this program
+constexpr int kFaultsAtOnce = 64;
 constexpr timespec kStartPatience = {2, 0};
 
 constinit std::atomic<std::uint32_t> start_result{kStarting};  // a futex; then 0 or an errno
@@ -60,9 +61,12 @@ bool host_has_left() {
   return order > 0 || order == -ESRCH;
 }
 
+/// Not to the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
 void read_faults() {
   uffd_msg message;
-  while (raw_syscall(SYS_read, userfault_descriptor(), &message, sizeof message) == static_cast<long>(sizeof message)) {
+  for (int i = 0; i < kFaultsAtOnce; ++i) {
+    if (raw_syscall(SYS_read, userfault_descriptor(), &message, sizeof message) != static_cast<long>(sizeof message))
+      return;
     if (message.event != UFFD_EVENT_PAGEFAULT) continue;
     const std::uintptr_t address = message.arg.pagefault.address;
     if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address);
