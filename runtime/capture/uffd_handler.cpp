@@ -63,15 +63,15 @@ bool host_has_left() {
 
 /// Not to the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
 void read_faults() {
-  uffd_msg message;
-  for (int i = 0; i < kFaultsAtOnce; ++i) {
-    if (raw_syscall(SYS_read, userfault_descriptor(), &message, sizeof message) != static_cast<long>(sizeof message))
-      return;
+  uffd_msg messages[kFaultsAtOnce];
+  const long got = raw_syscall(SYS_read, userfault_descriptor(), messages, sizeof messages);
+  for (long i = 0; i < got / static_cast<long>(sizeof messages[0]); ++i) {
+    const uffd_msg& message = messages[i];
     if (message.event != UFFD_EVENT_PAGEFAULT) continue;
     const std::uintptr_t address = message.arg.pagefault.address;
     if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address);
-    follow_writer();
   }
+  follow_writer();
 }
 
 timespec patience() {
@@ -97,7 +97,7 @@ timespec patience() {
       if (host_has_left()) leave(0);
       next_look_ns = now_ns + kLookNs;
     }
-    read_faults();
+    if ((wait[0].revents & POLLIN) != 0) read_faults();
     faults_tend(now_ns);
     windows_tend(now_ns);
   }
