@@ -91,7 +91,10 @@ timespec patience() {
     raw_syscall(SYS_ppoll, wait, 2, &longest, nullptr, 0);
     const std::int64_t now_ns = monotonic_ns();
     header.handler_busy_since.store(static_cast<std::uint64_t>(now_ns), std::memory_order_relaxed);
-    if ((wait[1].revents & POLLIN) != 0) leave(0);
+    if ((wait[1].revents & POLLIN) != 0) {
+      windows_close_all();  // the memory is still there: it is ours as well
+      leave(0);
+    }
     if ((wait[0].revents & (POLLERR | POLLNVAL)) != 0) leave(1);
     if (now_ns >= next_look_ns) {
       if (host_has_left()) leave(0);
@@ -138,6 +141,7 @@ bool can_tell_writers() {
   while (raw_syscall(SYS_wait4, handler, &status, __WALL, nullptr) == -EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) leave(0);
+  if (host_has_left()) leave(0);
   report_start(ECHILD);  // should the host still be waiting
   fall_back_to_inline();
   leave(0);
