@@ -93,6 +93,7 @@ void when_region_refused(void (*tell)(const char* line)) {
 
 void memory_flush() {
   if (for_regions == &sampled_engine) sampled_engine_flush();
+  if (memory_state.arena_engine == &uffd_engine) windows_close_all();
 }
 
 void note_refused_region(int error) {

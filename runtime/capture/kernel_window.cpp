@@ -17,6 +17,7 @@ constexpr std::int64_t kNextLookNs = 20'000'000;
 constexpr std::int64_t kLateNs = 50'000'000;       // before looking why the thread does not close it itself
 constexpr std::int64_t kLatestNs = 2'000'000'000;  // in any case
 constexpr std::int64_t kNoRoomNs = 1'000'000'000;  // for the ring's reader to make room
+constexpr int kLastAttempts = 100;
 constexpr std::size_t kSmallestPiece = kMaxEventsOfStore / 2;
 
 enum class WindowState : std::uint8_t {
@@ -292,6 +293,19 @@ int windows_patience_ms() {
     if (state == WindowState::kUntold) patience = kUntoldMs;
   }
   return patience;
+}
+
+void windows_close_all() {
+  SignalsHeldOff signals;
+  const int used = used_windows.load(std::memory_order_acquire);
+  for (int attempt = 0; attempt < kLastAttempts; ++attempt) {
+    bool all = true;
+    for (int i = 0; i < used; ++i)
+      if (windows[i].state.load(std::memory_order_acquire) != WindowState::kFree)
+        all = close_thread(windows[i].opening.thread_id, nullptr, attempt == kLastAttempts - 1) && all;
+    if (all) return;
+    yield_cpu();
+  }
 }
 
 void windows_close_own(ucontext_t* ucontext) {

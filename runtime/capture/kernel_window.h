@@ -37,6 +37,10 @@ void windows_tend(std::int64_t now_ns);
 /// Milliseconds until windows_tend is worth a call.
 int windows_patience_ms();
 
+/// What is still open when the host ends: by the handler when there is no host any more, or by the host's last thread
+/// (normal context).
+void windows_close_all();
+
 /// In the SIGTRAP handler of a thread: closes what was opened for it.
 void windows_close_own(ucontext_t* ucontext);
 

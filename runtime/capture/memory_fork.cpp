@@ -25,30 +25,37 @@ struct ArmedRun {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
   int protection = 0;
+  const Engine* engine = nullptr;
 };
 
-/// Pages without a second mapping can only be committed to through /proc/self/mem, which userfaultfd does not allow.
-const Engine* arena_engine() {
-  return alias_distance() != 0 ? memory_state.arena_engine : &inline_engine;
-}
-
 void arm_run(ArmedRun* run) {
-  if (run->begin != run->end) arena_engine()->arm(run->begin, run->end - run->begin, run->protection);
+  const std::size_t bytes = run->end - run->begin;
+  if (bytes != 0 && run->engine->arm(run->begin, bytes, run->protection) != 0 && run->engine != &inline_engine) {
+    for (std::uintptr_t address = run->begin; address < run->end; address += kPageBytes)
+      find_page(address)->engine = &inline_engine;
+    inline_engine.arm(run->begin, bytes, run->protection);
+  }
   *run = {};
 }
 
 /// The child's arena pages are new mappings, and its memory is not registered with the parent's userfaultfd. What was
 /// protected by mprotect stays so across the fork, and a shared mapping's duplicate is inherited like the mapping
-/// itself.
-void arm_again(std::uintptr_t address, Page& page, void* argument) {
+/// itself. False: nothing of that page has changed.
+bool renew_page(std::uintptr_t address, Page* page) {
   const bool ours = alias_pages_contain(address);
-  if (!ours && page.engine != &uffd_engine) return;
+  if (!ours && page->engine != &uffd_engine) return false;
+  if (ours) page->alias = alias_distance();
+  // Pages without a second mapping can only be committed to through /proc/self/mem, which userfaultfd does not allow.
+  page->engine = page->alias != 0 ? memory_state.arena_engine : &inline_engine;
+  return true;
+}
+
+void arm_again(std::uintptr_t address, Page& page, void* argument) {
+  if (!renew_page(address, &page)) return;
   auto* run = static_cast<ArmedRun*>(argument);
-  page.engine = arena_engine();
-  if (ours) page.alias = alias_distance();
-  if (run->end != address || run->protection != page.protection) {
+  if (run->end != address || run->protection != page.protection || run->engine != page.engine) {
     arm_run(run);
-    *run = {address, address, page.protection};
+    *run = {address, address, page.protection, page.engine};
   }
   run->end += kPageBytes;
 }
@@ -87,6 +94,7 @@ void memory_after_fork_child() {
   ArmedRun run;
   for_each_armed_page(arm_again, &run);
   arm_run(&run);
+  for_each_paused_page([](std::uintptr_t address, Page& page, void*) { renew_page(address, &page); }, nullptr);
   finish(stores_resume_in_child);
   signal_stacks_after_fork_child();
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "runtime/capture/alias_pages.h"
 #include "runtime/capture/bulk_event.h"
 #include "runtime/capture/bulk_window.h"
 #include "runtime/capture/engine.h"
@@ -63,10 +62,6 @@ void arm_run(PageRun* run) {
 template <void (*switch_run)(PageRun*)>
 void add_page(std::uintptr_t address, Page& page, void* argument) {
   auto* run = static_cast<PageRun*>(argument);
-  if (alias_pages_contain(address)) {  // a child forked during the pause may have another engine, and other pages
-    page.engine = memory_state.arena_engine;
-    page.alias = alias_distance();
-  }
   if (run->end != address || run->engine != page.engine || run->protection != page.protection) {
     switch_run(run);
     *run = {address, address, page.engine, page.protection};

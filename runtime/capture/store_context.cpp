@@ -105,7 +105,7 @@ bool try_lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t 
        address += kPageBytes) {
     Page* page = find_page(address);
     if (page == nullptr || !page->armed) continue;
-    if (!page->lock.try_lock(Holder::kHelper)) {
+    if (!page->lock.try_lock(thread_state.is_helper ? Holder::kHelper : Holder::kHost)) {
       unlock_pages(context);
       return false;
     }

@@ -122,7 +122,7 @@ void release_contexts_of_helper();
 
 /// Locks the known pages of [begin, end), in order of address. No more than kMaxLockedPages.
 void lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);
-/// The same for a helper, which waits for nobody. False: none is locked.
+/// The same for who waits for nobody, as a helper. False: none is locked.
 bool try_lock_pages(StoreContext* context, std::uintptr_t begin, std::uintptr_t end);
 inline void unlock_pages(StoreContext* context) {
   while (context->page_count > 0) context->pages[--context->page_count].page->lock.unlock();

@@ -1,5 +1,6 @@
 #include "runtime/capture/uffd_faults.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -195,7 +196,7 @@ void faults_tend(std::int64_t now_ns) {
 }
 
 long faults_patience_us() {
-  constexpr long kSignalledUs = 1'000, kWaitingUs = 20, kIdleUs = 1'000'000;
+  constexpr long kSignalledUs = 5'000, kWaitingUs = 20, kIdleUs = 1'000'000;
   long patience = kIdleUs;
   for (int i = 0; i < used_faults; ++i) {
     if (faults[i].state == FaultState::kSignalled && patience > kSignalledUs) patience = kSignalledUs;
@@ -213,9 +214,7 @@ bool uffd_message(const siginfo_t* info, std::uintptr_t* address) {
   const auto value = reinterpret_cast<std::uintptr_t>(info->si_value.sival_ptr);
   const std::uintptr_t index = value & kPageMask;
   if (index > kUntracked) return false;
-  unsigned cpu = 0;
-  if (raw_syscall(SYS_getcpu, &cpu, nullptr, nullptr) == 0)
-    writer_cpu.store(static_cast<int>(cpu), std::memory_order_relaxed);
+  writer_cpu.store(sched_getcpu(), std::memory_order_relaxed);
   if (index != kUntracked) faults[index].answered.store(true, std::memory_order_release);
   *address = page_of(value);
   return true;

@@ -29,6 +29,7 @@ namespace {
 
 constexpr std::uint32_t kStarting = ~0u;
 constexpr std::int64_t kLookNs = 1'000'000'000;  // between two looks whether the host still runs this program
+constexpr int kFaultsAtOnce = 64;
 constexpr timespec kStartPatience = {2, 0};
 
 constinit std::atomic<std::uint32_t> start_result{kStarting};  // a futex; then 0 or an errno
@@ -60,14 +61,17 @@ bool host_has_left() {
   return order > 0 || order == -ESRCH;
 }
 
+/// Not to the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
 void read_faults() {
-  uffd_msg message;
-  while (raw_syscall(SYS_read, userfault_descriptor(), &message, sizeof message) == static_cast<long>(sizeof message)) {
+  uffd_msg messages[kFaultsAtOnce];
+  const long got = raw_syscall(SYS_read, userfault_descriptor(), messages, sizeof messages);
+  for (long i = 0; i < got / static_cast<long>(sizeof messages[0]); ++i) {
+    const uffd_msg& message = messages[i];
     if (message.event != UFFD_EVENT_PAGEFAULT) continue;
     const std::uintptr_t address = message.arg.pagefault.address;
     if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address);
-    follow_writer();
   }
+  follow_writer();
 }
 
 timespec patience() {
@@ -87,13 +91,16 @@ timespec patience() {
     raw_syscall(SYS_ppoll, wait, 2, &longest, nullptr, 0);
     const std::int64_t now_ns = monotonic_ns();
     header.handler_busy_since.store(static_cast<std::uint64_t>(now_ns), std::memory_order_relaxed);
-    if ((wait[1].revents & POLLIN) != 0) leave(0);
+    if ((wait[1].revents & POLLIN) != 0) {
+      windows_close_all();  // the memory is still there: it is ours as well
+      leave(0);
+    }
     if ((wait[0].revents & (POLLERR | POLLNVAL)) != 0) leave(1);
     if (now_ns >= next_look_ns) {
       if (host_has_left()) leave(0);
       next_look_ns = now_ns + kLookNs;
     }
-    read_faults();
+    if ((wait[0].revents & POLLIN) != 0) read_faults();
     faults_tend(now_ns);
     windows_tend(now_ns);
   }
@@ -134,6 +141,7 @@ bool can_tell_writers() {
   while (raw_syscall(SYS_wait4, handler, &status, __WALL, nullptr) == -EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) leave(0);
+  if (host_has_left()) leave(0);
   report_start(ECHILD);  // should the host still be waiting
   fall_back_to_inline();
   leave(0);

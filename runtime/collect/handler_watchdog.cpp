@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "runtime/base/process_start.h"
 #include "runtime/base/raw_syscall.h"
@@ -13,7 +14,8 @@ namespace watcher {
 namespace {
 
 constexpr std::uint64_t kLookNs = 30'000'000;
-constexpr std::uint64_t kLongestWorkNs = 200'000'000;
+constexpr std::uint32_t kLongestWorkMs = 200;             // of processor time
+constexpr std::uint64_t kLongestSleepNs = 1'000'000'000;  // in the middle of its work: for a lock of the kernel's
 
 std::uint64_t now_ns() {
   timespec now{};
@@ -38,12 +40,17 @@ void HandlerWatchdog::look(const RingHeader& header, std::uint32_t writer) {
   const std::uint64_t now = now_ns();
   if (now < next_look_ns_) return;
   next_look_ns_ = now + kLookNs;
+  const ProcessActivity activity = process_activity(handler);
+  if (activity.state == 0) return;
+  if (is_stopped(activity.state)) return kill_handler(handler, writer);
   const std::uint64_t since = header.handler_busy_since.load(std::memory_order_relaxed);
+  if (since == 0 || since != working_since_ns_) first_ticks_ = activity.cpu_ticks;
   // By our own clock: we may have been stopped together with it.
-  if (since == 0 || since != working_since_ns_) first_seen_ns_ = now;
+  if (since == 0 || since != working_since_ns_ || activity.state == 'R') first_seen_ns_ = now;
   working_since_ns_ = since;
-  const bool stuck = since != 0 && now - first_seen_ns_ > kLongestWorkNs;
-  if (stuck || is_stopped(process_state(handler))) kill_handler(handler, writer);
+  static const auto kTicksPerSecond = static_cast<std::uint32_t>(sysconf(_SC_CLK_TCK));
+  const bool endless = (activity.cpu_ticks - first_ticks_) * 1000 > kLongestWorkMs * kTicksPerSecond;
+  if (endless || now - first_seen_ns_ > kLongestSleepNs) kill_handler(handler, writer);
 }
 
 }  // namespace watcher

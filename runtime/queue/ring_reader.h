@@ -50,9 +50,7 @@ class RingReader {
 
   /// The file was cut shorter behind our back: touching the mapping would be a SIGBUS.
   bool intact() const;
-  bool writer_alive() const {
-    return life_.alive(file_.get(), header_->handler_pid.load(std::memory_order_relaxed) != 0);
-  }
+  bool writer_alive() const { return life_.alive(file_.get(), header_->handler_pid.load(std::memory_order_relaxed)); }
   /// See WriterLife.
   bool writer_lingers() const { return life_.lingers(file_.get()); }
 

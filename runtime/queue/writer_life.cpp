@@ -9,9 +9,10 @@
 
 namespace watcher {
 
-bool WriterLife::alive(int ring_fd, bool has_helpers) const {
-  const bool locked = !holds_lock_ || ring_lock_held(ring_fd, RingLock::kWriter);
-  return locked && ((holds_lock_ && !has_helpers) || process_alive());
+bool WriterLife::alive(int ring_fd, std::uint32_t helper) const {
+  if (!holds_lock_) return process_alive();
+  if (!ring_lock_held(ring_fd, RingLock::kWriter)) return false;
+  return helper == 0 || process_alive() || process_runs(helper);
 }
 
 bool WriterLife::lingers(int ring_fd) const {

@@ -12,8 +12,9 @@ class WriterLife {
   WriterLife(std::uint32_t pid, std::uint32_t start_ticks, bool holds_lock)
       : pid_(pid), start_ticks_(start_ticks), holds_lock_(holds_lock) {}
 
-  /// `has_helpers`: the lock is also held by processes that share the writer's memory, and outlive it for a moment.
-  bool alive(int ring_fd, bool has_helpers) const;
+  /// `helper`: a process that shares the writer's memory and so its lock, and outlives it for the moment in which it
+  /// writes the last events; 0: there is none.
+  bool alive(int ring_fd, std::uint32_t helper) const;
   /// Its process is gone as far as its pid tells, but its lock is not: something that shares its memory is about to end,
   /// or it lives where pids are others.
   bool lingers(int ring_fd) const;

@@ -289,8 +289,39 @@ void io_uring_reads() {
     EXPECT(event.op == Op::kKernelWrite && event.thread_id == 0 && event.place == 0);
 }
 
+/// Killed right after a write of the kernel that nobody has told yet: the handler still does.
+void killed_after_a_write() {
+  for (int round = 0; round < 5; ++round) {
+    CaptureRing ring(1u << 12);
+    const pid_t host = fork();
+    if (host == 0) {
+      Ring io;
+      if (!io.open()) _exit(0);
+      EXPECT(memory_start(ring.get(), "uffd", nullptr) == 0);
+      auto* memory = static_cast<unsigned char*>(memory_allocate(kPageBytes));
+      EXPECT(memory_watch(variable_of(memory, kPageBytes)) != 0);
+      int ends[2];
+      EXPECT(pipe(ends) == 0);
+      fill_pipe(ends[1], 300, 3);
+      EXPECT(io.read(ends[0], memory, 300, true) == 300);
+      raise(SIGKILL);
+    }
+    int status = 0;
+    EXPECT(waitpid(host, &status, 0) == host);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    EXPECT(WIFSIGNALED(status));
+    while (kill(static_cast<pid_t>(ring.header().handler_pid.load()), 0) == 0) usleep(1000);
+    std::vector<unsigned char> replayed(kPageBytes);
+    EXPECT(chains(ring.drain(), &replayed));
+    EXPECT(replayed[0] == 5 && replayed[299] == ((3 + 299 % 251 + 1) | 1));
+  }
+}
+
 }  // namespace
 
+TEST_CASE("what the kernel wrote is told after the host's death, too") {
+  check(killed_after_a_write);
+}
 TEST_CASE("raw system calls into watched pages: one event each, of its thread, with its number") {
   check(calls_one_by_one);
 }
