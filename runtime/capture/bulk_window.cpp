@@ -204,8 +204,10 @@ BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr
   if (page->open) {
     // Opened since it trapped, or closed by a fork.
     if (window == nullptr || !bulk_pages_contain(window->pages, address)) return BulkOutcome::kConflict;
-    page->engine->disarm(page_of(address), kPageBytes, page->protection);
-    return BulkOutcome::kOpened;
+    if (!bulk_pages_told(window->pages, address)) {
+      page->engine->disarm(page_of(address), kPageBytes, page->protection);
+      return BulkOutcome::kOpened;
+    }
   }
   if (largest_region(*page)->variable.capacity < kSmallestRegion) return BulkOutcome::kSingle;
   ReturnSlot slot = return_slot(context, ucontext);
@@ -224,13 +226,10 @@ BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr
   return bulk && open_window(context, slot, address) ? BulkOutcome::kOpened : BulkOutcome::kSingle;
 }
 
-bool meets_bulk_window(StoreContext* context) {
+bool meets_bulk_window(const StoreContext& context) {
   if (open_windows.load(std::memory_order_relaxed) == 0) return false;
-  const std::uintptr_t end = context->address + context->bytes;
-  for (int i = 0; i < context->page_count; ++i) {
-    const LockedPage& locked = context->pages[i];
-    if (locked.page->open && locked.address < end && locked.address + kPageBytes > context->address) return true;
-  }
+  for (int i = 0; i < context.page_count; ++i)
+    if (context.pages[i].page->open) return true;
   return false;
 }
 
