@@ -11,7 +11,7 @@ namespace watcher {
 namespace {
 
 constexpr std::size_t kFirstChunk = 64 * 1024;
-constexpr std::size_t kLargestChunk = 512 * 1024;  // two of them and their snapshots stay in the cache
+constexpr std::size_t kLargestChunk = 2048 * 1024;  // a huge page; two of them and their snapshots stay in the cache
 constexpr std::size_t kSweepRoom = 2 * kLargestChunk;
 constexpr int kMaxRegions = 256;  // on the pages of one window that get an event each
 
@@ -100,8 +100,9 @@ Extent claim_chunk(const BulkPages& pages, std::uintptr_t address, const Page& p
       chunk.begin -= kPageBytes;
     return chunk;
   }
-  while (chunk.end - chunk.begin < pages.next_chunk && chunk.end < highest && claim(chunk.end, page))
-    chunk.end += kPageBytes;
+  std::uintptr_t limit = chunk.begin + pages.next_chunk;
+  if (pages.next_chunk >= kLargestChunk) limit &= ~(kLargestChunk - 1);
+  while (chunk.end < limit && chunk.end < highest && claim(chunk.end, page)) chunk.end += kPageBytes;
   return chunk;
 }
 
@@ -260,7 +261,7 @@ bool bulk_pages_open(BulkPages* pages, std::uintptr_t address, BulkOrigin* origi
     unclaim(chunk);
     return false;
   }
-  copy_bytes(chunk.before, reinterpret_cast<const void*>(chunk.begin), bytes);
+  copy_bytes(chunk.before, reinterpret_cast<const std::byte*>(chunk.begin) + page.alias, bytes);
   if (page.engine->disarm(chunk.begin, bytes, page.protection) != 0) {
     arm(chunk);
     unclaim(chunk);
