@@ -22,6 +22,7 @@ inline bool process_runs(std::uint32_t pid) {
 constexpr bool is_stopped(char state) {
   return state == 'T' || state == 't';
 }
+
 struct ProcessActivity {
   char state = 0;               // as /proc has it: R, S, D, T, …; 0: no such process
   std::uint32_t cpu_ticks = 0;  // of all its threads so far, modulo 2^32

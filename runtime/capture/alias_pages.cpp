@@ -13,6 +13,7 @@
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/fault_witness.h"
+#include "runtime/capture/guarded.h"
 #include "runtime/capture/region_map.h"
 
 namespace watcher {
@@ -24,7 +25,10 @@ constexpr std::size_t kReservations[] = {std::size_t{64} << 30, std::size_t{8} <
 constexpr std::uint32_t kCommitPages = 1024;
 constexpr std::size_t kSizeClasses = 32;
 constexpr int kProbesInClass = 16;
-constexpr std::uint32_t kNone = 0;  // page 0 is never handed out
+constexpr std::uintptr_t kHugeBytes = std::uintptr_t{2} << 20;
+constexpr std::size_t kMostHugeBytes = std::size_t{256} << 20;  // what is larger may be meant to stay sparse
+constexpr int kCollapse = 25;                                   // MADV_COLLAPSE, which older headers lack
+constexpr std::uint32_t kNone = 0;                              // page 0 is never handed out
 
 enum Use : std::uint32_t { kFree, kFirst, kLast };
 
@@ -90,10 +94,11 @@ bool reserve(std::size_t bytes, bool aliased) {
   const std::size_t table_bytes = bytes / kPageBytes * sizeof(Extent);
   void* table = mmap(nullptr, table_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (table == MAP_FAILED) return false;
-  const std::size_t space_bytes = aliased ? 2 * bytes : bytes;
+  const std::size_t space_bytes = (aliased ? 2 * bytes : bytes) + kHugeBytes;
   void* space = mmap(nullptr, space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   const int descriptor = space == MAP_FAILED || !aliased ? -1 : create_file(bytes);
-  const bool mapped = descriptor >= 0 && map_halves(descriptor, static_cast<std::byte*>(space), bytes, 0);
+  const std::uintptr_t base = (reinterpret_cast<std::uintptr_t>(space) + kHugeBytes - 1) & ~(kHugeBytes - 1);
+  const bool mapped = descriptor >= 0 && map_halves(descriptor, reinterpret_cast<std::byte*>(base), bytes, 0);
   if (descriptor >= 0) raw_syscall(SYS_close, descriptor);
   if (space == MAP_FAILED || mapped != aliased) {
     munmap(table, table_bytes);
@@ -101,13 +106,13 @@ bool reserve(std::size_t bytes, bool aliased) {
     return false;
   }
   arena = {};
-  arena.base = static_cast<std::byte*>(space);
+  arena.base = reinterpret_cast<std::byte*>(base);
   arena.aliased = aliased;
   arena.extents = static_cast<Extent*>(table);
   arena.end = arena.committed = 1;
   arena.child_file = -1;
   arena.bytes = bytes;
-  witness_range(reinterpret_cast<std::uintptr_t>(space), bytes);
+  witness_range(base, bytes);
   return true;
 }
 
@@ -187,6 +192,19 @@ void forget_content(std::uint32_t first, std::uint32_t pages) {
   __builtin_memset(page_address(first), 0, bytes);
 }
 
+/// Bulk windows change the protection of the whole: with huge pages that costs a hundredth, and none of the faults that
+/// the first stores would take. Without them all works as well.
+void make_huge(std::byte* allocated, std::size_t bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(allocated);
+  const std::uintptr_t begin = (address + kHugeBytes - 1) & ~(kHugeBytes - 1);
+  const std::uintptr_t end = (address + bytes) & ~(kHugeBytes - 1);
+  if (!arena.aliased || begin >= end || bytes > kMostHugeBytes) return;
+  for (std::uintptr_t at = begin; at < end; at += kHugeBytes)  // a hole does not collapse
+    if (!guarded_touch(reinterpret_cast<void*>(at))) return;
+  for (const std::size_t half : {std::size_t{0}, arena.bytes})
+    if (raw_syscall(SYS_madvise, begin + half, end - begin, kCollapse) != 0) return;
+}
+
 template <class Visit>
 void for_each_used_extent(Visit visit) {
   for (std::uint32_t page = 1; page < arena.end; page += arena.extents[page].pages)
@@ -243,7 +261,10 @@ void* alias_allocate(std::size_t bytes) {
   const std::size_t pages = (bytes + kPageBytes - 1) / kPageBytes;
   const bool fits = bytes != 0 && ensure_reserved() && pages < page_count();
   const std::uint32_t first = fits ? take_pages(static_cast<std::uint32_t>(pages)) : kNone;
-  if (first != kNone) return page_address(first);
+  if (first != kNone) {
+    make_huge(page_address(first), bytes);
+    return page_address(first);
+  }
   errno = ENOMEM;
   return nullptr;
 }

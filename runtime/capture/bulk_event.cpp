@@ -1,5 +1,6 @@
 #include "runtime/capture/bulk_event.h"
 
+#include "runtime/capture/alias_pages.h"
 #include "runtime/capture/bulk_compare.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
@@ -40,7 +41,10 @@ std::uintptr_t end_of(std::uint64_t difference) {
   return sizeof difference - static_cast<std::uintptr_t>(__builtin_clzll(difference)) / 8;
 }
 
+/// By the second mapping where there is one: a page that is read while it is protected leaves a translation behind that
+/// costs its next store a fault, for the kernel does not flush when it gives rights.
 const std::byte* memory_at(std::uintptr_t address) {
+  if (alias_pages_contain(address)) address += static_cast<std::uintptr_t>(alias_distance());
   return reinterpret_cast<const std::byte*>(address);
 }
 

@@ -11,7 +11,7 @@ namespace watcher {
 namespace {
 
 constexpr std::size_t kFirstChunk = 64 * 1024;
-constexpr std::size_t kLargestChunk = 512 * 1024;  // two of them and their snapshots stay in the cache
+constexpr std::size_t kLargestChunk = 2048 * 1024;  // a huge page; two of them and their snapshots stay in the cache
 constexpr std::size_t kSweepRoom = 2 * kLargestChunk;
 constexpr int kMaxRegions = 256;  // on the pages of one window that get an event each
 
@@ -73,34 +73,37 @@ bool alike(const Page& a, const Page& b) {
          (a.more == nullptr) == (b.more == nullptr);
 }
 
-bool can_open(std::uintptr_t address, const Page& like) {
-  const Page* page = find_page(address);
-  return page != nullptr && page->armed && !page->open && alike(*page, like);
+/// No store of others is on its way to a page once its flag was set under its lock, and no other window has it.
+bool claim(std::uintptr_t address, const Page& like) {
+  Page* page = find_page(address);
+  if (page == nullptr || !alike(*page, like)) return false;
+  SpinGuard guard(page->lock);
+  if (!page->armed || page->open || page->told != nullptr) return false;
+  page->open = true;
+  return true;
 }
 
-/// Upwards from `address`, or downwards when the next page up is open already.
-Extent choose_chunk(const BulkPages& pages, std::uintptr_t address, const Page& page, const Region& region) {
+void unclaim(const Extent& chunk) {
+  for (std::uintptr_t address = chunk.begin; address < chunk.end; address += kPageBytes)
+    find_page(address)->open = false;
+}
+
+/// Upwards from `address`, or downwards when the next page up is open already. Empty when its page cannot be had.
+Extent claim_chunk(const BulkPages& pages, std::uintptr_t address, const Page& page, const Region& region) {
   const std::uintptr_t lowest = page_of(region.begin());
   const std::uintptr_t highest = page_of(region.end() + kPageMask);
-  Extent chunk{page_of(address), page_of(address) + kPageBytes, nullptr};
+  Extent chunk{page_of(address), page_of(address), nullptr};
+  if (!claim(chunk.begin, page)) return chunk;
+  chunk.end += kPageBytes;
   if (chunk.end < highest && bulk_pages_contain(pages, chunk.end)) {
-    while (chunk.end - chunk.begin < pages.next_chunk && chunk.begin > lowest &&
-           can_open(chunk.begin - kPageBytes, page))
+    while (chunk.end - chunk.begin < pages.next_chunk && chunk.begin > lowest && claim(chunk.begin - kPageBytes, page))
       chunk.begin -= kPageBytes;
     return chunk;
   }
-  while (chunk.end - chunk.begin < pages.next_chunk && chunk.end < highest && can_open(chunk.end, page))
-    chunk.end += kPageBytes;
+  std::uintptr_t limit = chunk.begin + pages.next_chunk;
+  if (pages.next_chunk >= kLargestChunk) limit &= ~(kLargestChunk - 1);
+  while (chunk.end < limit && chunk.end < highest && claim(chunk.end, page)) chunk.end += kPageBytes;
   return chunk;
-}
-
-/// No store of others is on its way to a page once its flag was set under its lock.
-void set_open(const Extent& chunk, bool open) {
-  for (std::uintptr_t address = chunk.begin; address < chunk.end; address += kPageBytes) {
-    Page& page = *find_page(address);
-    SpinGuard guard(page.lock);
-    page.open = open;
-  }
 }
 
 void arm(const Extent& extent) {
@@ -151,23 +154,31 @@ bool continues_sweep(const BulkPages& pages, const Extent& chunk, const Page& pa
   return pages.extents[pages.extent_count - 1].end == chunk.begin && swept_region(pages) == page.first;
 }
 
-/// Others that trap on the pages, armed but flagged as open, wait for our context: nothing falls in between.
+bool has_told(const BulkPages& pages) {
+  return pages.told.begin != pages.told.end;
+}
+
+/// The pages stay flagged as open, so that others that trap on them have the window closed first: what they store is
+/// published behind what we have found.
 void tell_oldest(BulkPages* pages) {
   const Extent oldest = pages->extents[0];
-  if (!pages->told) pages->difference.keep_in(&pages->table);
-  pages->told = true;
+  if (!has_told(*pages)) {
+    pages->difference.keep_in(&pages->table);
+    pages->told = oldest;
+  }
+  pages->told.end = oldest.end;
   arm(oldest);
   compare(oldest, *swept_region(*pages), &pages->difference);
-  set_open(oldest, false);
   for (int i = 1; i < pages->extent_count; ++i) pages->extents[i - 1] = pages->extents[i];
   --pages->extent_count;
 }
 
 void end_sweep(BulkPages* pages, const BulkOrigin& origin) {
   pages->sweeps = false;
-  if (!pages->told) return;
+  if (!has_told(*pages)) return;
   pages->difference.publish(*swept_region(*pages), origin);
-  pages->told = false;
+  unclaim(pages->told);
+  pages->told = {};
   pages->hit_count = 0;
 }
 
@@ -230,18 +241,22 @@ bool bulk_pages_open(BulkPages* pages, std::uintptr_t address, BulkOrigin* origi
   }
   const Page& page = *find_page(address);
   const Region& region = *page.first;  // the largest
-  Extent chunk = choose_chunk(*pages, address, page, region);
+  if (bulk_pages_told(*pages, address)) end_sweep(pages, *origin);
+  Extent chunk = claim_chunk(*pages, address, page, region);
   const std::size_t bytes = chunk.end - chunk.begin;
+  if (bytes == 0) return false;
   if (pages->sweeps && !continues_sweep(*pages, chunk, page)) end_sweep(pages, *origin);
   if (pages->sweeps && pages->extent_count == 2) tell_oldest(pages);
   const std::size_t whole = page_of(region.end() + kPageMask) - page_of(region.begin());
   chunk.before = pages->sweeps ? sweep_room(pages) : snapshot_room(pages, bytes, whole);
-  if (chunk.before == nullptr) return false;
-  set_open(chunk, true);
-  copy_bytes(chunk.before, reinterpret_cast<const void*>(chunk.begin), bytes);
+  if (chunk.before == nullptr) {
+    unclaim(chunk);
+    return false;
+  }
+  copy_bytes(chunk.before, reinterpret_cast<const std::byte*>(chunk.begin) + page.alias, bytes);
   if (page.engine->disarm(chunk.begin, bytes, page.protection) != 0) {
     arm(chunk);
-    set_open(chunk, false);
+    unclaim(chunk);
     return false;
   }
   add_extent(pages, chunk);
@@ -251,24 +266,30 @@ bool bulk_pages_open(BulkPages* pages, std::uintptr_t address, BulkOrigin* origi
   return true;
 }
 
+bool bulk_pages_told(const BulkPages& pages, std::uintptr_t address) {
+  return pages.told.begin <= address && address < pages.told.end;
+}
+
 bool bulk_pages_contain(const BulkPages& pages, std::uintptr_t address) {
   return bulk_pages_meet(pages, address, address + 1);
 }
 
 bool bulk_pages_meet(const BulkPages& pages, std::uintptr_t begin, std::uintptr_t end) {
+  const auto meets = [&](const Extent& extent) { return extent.begin < end && page_of(begin) < extent.end; };
   for (int i = pages.extent_count; i-- > 0;)
-    if (pages.extents[i].begin < end && page_of(begin) < pages.extents[i].end) return true;
-  return false;
+    if (meets(pages.extents[i])) return true;
+  return has_told(pages) && meets(pages.told);
 }
 
 std::uint64_t bulk_pages_close(BulkPages* pages, const BulkOrigin& origin) {
   for (int i = 0; i < pages->extent_count; ++i) arm(pages->extents[i]);
   sort_extents(pages);
   const std::uint64_t changed =
-      pages->told ? tell(*pages, *swept_region(*pages), &pages->difference, origin) : tell_all(*pages, origin);
-  for (int i = 0; i < pages->extent_count; ++i) set_open(pages->extents[i], false);
+      has_told(*pages) ? tell(*pages, *swept_region(*pages), &pages->difference, origin) : tell_all(*pages, origin);
+  for (int i = 0; i < pages->extent_count; ++i) unclaim(pages->extents[i]);
+  unclaim(pages->told);
   give_rooms(pages);
-  pages->told = false;
+  pages->told = {};
   pages->extent_count = pages->hit_count = 0;
   return changed;
 }

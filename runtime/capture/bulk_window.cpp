@@ -1,9 +1,7 @@
 #include "runtime/capture/bulk_window.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "runtime/capture/bulk_pages.h"
@@ -12,6 +10,7 @@
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/return_stubs.h"
 #include "runtime/capture/store.h"
+#include "runtime/capture/thread_list.h"
 
 namespace watcher {
 
@@ -45,13 +44,6 @@ void language_entered();
 BulkWindow* own_window() {
   BulkWindow* window = thread_state.window;
   return window != nullptr && window->open && window->serial == thread_state.window_serial ? window : nullptr;
-}
-
-/// Threads of the process; 0 when that cannot be told.
-unsigned long thread_count() {
-  struct stat status;
-  if (raw_syscall(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &status, 0) != 0) return 0;
-  return status.st_nlink - 2;
 }
 
 // --- where the call returns to
@@ -109,7 +101,7 @@ void give_window(BulkWindow* window) {
 
 /// Stores held off.
 void close_window(BulkWindow* window) {
-  if (thread_count() != 1) window->origin.exact = false;
+  if (!only_thread()) window->origin.exact = false;
   const std::uint64_t changed = bulk_pages_close(&window->pages, window->origin);
   const bool few = window->guessed && window->origin.coalesced == 1 && changed != 0 && changed <= window->store_bytes;
   learn_bulk(window->site, !few);
@@ -156,7 +148,7 @@ bool open_window(StoreContext* context, const ReturnSlot& slot, std::uintptr_t a
                     .place = context->place,
                     .context = context->place_context,
                     .coalesced = 0,
-                    .exact = thread_count() == 1};
+                    .exact = only_thread()};
   if (!bulk_pages_open(&window->pages, address, &window->origin)) {
     give_window(window);
     return false;
@@ -204,8 +196,10 @@ BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr
   if (page->open) {
     // Opened since it trapped, or closed by a fork.
     if (window == nullptr || !bulk_pages_contain(window->pages, address)) return BulkOutcome::kConflict;
-    page->engine->disarm(page_of(address), kPageBytes, page->protection);
-    return BulkOutcome::kOpened;
+    if (!bulk_pages_told(window->pages, address)) {
+      page->engine->disarm(page_of(address), kPageBytes, page->protection);
+      return BulkOutcome::kOpened;
+    }
   }
   if (page->first->variable.capacity < kSmallestRegion) return BulkOutcome::kSingle;
   ReturnSlot slot = return_slot(context, ucontext);
@@ -224,13 +218,10 @@ BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr
   return bulk && open_window(context, slot, address) ? BulkOutcome::kOpened : BulkOutcome::kSingle;
 }
 
-bool meets_bulk_window(StoreContext* context) {
+bool meets_bulk_window(const StoreContext& context) {
   if (open_windows.load(std::memory_order_relaxed) == 0) return false;
-  const std::uintptr_t end = context->address + context->bytes;
-  for (int i = 0; i < context->page_count; ++i) {
-    const LockedPage& locked = context->pages[i];
-    if (locked.page->open && locked.address < end && locked.address + kPageBytes > context->address) return true;
-  }
+  for (int i = 0; i < context.page_count; ++i)
+    if (context.pages[i].page->open) return true;
   return false;
 }
 

@@ -32,8 +32,8 @@ enum class BulkOutcome {
 };
 /// A resolved store that trapped at `address`; no page is locked.
 BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr_t address);
-/// Does the store, whose pages are locked, write to an open page?
-bool meets_bulk_window(StoreContext* context);
+/// Is one of the pages it has locked open? What an event of it tells would be told by the window once more.
+bool meets_bulk_window(const StoreContext& context);
 
 /// Closes the calling thread's window, the end of whose call was missed. No StoreContext is held; any context.
 void bulk_window_abandon();

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
 #include "runtime/capture/thread_files.h"
@@ -245,6 +246,11 @@ bool window_open(const Opening& opening) {
   if (!page->lock.try_lock(Holder::kHelper)) return false;
   bool done = true;
   Window* window = window_of(*page);
+  if (page->open &&
+      !opening.insists) {  // a bulk window, being opened or closed: its difference would tell this as well
+    page->lock.unlock();
+    return false;
+  }
   if (!page->armed || (page->told != nullptr && window == nullptr)) {
     userfault_protect(address, kPageBytes, false);
   } else if (window != nullptr) {
@@ -309,7 +315,10 @@ void windows_close_all() {
 }
 
 void windows_close_own(ucontext_t* ucontext) {
-  close_thread(current_thread_id(), ucontext, false);
+  const std::uint32_t self = current_thread_id();
+  for (std::uintptr_t page = next_page(self, 0); page != 0; page = next_page(self, page + kPageBytes))
+    if (find_page(page)->open) bulk_windows_release(page, page + kPageBytes);  // it tells what was before
+  close_thread(self, ucontext, false);
 }
 
 void window_forget(Page* page) {

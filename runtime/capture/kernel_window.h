@@ -21,7 +21,8 @@ struct Opening {
   std::uint32_t thread_id;    // 0: a writer that is no thread of the host
   std::uint32_t system_call;  // number + 1; 0: not known
   Op op;
-  bool told_by_thread;  // it will close the page itself
+  bool told_by_thread;   // it will close the page itself
+  bool insists = false;  // has waited for a bulk window for long: that may itself be waiting for this store
 };
 
 bool windows_reserve();

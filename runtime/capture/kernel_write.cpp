@@ -47,7 +47,7 @@ void copy_outside(StoreContext* context) {
   }
 }
 
-/// Stores up to `bytes` and returns how many.
+/// Stores up to `bytes` and returns how many; none when a bulk window stood in the way, which is closed now.
 std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, const EventOrigin& origin) {
   StoreContext* context = acquire_store_context();
   context->outside_reachable = false;
@@ -56,6 +56,12 @@ std::size_t store_chunk(std::uintptr_t to, std::byte* from, std::size_t bytes, c
   for (;; bytes /= 2) {
     context->bytes = static_cast<std::uint32_t>(bytes);
     lock_pages(context, to - kMaxWidening, to + bytes + kMaxWidening);
+    if (meets_bulk_window(*context)) {
+      unlock_pages(context);
+      release_store_context(context);
+      bulk_windows_release(to - kMaxWidening, to + bytes + kMaxWidening);
+      return 0;
+    }
     if (capture_ranges(context, to, to + bytes) || bytes <= kSmallestChunk) break;
     unlock_pages(context);
   }

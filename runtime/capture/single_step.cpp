@@ -1,6 +1,7 @@
 // Instructions that only the processor can carry out in place: their page opens for the one instruction, and the
 // difference tells what they wrote. Every step is counted; where there are other threads, whose stores to the open page
 // would be told as this instruction's, its events are inexact.
+#include "runtime/capture/bulk_window.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
@@ -86,11 +87,15 @@ void publish_differences(StoreContext* context, ucontext_t* ucontext) {
 
 FaultOutcome step_begin(StoreContext* context, ucontext_t* ucontext, std::uintptr_t address) {
   // The neighbours are locked as well: a store that straddles must not have to lock against the order later.
-  lock_pages(context, page_of(address) - kPageBytes, page_of(address) + 2 * kPageBytes);
+  const std::uintptr_t begin = page_of(address) - kPageBytes;
+  const std::uintptr_t end = begin + 3 * kPageBytes;
+  lock_pages(context, begin, end);
   const LockedPage* locked = locked_page(context, address);
-  if (locked == nullptr) {
+  const bool meets_window = meets_bulk_window(*context);
+  if (locked == nullptr || meets_window) {
     unlock_pages(context);
     release_store_context(context);
+    if (meets_window) bulk_windows_release(begin, end);
     return FaultOutcome::kRetry;
   }
   memory_state.ring->header()->single_steps.fetch_add(1, std::memory_order_relaxed);

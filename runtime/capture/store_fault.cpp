@@ -235,7 +235,7 @@ FaultOutcome store_faulted(ucontext_t* ucontext, std::uintptr_t address, bool ce
   }
   if (code == nullptr) return step_begin(context, ucontext, address);
   if (!lock_and_capture(context)) return give_back(context, retry_store(ip, address));
-  if (meets_bulk_window(context)) return leave_to_window(context);
+  if (meets_bulk_window(*context)) return leave_to_window(context);
   thread_state.retries = 0;
   if (context->range_count == 0) memory_state.ring->header()->neighbour_traps.fetch_add(1, std::memory_order_relaxed);
   lay_out_image(context);

@@ -2,14 +2,19 @@
 // host can fail on a watched page. A handler process is told of each fault and signals the storing thread, which then
 // goes the same way as with the inline engine.
 #include <errno.h>
+#include <sys/syscall.h>
 
+#include "runtime/base/raw_syscall.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/fault_signals.h"
+#include "runtime/capture/region_map.h"
 #include "runtime/capture/uffd_handler.h"
 #include "runtime/capture/userfault.h"
 
 namespace watcher {
 namespace {
+
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which older headers lack
 
 constinit int signal_number = 0;
 
@@ -30,6 +35,9 @@ int arm(std::uintptr_t address, std::size_t bytes, int protection) {
 /// The range stays registered: that alone costs nothing, and taking it back would split the mapping.
 int disarm(std::uintptr_t address, std::size_t bytes, int protection) {
   const int error = userfault_protect(address, bytes, false);
+  // Of shared memory the kernel leaves it to a fault of each page to become writable again, and has them cheaper at
+  // once.
+  if (error == 0 && bytes > kPageBytes) raw_syscall(SYS_madvise, address, bytes, kPopulateWrite);
   return error == ENOTCONN ? inline_engine.disarm(address, bytes, protection) : error;
 }
 

@@ -135,6 +135,7 @@ bool is_known(PendingFault* fault, bool* in_kernel) {
 
 void tend(PendingFault* fault, std::int64_t now_ns) {
   if (fault->state == FaultState::kWaiting) {
+    fault->opening.insists = now_ns >= fault->look_ns;
     if (window_open(fault->opening)) fault->state = FaultState::kFree;
     return;
   }
