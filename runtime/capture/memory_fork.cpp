@@ -24,16 +24,17 @@ constinit SignalMask mask_before_fork = 0;
 struct ArmedRun {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
+  const Engine* engine = nullptr;
   int protection = 0;
 };
 
 /// Pages without a second mapping can only be committed to through /proc/self/mem, which userfaultfd does not allow.
-const Engine* arena_engine() {
-  return alias_distance() != 0 ? memory_state.arena_engine : &inline_engine;
+const Engine* engine_for(std::ptrdiff_t alias) {
+  return alias != 0 ? memory_state.arena_engine : &inline_engine;
 }
 
 void arm_run(ArmedRun* run) {
-  if (run->begin != run->end) arena_engine()->arm(run->begin, run->end - run->begin, run->protection);
+  if (run->begin != run->end) run->engine->arm(run->begin, run->end - run->begin, run->protection);
   *run = {};
 }
 
@@ -44,11 +45,11 @@ void arm_again(std::uintptr_t address, Page& page, void* argument) {
   const bool ours = alias_pages_contain(address);
   if (!ours && page.engine != &uffd_engine) return;
   auto* run = static_cast<ArmedRun*>(argument);
-  page.engine = arena_engine();
   if (ours) page.alias = alias_distance();
-  if (run->end != address || run->protection != page.protection) {
+  page.engine = engine_for(page.alias);
+  if (run->end != address || run->engine != page.engine || run->protection != page.protection) {
     arm_run(run);
-    *run = {address, address, page.protection};
+    *run = {address, address, page.engine, page.protection};
   }
   run->end += kPageBytes;
 }
