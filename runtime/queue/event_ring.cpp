@@ -18,11 +18,11 @@ constexpr int kEarlyWakesPerSleep = 1000;
 constexpr std::uint64_t kDropsBetweenAttempts = 4096;
 constexpr int kCountAttempts = 16;
 
-/// What of kPatience a sleep uses up during which the reader took nothing. One that would run if it had the CPU, or
-/// that waits for a disk, comes back: it is waited for a minute, but only once. One that sleeps gets 2 s, one that is
-/// gone or stopped 240 ms.
+/// What of kPatience a sleep uses up during which the reader took nothing. One that would run if it had the CPU, or that
+/// waits for a disk, comes back: it is waited for a minute, but only once. One that sleeps or is stopped gets 2 s, one
+/// that is gone 240 ms.
 constexpr int price_of_sleep(char reader_state, bool again) {
-  if (reader_state == 0 || is_stopped(reader_state)) return 250;
+  if (reader_state == 0) return 250;
   return !again && (reader_state == 'R' || reader_state == 'D') ? 1 : 30;
 }
 
