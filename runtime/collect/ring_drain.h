@@ -38,6 +38,7 @@ class RingDrain {
   std::uint64_t drain();
   State state() const { return state_; }
   bool writer_alive() const { return ring_.reader.writer_alive(); }
+  bool writer_ending() const { return ring_.reader.writer_ending(); }
   /// Adds this ring's process and losses to the summary; again when something changed since.
   void report();
   /// Tells the waiting writer.

@@ -51,6 +51,7 @@ class RingReader {
   /// The file was cut shorter behind our back: touching the mapping would be a SIGBUS.
   bool intact() const;
   bool writer_alive() const { return life_.alive(file_.get(), header_->handler_pid.load(std::memory_order_relaxed)); }
+  bool writer_ending() const { return life_.ending(file_.get(), header_->handler_pid.load(std::memory_order_relaxed)); }
 
   const RingIdentity& identity() const { return identity_; }
   const Dictionary& dictionary() const { return dictionary_; }

@@ -15,6 +15,10 @@ bool WriterLife::alive(int ring_fd, std::uint32_t helper) const {
   return helper == 0 || process_alive() || process_runs(helper);
 }
 
+bool WriterLife::ending(int ring_fd, std::uint32_t helper) const {
+  return helper != 0 && !process_alive() && alive(ring_fd, helper);
+}
+
 bool WriterLife::process_alive() const {
   if (!process_runs(pid_)) return false;
   const std::uint32_t ticks = process_start_ticks(pid_);

@@ -15,6 +15,8 @@ class WriterLife {
   /// `helper`: a process that shares the writer's memory and so its lock, and outlives it for the moment in which it
   /// writes the last events; 0: there is none.
   bool alive(int ring_fd, std::uint32_t helper) const;
+  /// Only the helper is still there.
+  bool ending(int ring_fd, std::uint32_t helper) const;
 
  private:
   bool process_alive() const;
