@@ -12,6 +12,8 @@
 namespace watcher {
 namespace {
 
+constexpr int kLooksAtEndingRings = 2000;  // a millisecond each, or more
+
 class DirectoryCollector final : public Collector {
  public:
   DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const RecordingRules& rules,
@@ -47,6 +49,10 @@ class DirectoryCollector final : public Collector {
 
   void recover() override {
     adopt(files_.claim_dead());
+    constexpr timespec kLook{0, 1'000'000};
+    for (int looks = 0; looks < kLooksAtEndingRings && has_ending_rings(); ++looks) {
+      if (step() == 0) nanosleep(&kLook, nullptr);
+    }
     while (has_dead_rings()) step();
   }
 
@@ -65,6 +71,12 @@ class DirectoryCollector final : public Collector {
  private:
   void adopt(std::vector<FoundRing> found) {
     for (FoundRing& ring : found) rings_.emplace_back(std::move(ring), &tools_);
+  }
+
+  bool has_ending_rings() const {
+    for (const RingDrain& ring : rings_)
+      if (ring.writer_ending()) return true;
+    return false;
   }
 
   bool has_dead_rings() const {

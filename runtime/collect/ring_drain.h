@@ -40,6 +40,7 @@ class RingDrain {
   State state() const { return state_; }
   bool writer_alive() const { return ring_.reader.writer_alive(); }
   bool writer_lingers() const { return ring_.reader.writer_lingers(); }
+  bool writer_ending() const { return ring_.reader.writer_ending(); }
   /// Adds this ring's process and losses to the summary; again when something changed since.
   void report();
   /// Tells the waiting writer.

@@ -53,6 +53,7 @@ class RingReader {
   bool writer_alive() const { return life_.alive(file_.get(), header_->handler_pid.load(std::memory_order_relaxed)); }
   /// See WriterLife.
   bool writer_lingers() const { return life_.lingers(file_.get()); }
+  bool writer_ending() const { return life_.ending(file_.get(), header_->handler_pid.load(std::memory_order_relaxed)); }
 
   const RingIdentity& identity() const { return identity_; }
   const Dictionary& dictionary() const { return dictionary_; }

@@ -19,6 +19,10 @@ bool WriterLife::lingers(int ring_fd) const {
   return holds_lock_ && !process_alive() && ring_lock_held(ring_fd, RingLock::kWriter);
 }
 
+bool WriterLife::ending(int ring_fd, std::uint32_t helper) const {
+  return helper != 0 && !process_alive() && alive(ring_fd, helper);
+}
+
 bool WriterLife::process_alive() const {
   if (!process_runs(pid_)) return false;
   const std::uint32_t ticks = process_start_ticks(pid_);

@@ -18,6 +18,8 @@ class WriterLife {
   /// Its process is gone as far as its pid tells, but its lock is not: something that shares its memory is about to end,
   /// or it lives where pids are others.
   bool lingers(int ring_fd) const;
+  /// Only the helper is still there.
+  bool ending(int ring_fd, std::uint32_t helper) const;
 
  private:
   bool process_alive() const;
