@@ -2,8 +2,8 @@
 
 #include <asm/prctl.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
-#include <link.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -14,11 +14,10 @@
 namespace watcher {
 namespace {
 
-// glibc's struct pthread lies at the thread pointer, static thread-local storage right below it.
-constexpr std::uintptr_t kThreadBlockBytes = 4096;
-constexpr std::uintptr_t kMaxStaticStorage = 1u << 20;
+// glibc's struct pthread (2.36) lies at the thread pointer, static thread-local storage right below it.
+constexpr std::uintptr_t kControlBlockBytes = 2304;
 
-constinit std::uintptr_t storage_below = kThreadBlockBytes;
+constinit std::uintptr_t storage_below = 4096;
 constinit bool main_has_thread_stack = false;  // a child of a thread that forked
 constinit bool forking_has_thread_stack = false;
 
@@ -41,7 +40,7 @@ std::uintptr_t robust_list_of(long thread_id) {
 }
 
 bool touches_block(std::uintptr_t begin, std::uintptr_t end, std::uintptr_t thread) {
-  return overlap(begin, end, thread - storage_below, thread + kThreadBlockBytes);
+  return overlap(begin, end, thread - storage_below, thread + kControlBlockBytes);
 }
 
 /// A thread's stack reaches up to its control block, in the same mapping. What else that mapping holds lies above, but
@@ -83,18 +82,16 @@ bool any_thread(Visit visit) {
 
 }  // namespace
 
+// The size of a thread's static storage and control block as the loader has fixed it; libraries that are loaded later
+// take theirs out of it. Exactly that, for the pages around the main thread's may be the host's.
 void measure_thread_block() {
-  std::uintptr_t lowest = own_thread_pointer();
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* argument) {
-        auto& low = *static_cast<std::uintptr_t*>(argument);
-        const auto data = reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data);
-        if (data < low && data > own_thread_pointer() - kMaxStaticStorage) low = data;
-        return 0;
-      },
-      &lowest);
-  // and what libraries loaded later may take of the loader's surplus
-  storage_below = own_thread_pointer() - lowest + kThreadBlockBytes;
+  const auto ask =
+      reinterpret_cast<void (*)(std::size_t*, std::size_t*)>(dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info"));
+  if (ask == nullptr) return;
+  std::size_t bytes = 0;
+  std::size_t alignment = 0;
+  ask(&bytes, &alignment);
+  if (bytes > kControlBlockBytes + alignment) storage_below = bytes - kControlBlockBytes - alignment;
 }
 
 void note_forking_thread() {
@@ -121,7 +118,7 @@ bool touches_own_thread(std::uintptr_t begin, std::uintptr_t end) {
 
 bool touches_any_thread(std::uintptr_t begin, std::uintptr_t end, const Mapping& mapping) {
   const std::uintptr_t offset = robust_list_of(0) - own_thread_pointer();  // the same for all
-  if (offset >= kThreadBlockBytes) return false;                           // none, or not glibc's
+  if (offset >= kControlBlockBytes) return false;                          // none, or not glibc's
   const long process = raw_syscall(SYS_getpid);
   return any_thread([&](long thread_id) {
     const std::uintptr_t head = robust_list_of(thread_id);
