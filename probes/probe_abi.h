@@ -25,7 +25,6 @@ struct watcher_rule {
   const char* when;
   double sample;
   uint32_t max_per_second;
-  uint32_t breaks;
 };
 
 /* A buffer to watch: memory_watch.h's MemoryVariable in C. */

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include "probes/python/compat.h"
+#include "probes/python/rules.h"
 #include "runtime/base/raw_syscall.h"
 #include "runtime/queue/variable_id.h"
 
@@ -78,6 +79,23 @@ DictionaryRef intern_place(std::string_view function, std::string_view file, int
   return dictionary.intern(BlobKind::kPlace, place);
 }
 
+namespace {
+
+/// Which changes of the variable count, as the rule that names it says. `owner`: see intern_variable.
+DictionaryRef filter_of(std::string_view name, std::string_view owner, Scope scope) {
+  if (runtime->has_rules() == 0) return 0;
+  const std::size_t end_of_file = owner.find('\n');
+  const std::string_view function = end_of_file == owner.npos ? std::string_view() : owner.substr(end_of_file + 1);
+  const watcher_rule* rule = rules_for(owner.substr(0, end_of_file))->match(name, function, scope == Scope::kGlobal);
+  if (rule == nullptr || (rule->when == nullptr && rule->sample == 1 && rule->max_per_second == 0)) return 0;
+  const FilterBlob filter{.when = rule->when != nullptr ? ring.dictionary().intern(std::string_view(rule->when)) : 0,
+                          .max_per_second = rule->max_per_second,
+                          .sample = rule->sample};
+  return ring.dictionary().intern(BlobKind::kFilter, filter);
+}
+
+}  // namespace
+
 DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, std::string_view format,
                               std::uint32_t item_bytes) {
   Dictionary& dictionary = ring.dictionary();
@@ -86,7 +104,7 @@ DictionaryRef intern_variable(std::string_view name, std::string_view owner, Sco
                               .format = format.empty() ? 0 : dictionary.intern(format),
                               .item_size = item_bytes,
                               .mutation_depth = 0,
-                              .filter = 0,
+                              .filter = filter_of(name, owner, scope),
                               .reserved = 0};
   return dictionary.intern(BlobKind::kVariable, variable);
 }

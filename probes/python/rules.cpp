@@ -66,21 +66,24 @@ std::vector<std::string> RuleSet::plain_globals() const {
 }
 
 bool RuleSet::wants(std::string_view name, std::string_view scope, bool global) const {
+  return (!global && count_ > 0 && tracks_locals()) || match(name, scope, global) != nullptr;
+}
+
+const watcher_rule* RuleSet::match(std::string_view name, std::string_view scope, bool global) const {
   std::string plain, qualified;
-  if (!global && count_ > 0 && tracks_locals()) return true;
   for (std::size_t i = 0; i < count_; ++i) {
     const watcher_rule& rule = rules_[i];
     if (rule.scope == (global ? WATCHER_SCOPE_LOCAL : WATCHER_SCOPE_GLOBAL)) continue;
-    if (std::string_view(rule.name) == name) return true;
+    if (std::string_view(rule.name) == name) return &rule;
     if (plain.empty()) plain = name;
     const bool dotted = std::string_view(rule.name).find('.') != std::string_view::npos;
-    if (!dotted && fits(rule.name, plain)) return true;
+    if (!dotted && fits(rule.name, plain)) return &rule;
     if (dotted && !scope.empty()) {
       if (qualified.empty()) qualified = without_locals(scope) + "." + plain;
-      if (fits(rule.name, qualified)) return true;
+      if (fits(rule.name, qualified)) return &rule;
     }
   }
-  return false;
+  return nullptr;
 }
 
 const RuleSet* rules_for(std::string_view path) {

@@ -18,6 +18,8 @@ class RuleSet {
   /// Is the name watched there? `scope` is the qualified name of the function or class around it, "" for a module.
   /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.
   bool wants(std::string_view name, std::string_view scope, bool global) const;
+  /// The first rule that names it; null: none does (track_locals watches without one).
+  const watcher_rule* match(std::string_view name, std::string_view scope, bool global) const;
   bool empty() const { return count_ == 0; }
   /// May any local be watched?
   bool names_locals() const;

@@ -147,8 +147,7 @@ std::size_t Session::rules(const char* path, const watcher_rule** rules) const {
                        .scope = static_cast<watcher_rule_scope>(name.scope),
                        .when = name.terms.when.empty() ? nullptr : name.terms.when.c_str(),
                        .sample = name.terms.sample,
-                       .max_per_second = name.terms.max_per_second,
-                       .breaks = name.terms.breaks});
+                       .max_per_second = name.terms.max_per_second});
   }
   auto* kept = new watcher_rule[found.size() + 1];  // process-lifetime: sites refer to them
   for (std::size_t i = 0; i < found.size(); ++i) kept[i] = found[i];

@@ -149,7 +149,7 @@ TEST_CASE("a [[watch]] table's errors do too") {
   CHECK(toml_error("[[watch]]\nfile = 'a.py'").find("watcher.toml:1:1: this [[watch]] table names no variable") == 0);
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocals = ['x']") ==
         "watcher.toml:3:1: a [[watch]] table has no key 'locals'; it has file, local, global, both, unknown, when, "
-        "sample, max_per_second, on_change; did you mean 'local'?");
+        "sample, max_per_second; did you mean 'local'?");
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocal = ['x', 3]") ==
         "watcher.toml:3:15: a variable's name stands here, in quotes");
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocal = ['x,y']")
@@ -216,12 +216,11 @@ sample = 0.25
 file = "a.py"
 local = ["y"]
 max_per_second = 10
-on_change = "break"
 )");
   REQUIRE(options.rules().size() == 1);
   const auto& names = options.rules().front().names;
   CHECK(names[0] == WatchName{RuleScope::kLocal, "x", {.when = "new > 100 and old <= 100", .sample = 0.25}});
-  CHECK(names[1] == WatchName{RuleScope::kLocal, "y", {.when = "", .max_per_second = 10, .breaks = true}});
+  CHECK(names[1] == WatchName{RuleScope::kLocal, "y", {.when = "", .max_per_second = 10}});
 
   const std::string head = "[[watch]]\nfile = 'a.py'\nlocal = ['x']\n";
   CHECK(toml_error(head + "when = 'new >'").find("watcher.toml:4:8: when is no condition: column 6: expected") == 0);
@@ -231,7 +230,6 @@ on_change = "break"
     CHECK(toml_error(head + "sample = " + share) == "watcher.toml:4:10: sample is a number from 0 to 1");
   CHECK(toml_error(head + "max_per_second = 0") ==
         "watcher.toml:4:18: max_per_second is a whole number from 1 to 1000000000");
-  CHECK(toml_error(head + "on_change = 'stop'") == "watcher.toml:4:13: on_change is \"record\" or \"break\"");
 }
 
 TEST_CASE("mistyped table headers are errors") {
@@ -285,7 +283,6 @@ class ModelMaker {
     if (below(2)) terms.when = "name != '" + text("ab\t #=[]", 10) + "\" \\\\'";
     if (below(2)) terms.sample = below(1001) / 1000.0;
     if (below(2)) terms.max_per_second = below(1000);
-    terms.breaks = below(2) != 0;
     return terms;
   }
 
