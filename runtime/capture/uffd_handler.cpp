@@ -15,6 +15,7 @@
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/engine_choice.h"
 #include "runtime/capture/fault_witness.h"
+#include "runtime/capture/handler_priority.h"
 #include "runtime/capture/handler_request.h"
 #include "runtime/capture/helper_process.h"
 #include "runtime/capture/kernel_window.h"
@@ -103,6 +104,7 @@ timespec patience() {
     if ((wait[0].revents & POLLIN) != 0) read_faults();
     faults_tend(now_ns);
     windows_tend(now_ns);
+    priority_tend(now_ns);
   }
 }
 
@@ -126,6 +128,7 @@ bool can_tell_writers() {
   }
   report_start(error);
   if (error != 0) leave(0);
+  priority_start();
   serve(static_cast<int>(host));
 }
 

@@ -1,0 +1,17 @@
+// The uffd handler gives way to the thread that it has just woken: under SCHED_IDLE its processor counts as idle, so the
+// writer goes on there instead of on another one, which costs several times less. Where it is then kept from running by
+// others it is an ordinary process again for a while.
+//
+// The handler process only.
+#pragma once
+
+#include <cstdint>
+
+namespace watcher {
+
+/// Does nothing where the way back to the ordinary policy is not allowed.
+void priority_start();
+/// Looks from time to time how long the handler had to wait for a processor.
+void priority_tend(std::int64_t now_ns);
+
+}  // namespace watcher
