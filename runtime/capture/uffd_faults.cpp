@@ -21,12 +21,14 @@ namespace {
 constexpr int kFaults = 512;
 constexpr int kUntracked = kFaults;              // travels with the signal all the same
 constexpr std::int64_t kPatienceNs = 5'000'000;  // before looking why a signal is not answered
+constexpr std::int64_t kDoubtNs = 1'000'000'000;
 constexpr int kRepeatsOfKernel = 64;
 
 enum class FaultState : std::uint8_t {
   kFree,
   kSignalled,  // the storing thread will do it
-  kWaiting     // its page cannot be opened just now
+  kWaiting,    // its page cannot be opened just now
+  kDoubted     // woken, to see whether it tells again
 };
 
 /// Owned by the handler; only `answered` is also set by the storing thread.
@@ -63,7 +65,7 @@ PendingFault* new_pending(FaultState state, const Opening& opening) {
     fault.state = state;
     fault.answered.store(false, std::memory_order_relaxed);
     fault.opening = opening;
-    fault.look_ns = monotonic_ns() + kPatienceNs;
+    fault.look_ns = monotonic_ns() + (state == FaultState::kDoubted ? kDoubtNs : kPatienceNs);
     fault.repeats = 0;
     return &fault;
   }
@@ -121,8 +123,13 @@ FaultMode mode_by_files(std::uint32_t thread_id) {
 }
 
 /// True when the fault is being looked after already. Told again, a thread has either come back to its store, or spins
-/// in the kernel.
-bool is_known(PendingFault* fault, bool* in_kernel) {
+/// in the kernel. `*doubted`: whether it still wants to store was not believed the first time.
+bool is_known(PendingFault* fault, bool* doubted, bool* in_kernel) {
+  if (fault->state == FaultState::kDoubted) {
+    fault->state = FaultState::kFree;
+    *doubted = true;
+    return false;
+  }
   if (fault->state == FaultState::kWaiting) return true;
   if (fault->answered.load(std::memory_order_acquire)) {
     fault->state = FaultState::kFree;
@@ -144,6 +151,10 @@ void tend(PendingFault* fault, std::int64_t now_ns) {
     return;
   }
   if (now_ns < fault->look_ns) return;
+  if (fault->state == FaultState::kDoubted) {
+    fault->state = FaultState::kFree;
+    return;
+  }
   // A thread that only waits for its turn on a processor is not stuck, however long that takes.
   fault->look_ns = now_ns + kPatienceNs;
   bool exists = false;
@@ -169,17 +180,21 @@ void on_fault(std::uint32_t thread_id, std::uintptr_t address) {
   if (entry == nullptr || !entry->armed) return let_go(address);
   FaultMode mode = witness_take(thread_id, page);
   const bool witnessed = mode == FaultMode::kKernel;
+  bool told_before = false;
   if (PendingFault* known = find_pending(thread_id, page); known != nullptr) {
     bool in_kernel = false;
-    if (is_known(known, &in_kernel)) return;
+    if (is_known(known, &told_before, &in_kernel)) return;
     if (in_kernel) mode = FaultMode::kKernel;
   }
   if (mode == FaultMode::kUnknown) {
     // A thread for which a signal is due does not sleep in its fault but tells of it again and again. If it was helped
     // meanwhile it goes on; if it was not, it will be found asleep or in a new fault.
-    if (window_is_open(page, thread_id)) return let_go(address);
+    if (window_is_open(page, thread_id)) return userfault_wake(page);
     mode = mode_by_files(thread_id);
-    if (mode == FaultMode::kUnknown) return userfault_wake(page);
+    // Or it was helped and sleeps in another call now: only who is woken and tells again still wants to store.
+    const bool doubtful = mode == FaultMode::kKernel && !told_before;
+    if (doubtful) new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false});
+    if (doubtful || mode == FaultMode::kUnknown) return userfault_wake(page);
   }
   if (mode == FaultMode::kUser)
     signal_writer({address, thread_id, 0, Op::kWrite, false});
