@@ -18,7 +18,7 @@
 namespace watcher {
 namespace {
 
-constexpr std::size_t kStackBytes = 128 * 1024;
+constexpr std::size_t kStackBytes = 256 * 1024;
 constexpr std::size_t kControlBlockBytes = 4096;  // from the thread pointer on: libc's and the compiler's fixed places
 constexpr std::size_t kSlack = 1024;
 constexpr int kHelpers = static_cast<int>(Helper::kCount);

@@ -2,30 +2,35 @@
 // are compared with a copy. What changed is told, not who changed it, nor how often: "exact" is false.
 //
 // Asynchronous write protection of userfaultfd marks dirty pages and PAGEMAP_SCAN finds them, both without privilege
-// (Linux 6.7). Nothing of the host's ever blocks or is signalled. A thread does it, with descriptors of its own; memory
-// that cannot be registered is compared as a whole.
+// (Linux 6.7). Nothing of the host's ever blocks or is signalled. A helper process does it; memory that cannot be
+// registered is compared as a whole.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/userfaultfd.h>
-#include <pthread.h>
-#include <sched.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/bulk_event.h"
 #include "runtime/capture/engine.h"
+#include "runtime/capture/fault_signals.h"
 #include "runtime/capture/guarded.h"
+#include "runtime/capture/helper_process.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
+#include "runtime/capture/thread_files.h"
+#include "runtime/capture/userfault.h"
 
 namespace watcher {
 namespace {
 
 constexpr int kSamples = 1024;
-constexpr std::size_t kStackBytes = 256 * 1024;
-constexpr std::int64_t kPatienceNs = 1'000'000'000;  // for the thread, where the host waits for it
+constexpr std::int64_t kPatienceNs = 1'000'000'000;  // for the sampler, where the host waits for it
+constexpr std::int64_t kHostLookNs = 20'000'000;     // between two looks whether the host is still there
+constexpr std::size_t kBytesOfWork = 4 << 20;        // compared between two signs of life
 
 // Younger than the headers of the systems we are built on.
 constexpr std::uint64_t kUserModeOnly = 1, kFeatureUnpopulated = 1 << 13, kFeatureAsync = 1 << 15;
@@ -40,7 +45,7 @@ constexpr unsigned kScan = _IOWR('f', 16, ScanRequest);
 constexpr std::uint64_t kScanProtects = 1, kIsWritten = 2;
 constexpr int kRangesAtOnce = 256;
 
-/// Changed with stores held off; the thread holds a store context while it looks.
+/// Changed with stores held off; the sampler holds a store context while it looks.
 struct Sample {
   Region* region;     // null: free
   std::byte* shadow;  // as it was told last
@@ -53,9 +58,9 @@ struct Sample {
 constinit Sample samples[kSamples] = {};
 constinit int used_samples = 0;
 constinit int interval_ms = 10;
-constinit int userfault = -1;  // the thread's
+constinit int userfault = -1;  // the sampler's
 constinit int pagemap = -1;
-/// Futex words. `outcome`: 0 until the thread has begun, then 1 + errno. A flush is asked for and done by number.
+/// Futex words. `outcome`: 0 until the sampler has begun, then 1 + errno. A flush is asked for and done by number.
 constinit std::atomic<std::uint32_t> outcome{0};
 constinit std::atomic<std::uint32_t> asked{0};
 constinit std::atomic<std::uint32_t> done{0};
@@ -94,6 +99,13 @@ Region copied_region(const Sample& sample) {
   return copied;
 }
 
+/// For the watchdog: the sampler took up a piece of work now, or has none.
+void note_work(bool any) {
+  if (!thread_state.is_helper) return;
+  memory_state.ring->header()->handler_busy_since.store(any ? static_cast<std::uint64_t>(monotonic_ns()) : 0,
+                                                        std::memory_order_relaxed);
+}
+
 /// What was unmapped behind our back stays as it was.
 void compare(const Sample& sample, const Region& copied, BulkDifference* difference, std::uintptr_t begin,
              std::uintptr_t end) {
@@ -101,6 +113,7 @@ void compare(const Sample& sample, const Region& copied, BulkDifference* differe
   if (begin < region.begin()) begin = region.begin();
   if (end > region.end()) end = region.end();
   for (std::uintptr_t at = begin; at < end;) {
+    if (at % kBytesOfWork == 0) note_work(true);
     const std::uintptr_t boundary = page_of(at) + kPageBytes;
     const std::size_t bytes = (end < boundary ? end : boundary) - at;
     const std::size_t offset = at - region.begin();
@@ -173,18 +186,16 @@ void look_at(Sample* sample) {
 
 void look() {
   StoreContext* context = acquire_store_context();
-  for (int i = 0; i < used_samples; ++i)
+  for (int i = 0; i < used_samples; ++i) {
+    note_work(true);
     if (samples[i].region != nullptr) look_at(&samples[i]);
+  }
+  note_work(false);
   release_store_context(context);
 }
 
-/// 0 or an errno. The thread has descriptors of its own from here on: none shows in the host's table, and a host that
-/// closes everything takes none away.
+/// 0 or an errno.
 int begin() {
-  if (const long left = raw_syscall(SYS_unshare, CLONE_FILES); left != 0) return static_cast<int>(-left);
-  raw_syscall(SYS_close_range, 0, ~0u, 0);
-  const SignalMask faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS);
-  raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &faults, nullptr, sizeof faults);
   const long opened = raw_syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | kUserModeOnly);
   if (opened < 0) return static_cast<int>(-opened);
   uffdio_api api = {.api = UFFD_API,
@@ -198,36 +209,79 @@ int begin() {
   return pagemap < 0 ? -pagemap : 0;
 }
 
-void* serve(void*) {
-  const int error = begin();
-  announce(&outcome, static_cast<std::uint32_t>(error) + 1);
-  if (error != 0) return nullptr;
-  for (;;) {
-    const std::uint32_t request = asked.load(std::memory_order_acquire);
-    look();
-    announce(&done, request);
-    wait_while(&asked, request, std::int64_t{interval_ms} * 1'000'000);
+[[noreturn]] void leave() {
+  for (;;) raw_syscall(SYS_exit_group, 0);
+}
+
+bool has_ended(long host) {
+  pollfd wait = {static_cast<int>(host), POLLIN, 0};
+  constexpr timespec kNow = {0, 0};
+  return raw_syscall(SYS_ppoll, &wait, 1, &kNow, nullptr, 0) > 0 || host_has_left();
+}
+
+/// Until the interval is over, or somebody asks. When the host has ended, its memory is still ours to look at.
+void wait_for_next_look(std::uint32_t request, long host) {
+  const std::int64_t end_ns = monotonic_ns() + std::int64_t{interval_ms} * 1'000'000;
+  for (std::int64_t left; (left = end_ns - monotonic_ns()) > 0;) {
+    wait_while(&asked, request, left < kHostLookNs ? left : kHostLookNs);
+    if (asked.load(std::memory_order_acquire) != request) return;
+    if (has_ended(host)) break;
   }
 }
 
-int start_thread() {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
-  const SignalMask mask = exchange_signal_mask(~SignalMask{0});  // inherited by the thread
-  pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, serve, nullptr);
-  set_signal_mask(mask);
-  pthread_attr_destroy(&attributes);
-  return error;
+[[noreturn]] void sampler_main() {
+  settle_in_helper("watcher-sampler");
+  const long host = raw_syscall(SYS_pidfd_open, observed_process(), 0);
+  const int error = host < 0 ? static_cast<int>(-host) : begin();
+  if (error == 0) {
+    RingHeader& header = *memory_state.ring->header();
+    header.handler_pid.store(static_cast<std::uint32_t>(raw_syscall(SYS_getpid)), std::memory_order_relaxed);
+  }
+  announce(&outcome, static_cast<std::uint32_t>(error) + 1);
+  if (error != 0) leave();
+  for (bool ended = false; !ended;) {
+    const std::uint32_t request = asked.load(std::memory_order_acquire);
+    ended = has_ended(host);
+    look();
+    announce(&done, request);
+    if (!ended) wait_for_next_look(request, host);
+  }
+  leave();
 }
 
-/// In a forked child there is neither the thread nor any protection.
+/// The sampler ends by itself when the host has. If it was killed, another one goes on: a look that was cut off may be
+/// missing.
+[[noreturn]] void guard_main() {
+  settle_in_helper("watcher-guard");
+  for (;;) {
+    const long sampler = start_child_helper(Helper::kHandler, sampler_main);
+    if (sampler < 0) {
+      announce(&outcome, static_cast<std::uint32_t>(-sampler) + 1);
+      leave();
+    }
+    int status = 0;
+    while (raw_syscall(SYS_wait4, sampler, &status, __WALL, nullptr) == -EINTR) {
+    }
+    if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) || host_has_left()) leave();
+    RingHeader& header = *memory_state.ring->header();
+    header.handler_lost.store(1, std::memory_order_relaxed);
+    header.handler_pid.store(0, std::memory_order_relaxed);
+    release_contexts_of_helper();
+    for (Sample& sample : samples) sample.armed = false;
+  }
+}
+
+/// In a forked child there is neither the sampler nor any protection.
 int start() {
   for (Sample& sample : samples) sample.armed = false;
+  fault_signals_install();  // the sampler inherits them: it touches memory that may be gone
+  if (!helper_processes_reserve()) return ENOMEM;
+  thread_files_of(static_cast<std::uint32_t>(raw_syscall(SYS_getpid)));
   outcome.store(0, std::memory_order_relaxed);
-  if (const int error = start_thread(); error != 0) return error;
+  const SignalMask mask = exchange_signal_mask(~SignalMask{0});  // inherited
+  const long guard = start_detached_helper(Helper::kGuard, guard_main);
+  set_signal_mask(mask);
+  if (guard < 0) return static_cast<int>(-guard);
   wait_while(&outcome, 0, kPatienceNs);
   const std::uint32_t result = outcome.load(std::memory_order_acquire);
   return result == 0 ? ETIMEDOUT : static_cast<int>(result - 1);

@@ -1,7 +1,9 @@
 #include "runtime/capture/thread_files.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/syscall.h>
 
 #include "runtime/base/raw_syscall.h"
@@ -64,6 +66,11 @@ void thread_files_of(std::uint32_t process_id) {
 
 std::uint32_t observed_process() {
   return process;
+}
+
+bool host_has_left() {
+  const long order = raw_syscall(SYS_kcmp, raw_syscall(SYS_getpid), process, KCMP_VM, 0, 0);
+  return order > 0 || order == -ESRCH;
 }
 
 ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call) {

@@ -11,6 +11,8 @@ namespace watcher {
 
 void thread_files_of(std::uint32_t process_id);
 std::uint32_t observed_process();
+/// The host has ended, or after an exec is another program, whose former memory we alone keep.
+bool host_has_left();
 
 enum class ThreadDoes : std::uint8_t {
   kNothing,    // there is no such thread in the host

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <linux/kcmp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -54,12 +53,6 @@ void follow_writer() {
   cpu_set_t set{};
   CPU_SET(static_cast<unsigned>(cpu), &set);
   raw_syscall(SYS_sched_setaffinity, 0, sizeof set, &set);
-}
-
-/// After an exec the host is another program, and we alone keep its former memory.
-bool host_has_left() {
-  const long order = raw_syscall(SYS_kcmp, raw_syscall(SYS_getpid), observed_process(), KCMP_VM, 0, 0);
-  return order > 0 || order == -ESRCH;
 }
 
 /// Not to the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.

@@ -200,6 +200,12 @@ print(word.value)
 
         self.check_engine("sampled", self.STORES, check)
 
+    def test_samples_go_on_in_a_forked_child_and_no_thread_is_warned_of(self):
+        def check(writes):
+            self.assertEqual({value(e["after"]) for e in writes} & {2, 3}, {2, 3})
+
+        self.check_engine("sampled", self.FORK, check)
+
 
 if __name__ == "__main__":
     harness.main()

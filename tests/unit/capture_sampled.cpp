@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include <atomic>
+#include <filesystem>
 #include <thread>
 
 #include "runtime/capture/engine.h"
@@ -140,6 +141,27 @@ void behind_our_back() {
   EXPECT(fcntl(3, F_GETFD) == -1);
 }
 
+int threads_of_process() {
+  int count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++count;
+  return count;
+}
+
+void killed_sampler() {
+  Host host;
+  EXPECT(threads_of_process() == 1);
+  volatile std::uint64_t* words = map_words();
+  host.watch(words, kBytes);
+  const std::uint32_t first = host.ring.header().handler_pid;
+  EXPECT(first != 0 && kill(static_cast<pid_t>(first), SIGKILL) == 0);
+  for (int i = 0; i < 2000 && (host.ring.header().handler_pid == first || host.ring.header().handler_pid == 0); ++i)
+    usleep(1000);
+  EXPECT(host.ring.header().handler_lost == 1);
+  words[7] = 7;
+  memory_flush();
+  EXPECT(host.ring.drain().size() == 1);
+}
+
 }  // namespace
 
 TEST_CASE("what changed is told") {
@@ -157,6 +179,7 @@ TEST_CASE("what changed is told") {
   CHECK(status_of_child(neighbours_on_a_page) == 0);
   CHECK(status_of_child(forked) == 0);
   CHECK(status_of_child(behind_our_back) == 0);
+  CHECK(status_of_child(killed_sampler) == 0);
 }
 
 }  // namespace watcher::test
