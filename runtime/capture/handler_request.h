@@ -10,7 +10,7 @@
 
 namespace watcher {
 
-enum class RequestKind : std::uint8_t { kArm, kProtect, kOpen };
+enum class RequestKind : std::uint8_t { kArm, kProtect, kOpen, kRelease };
 
 struct HandlerRequest {
   RequestKind kind;

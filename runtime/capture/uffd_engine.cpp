@@ -2,6 +2,7 @@
 // host can fail on a watched page. A handler process is told of each fault and signals the storing thread, which then
 // goes the same way as with the inline engine.
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "runtime/base/raw_syscall.h"
@@ -15,6 +16,7 @@ namespace watcher {
 namespace {
 
 constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which older headers lack
+constexpr std::size_t kHugePageBytes = 2 << 20;
 
 constinit int signal_number = 0;
 
@@ -32,13 +34,23 @@ int arm(std::uintptr_t address, std::size_t bytes, int protection) {
   return error == ENOTCONN ? inline_engine.arm(address, bytes, protection) : error;
 }
 
-/// The range stays registered: that alone costs nothing, and taking it back would split the mapping.
+/// Of whole huge pages of shared memory the kernel maps each at once, but only where no userfaultfd is registered: else
+/// it takes a fault for each of their 512 pages, which cost fifty times as much.
+bool is_huge(std::uintptr_t address, std::size_t bytes) {
+  return bytes != 0 && (address | bytes) % kHugePageBytes == 0 && find_page(address)->alias != 0;
+}
+
+/// Registered memory costs nothing, and taking it back would split the mapping: that is worth it for huge pages only.
 int disarm(std::uintptr_t address, std::size_t bytes, int protection) {
-  const int error = userfault_protect(address, bytes, false);
-  // Of shared memory the kernel leaves it to a fault of each page to become writable again, and has them cheaper at
-  // once.
-  if (error == 0 && bytes > kPageBytes) raw_syscall(SYS_madvise, address, bytes, kPopulateWrite);
-  return error == ENOTCONN ? inline_engine.disarm(address, bytes, protection) : error;
+  const bool huge = is_huge(address, bytes);
+  const int error = huge ? userfault_release(address, bytes) : userfault_protect(address, bytes, false);
+  if (error == ENOTCONN) return inline_engine.disarm(address, bytes, protection);
+  if (error != 0) return error;
+  // What was mapped page by page goes, but not its content: the memory is shared with its second mapping.
+  if (huge) raw_syscall(SYS_madvise, address, bytes, MADV_DONTNEED);
+  // The kernel leaves it to a fault of each page to become writable again, and has them cheaper at once.
+  if (bytes > kPageBytes) raw_syscall(SYS_madvise, address, bytes, kPopulateWrite);
+  return 0;
 }
 
 }  // namespace

@@ -51,6 +51,11 @@ int arm_directly(std::uintptr_t address, std::size_t bytes) {
   return result != 0 ? static_cast<int>(-result) : protect_directly(address, bytes, true);
 }
 
+int release_directly(std::uintptr_t address, std::size_t bytes) {
+  uffdio_range range = {address, bytes};
+  return static_cast<int>(-raw_syscall(SYS_ioctl, descriptor, UFFDIO_UNREGISTER, &range));
+}
+
 }  // namespace
 
 int userfault_open() {
@@ -71,6 +76,7 @@ void userfault_wake(std::uintptr_t page) {
 
 int userfault_perform(const HandlerRequest& request) {
   if (request.kind == RequestKind::kArm) return arm_directly(request.address, request.bytes);
+  if (request.kind == RequestKind::kRelease) return release_directly(request.address, request.bytes);
   return protect_directly(request.address, request.bytes, request.kind == RequestKind::kProtect);
 }
 
@@ -81,6 +87,10 @@ int userfault_protect(std::uintptr_t address, std::size_t bytes, bool on) {
 
 int userfault_arm(std::uintptr_t address, std::size_t bytes) {
   return ask_handler({RequestKind::kArm, address, bytes});
+}
+
+int userfault_release(std::uintptr_t address, std::size_t bytes) {
+  return ask_handler({RequestKind::kRelease, address, bytes});
 }
 
 std::int64_t monotonic_ns() {

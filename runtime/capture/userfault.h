@@ -14,6 +14,8 @@ namespace watcher {
 int userfault_protect(std::uintptr_t address, std::size_t bytes, bool on);
 /// The same for a range that may be new.
 int userfault_arm(std::uintptr_t address, std::size_t bytes);
+/// Lets stores go on and the range be as it was before it was armed first.
+int userfault_release(std::uintptr_t address, std::size_t bytes);
 
 std::int64_t monotonic_ns();
 
