@@ -26,10 +26,19 @@ UNAVOIDABLE = [
     ("pickle", "*.test_list_chunking", "*"),
     ("pickle", "*.test_set_chunking", "*"),
     ("pickle", "*.test_roundtrip_equality", "*"),
+    ("pickle", "*.test_framing_large_objects", "*"),
+    ("pickle", "*.test_many_puts_and_gets", "*"),
+    ("json", "*.TestCDump.test_encode_mutated", "*"),
     # they read their own constants by index, or count their own instructions
     ("compile", "*.test_32_63_bit_values", "*"),
     ("compile", "*.test_merge_constants", "*"),
     ("compile", "*.test_consts_in_conditionals", "*"),
+    ("inspect", "*.test_signature_bind_implicit_arg", "*"),
+    ("dis", "*", "*"),
+    # they count objects: a watched instance has its dictionary as an object of its own
+    ("gc", "*.test_boom*", "*"),
+    ("gc", "*.test_collect_garbage", "*"),
+    ("gc", "*.test_resurrection_does_not_block_cleanup_of_other_objects", "*"),
 ]
 
 SAMPLE = '''"""A module to chew on."""
