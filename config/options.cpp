@@ -47,6 +47,11 @@ constexpr OptionRow kTable[] = {
      "rule"},
     {"silent_stores", kChoice, "record", "record|skip", "MODE", "What happens with a store of an equal value"},
     {"stack", kCount, "0", "0..64", "FRAMES", "Callers recorded with each event"},
+    {"symbol_cache_size", kCount, "1000", "0..10000000", "SYMBOLS", "Native code addresses whose names are remembered"},
+    {"symbol_cache_ttl_s", kCount, "3600", "0..31536000", "SECONDS",
+     "How long the name of a native code address is remembered"},
+    {"debug_path", kText, "-:.debug:/usr/lib/debug", "", "DIRS",
+     "Where separate debug files of native code are looked for, as gdb's and elfutils' debug paths"},
     {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines, or the optimiser left alone"},
 };
 constexpr std::size_t kRows = std::size(kTable);

@@ -58,6 +58,7 @@ void RingDrain::render(const RingEvent& event) {
   const ClockPair start{identity.start_tsc, identity.start_realtime_ns};
   const std::uint64_t timestamp_ns =
       identity.clock == Clock::kTsc ? tools_->clock.realtime_ns(event_.tsc, start) : event_.tsc;
+  tools_->symbols->add_to(identity.pid, &event_);
   if (!filter_.keeps(event_, ring_.reader.dictionary(), timestamp_ns)) {
     if (identity.run_id == tools_->run_id) ++tools_->summary->news().filtered;
     return;

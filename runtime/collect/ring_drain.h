@@ -10,6 +10,7 @@
 #include "runtime/collect/recording_rules.h"
 #include "runtime/collect/ring_directory.h"
 #include "runtime/enrich/clock.h"
+#include "runtime/enrich/native_symbols.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
 #include "runtime/process/variable_filter.h"
@@ -20,6 +21,7 @@ namespace watcher {
 struct DrainTools {
   RecordingRules rules;
   EventClock clock;
+  NativeSymbols* symbols = nullptr;
   JsonlSink* sink = nullptr;
   Summary* summary = nullptr;
   std::uint64_t run_id = 0;
