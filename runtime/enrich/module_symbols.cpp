@@ -30,12 +30,12 @@ namespace watcher {
 namespace {
 
 constexpr int kMostSteps = 16;  // back from an address, to a function that contains it
+constexpr int kMostNesting = 64;
 constexpr std::size_t kMostVdsoBytes = 1u << 20;
 
 struct FreeMemory {
   void operator()(void* memory) const { free(memory); }
 };
-using Scopes = std::unique_ptr<Dwarf_Die, FreeMemory>;
 
 int rank_of(const GElf_Sym& symbol) {
   const int type = GELF_ST_TYPE(symbol.st_info);
@@ -72,11 +72,6 @@ std::string absolute(const char* file, Dwarf_Die* unit) {
   return directory == nullptr ? file : std::string(directory) + "/" + file;
 }
 
-bool is_function(Dwarf_Die* die) {
-  const int tag = dwarf_tag(die);
-  return tag == DW_TAG_inlined_subroutine || tag == DW_TAG_subprogram || tag == DW_TAG_entry_point;
-}
-
 /// Where an inlined function was called.
 SourcePlace call_place(Dwarf_Die* inlined, Dwarf_Die* unit) {
   SourcePlace place;
@@ -96,6 +91,63 @@ void source_line(Dwarf_Die* unit, Dwarf_Addr address, SourcePlace* place) {
   if (line == nullptr) return;
   place->file = absolute(dwarf_linesrc(line, nullptr, nullptr), unit);
   dwarf_lineno(line, &place->line);
+}
+
+template <class Ranges>
+void add_ranges(Dwarf_Die* die, Dwarf_Addr bias, Ranges* ranges) {
+  Dwarf_Addr base = 0, begin = 0, end = 0;
+  for (ptrdiff_t at = 0; (at = dwarf_ranges(die, at, &base, &begin, &end)) > 0;)
+    if (begin < end) ranges->push_back({begin + bias, end + bias, *die});
+}
+
+template <class Ranges>
+void sort_ranges(Ranges* ranges) {
+  std::sort(ranges->begin(), ranges->end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+}
+
+template <class Ranges>
+const Dwarf_Die* find_range(const Ranges& ranges, std::uint64_t address) {
+  auto range = std::upper_bound(ranges.begin(), ranges.end(), address,
+                                [](std::uint64_t at, const auto& each) { return at < each.begin; });
+  return range != ranges.begin() && (--range)->end > address ? &range->die : nullptr;
+}
+
+/// Functions lie in a unit, in its name spaces and in its types.
+template <class Visit>
+void for_each_function(Dwarf_Die parent, int depth, const Visit& visit) {
+  Dwarf_Die die;
+  if (depth > kMostNesting || dwarf_child(&parent, &die) != 0) return;
+  do {
+    switch (dwarf_tag(&die)) {
+      case DW_TAG_subprogram:
+        visit(&die);
+        break;
+      case DW_TAG_namespace:
+      case DW_TAG_module:
+      case DW_TAG_class_type:
+      case DW_TAG_structure_type:
+      case DW_TAG_union_type:
+        for_each_function(die, depth + 1, visit);
+        break;
+      default:
+        break;
+    }
+  } while (dwarf_siblingof(&die, &die) == 0);
+}
+
+/// Steps into the block or the inlined function that the address is in.
+bool inner_scope(Dwarf_Die* scope, Dwarf_Addr address) {
+  Dwarf_Die die;
+  if (dwarf_child(scope, &die) != 0) return false;
+  do {
+    const int tag = dwarf_tag(&die);
+    const bool holds_code = tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block ||
+                            tag == DW_TAG_try_block || tag == DW_TAG_catch_block;
+    if (!holds_code || dwarf_haspc(&die, address) != 1) continue;
+    *scope = die;
+    return true;
+  } while (dwarf_siblingof(&die, &die) == 0);
+  return false;
 }
 
 int no_file(Dwfl_Module*, void**, const char*, Dwarf_Addr, char**, Elf**) {
@@ -179,12 +231,9 @@ const char* ModuleSymbols::function_at(std::uint64_t offset) const {
 void ModuleSymbols::index_units() {
   units_indexed_ = true;
   Dwarf_Addr bias = 0;
-  for (Dwarf_Die* unit = nullptr; (unit = dwfl_module_nextcu(module_, unit, &bias)) != nullptr;) {
-    Dwarf_Addr base = 0, begin = 0, end = 0;
-    for (ptrdiff_t at = 0; (at = dwarf_ranges(unit, at, &base, &begin, &end)) > 0;)
-      if (begin < end) units_.push_back({begin + bias, end + bias, *unit});
-  }
-  std::sort(units_.begin(), units_.end(), [](const UnitRange& a, const UnitRange& b) { return a.begin < b.begin; });
+  for (Dwarf_Die* unit = nullptr; (unit = dwfl_module_nextcu(module_, unit, &bias)) != nullptr;)
+    add_ranges(unit, bias, &units_);
+  sort_ranges(&units_);
 }
 
 bool ModuleSymbols::find_unit(std::uint64_t offset, Dwarf_Die* unit, Dwarf_Addr* bias) {
@@ -194,28 +243,30 @@ bool ModuleSymbols::find_unit(std::uint64_t offset, Dwarf_Die* unit, Dwarf_Addr*
   }
   if (dwfl_module_getdwarf(module_, bias) == nullptr) return false;
   if (!units_indexed_) index_units();
-  auto range = std::upper_bound(units_.begin(), units_.end(), offset,
-                                [](std::uint64_t at, const UnitRange& each) { return at < each.begin; });
-  if (range == units_.begin() || (--range)->end <= offset) return false;
-  *unit = range->unit;
-  return true;
+  const Dwarf_Die* found = find_range(units_, offset);
+  if (found != nullptr) *unit = *found;
+  return found != nullptr;
+}
+
+const ModuleSymbols::DieRanges& ModuleSymbols::functions_of(Dwarf_Die* unit) {
+  const auto [entry, fresh] = unit_functions_.try_emplace(dwarf_dieoffset(unit));
+  if (fresh) {
+    for_each_function(*unit, 0, [&](Dwarf_Die* function) { add_ranges(function, 0, &entry->second); });
+    sort_ranges(&entry->second);
+  }
+  return entry->second;
 }
 
 void ModuleSymbols::resolve_inlined(Dwarf_Die* unit, Dwarf_Addr address, NativeSymbol* symbol) {
-  Dwarf_Die* found = nullptr;
-  if (dwarf_getscopes(unit, address, &found) <= 0) return;
-  Dwarf_Die innermost = *Scopes(found);
-  // Beyond an inlined function these are the scopes it was written in; those it was inlined into are its parents.
-  found = nullptr;
-  const int count = dwarf_getscopes_die(&innermost, &found);
-  const Scopes scopes(found);
+  const Dwarf_Die* function = find_range(functions_of(unit), address);
+  if (function == nullptr) return;
+  std::vector<Dwarf_Die> chain{*function};
+  for (Dwarf_Die scope = *function; inner_scope(&scope, address);)
+    if (dwarf_tag(&scope) == DW_TAG_inlined_subroutine) chain.push_back(scope);
   SourcePlace* place = &symbol->place;
-  for (int i = 0; i < count; ++i) {
-    Dwarf_Die* die = &found[i];
-    if (!is_function(die)) continue;
-    place->function = function_name(die);
-    if (dwarf_tag(die) != DW_TAG_inlined_subroutine) return;
-    place = &symbol->inlined_by.emplace_back(call_place(die, unit));
+  for (std::size_t i = chain.size(); i-- > 0;) {
+    place->function = function_name(&chain[i]);
+    if (i > 0) place = &symbol->inlined_by.emplace_back(call_place(&chain[i], unit));
   }
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/enrich/symbol_cache.h"
@@ -38,11 +39,12 @@ class ModuleSymbols {
     const char* name;
     int rank;  // of several names at one address the highest is taken
   };
-  struct UnitRange {
+  struct DieRange {
     std::uint64_t begin;
     std::uint64_t end;
-    Dwarf_Die unit;
+    Dwarf_Die die;
   };
+  using DieRanges = std::vector<DieRange>;  // by address
   struct EndDwfl {
     void operator()(Dwfl* dwfl) const { dwfl_end(dwfl); }
   };
@@ -55,6 +57,8 @@ class ModuleSymbols {
   /// The compilation unit of an address of the debug information.
   bool find_unit(std::uint64_t offset, Dwarf_Die* unit, Dwarf_Addr* bias);
   void index_units();
+  /// The functions of a compilation unit, found once: libdw itself would look through the unit for every address.
+  const DieRanges& functions_of(Dwarf_Die* unit);
   void resolve_inlined(Dwarf_Die* unit, Dwarf_Addr address, NativeSymbol* symbol);
 
   std::string path_;
@@ -66,7 +70,8 @@ class ModuleSymbols {
   Dwfl_Module* module_ = nullptr;
   std::vector<Function> functions_;  // by address, then rank
   bool units_indexed_ = false;
-  std::vector<UnitRange> units_;  // where the file has no index of its own
+  DieRanges units_;  // where the file has no index of its own
+  std::unordered_map<Dwarf_Off, DieRanges> unit_functions_;
 };
 
 }  // namespace watcher
