@@ -52,6 +52,9 @@ constexpr OptionRow kTable[] = {
      "How long the name of a native code address is remembered"},
     {"debug_path", kText, "-:.debug:/usr/lib/debug", "", "DIRS",
      "Where separate debug files of native code are looked for, as gdb's and elfutils' debug paths"},
+    {"redact_enabled", kFlag, "true", "", "", "Leave out the values of what is named like a secret"},
+    {"redact_names", kText, "", "", "NAMES", "More names that are secret, with commas between; * stands for anything"},
+    {"redact_allow", kText, "", "", "NAMES", "Names that are not, though they look so"},
     {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines, or the optimiser left alone"},
 };
 constexpr std::size_t kRows = std::size(kTable);

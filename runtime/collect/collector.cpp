@@ -22,14 +22,14 @@ SymbolSettings symbol_settings(const Options& options) {
 
 class DirectoryCollector final : public Collector {
  public:
-  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const RecordingRules& rules,
-                     const SymbolSettings& symbols, std::uint64_t run_id)
+  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const Options& options, std::uint64_t run_id)
       : directory_(std::move(directory)),
         sink_(std::move(sink)),
-        symbols_(symbols),
+        symbols_(symbol_settings(options)),
         summary_(run_id),
         files_(directory_.get(), run_id) {
-    tools_.rules = rules;
+    tools_.rules = RecordingRules::from(options);
+    tools_.options = options;
     tools_.symbols = &symbols_;
     tools_.sink = sink_.get();
     tools_.summary = &summary_;
@@ -148,11 +148,11 @@ class DirectoryCollector final : public Collector {
 Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::uint64_t run_id) {
   Result<UniqueFd> directory = open_output_directory(options.get("output"));
   if (!directory) return directory.error();
-  const RecordingRules rules = RecordingRules::from(options);
-  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync);
+  const FsyncPolicy fsync = RecordingRules::from(options).fsync;
+  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), fsync);
   if (!sink) return sink.error();
-  return std::unique_ptr<Collector>(std::make_unique<DirectoryCollector>(
-      std::move(directory.value()), std::move(sink.value()), rules, symbol_settings(options), run_id));
+  return std::unique_ptr<Collector>(
+      std::make_unique<DirectoryCollector>(std::move(directory.value()), std::move(sink.value()), options, run_id));
 }
 
 }  // namespace watcher

@@ -13,6 +13,7 @@
 #include "runtime/enrich/native_symbols.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
+#include "runtime/process/redaction.h"
 #include "runtime/process/variable_filter.h"
 
 namespace watcher {
@@ -20,6 +21,7 @@ namespace watcher {
 /// What the rings of a collector share.
 struct DrainTools {
   RecordingRules rules;
+  Options options;
   EventClock clock;
   NativeSymbols* symbols = nullptr;
   JsonlSink* sink = nullptr;
@@ -63,6 +65,7 @@ class RingDrain {
   FoundRing ring_;
   DrainTools* tools_;
   VariableFilter filter_;
+  Redaction redaction_;
   EventJson json_;
   HandlerWatchdog watchdog_;
   State state_ = State::kLive;

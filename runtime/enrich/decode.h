@@ -26,6 +26,7 @@ struct ValueView {
   std::string_view bytes;      // the others: what was kept of the value
   std::uint64_t total = 0;     // its full length
   std::string_view type_name;  // empty: the kind's own
+  bool redacted = false;       // only the type may be told
 
   bool truncated() const { return total > bytes.size(); }
   std::int64_t as_int() const { return static_cast<std::int64_t>(word); }

@@ -105,9 +105,9 @@ void EventJson::write_sides(const EventView& event) {
     json_.key("path");
     event.path.empty() ? items.write_path(&json_) : write_path(event.path, &json_);
     json_.key("before");
-    items.write_side(event.before.bytes, &json_);
+    items.write_side(event.before, &json_);
     json_.key("after");
-    items.write_side(event.after.bytes, &json_);
+    items.write_side(event.after, &json_);
     return;
   }
   json_.key("path");
