@@ -13,13 +13,15 @@
 #include "runtime/base/raw_syscall.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/store.h"
 
 namespace watcher {
 namespace {
 
 constexpr std::size_t kKnownModules = 64;
 constexpr int kMaxSegments = 32;
-constexpr std::size_t kMaxNoteBytes = 1024;
+constexpr std::size_t kMaxNoteBytes = 512;       // on a signal stack, as is
+constexpr std::size_t kMaxRelativeBytes = 1024;  // this
 constexpr std::uint32_t kMaxBuildIdBytes = 64;
 
 /// What was found last for an object at this place. `version` is odd while somebody writes: partner of itself.
@@ -30,6 +32,9 @@ struct KnownModule {
   std::atomic<DictionaryRef> module{0};
 };
 constinit KnownModule known[kKnownModules];
+
+constinit char program[PATH_MAX] = "";
+constinit char directory[PATH_MAX] = "";
 
 KnownModule& entry_of(const void* begin) {
   return known[reinterpret_cast<std::uintptr_t>(begin) / kPageBytes % kKnownModules];
@@ -75,22 +80,20 @@ DictionaryRef text(const char* bytes, std::size_t length) {
   return memory_state.ring->dictionary().intern({bytes, length});
 }
 
-/// An absolute path. The program itself has no name there; a name without a directory is the kernel's.
+/// An absolute path. The program itself has no name there; a name without a directory is the kernel's. A system call
+/// could be against the host's filter here, so both directories were asked for before.
 DictionaryRef path_of(const char* name, const void* begin) {
   if (begin == reinterpret_cast<const void*>(getauxval(AT_SYSINFO_EHDR))) return text("[vdso]", 6);
-  if (name[0] == '/') return text(name, length_of(name));
-  char path[PATH_MAX];
-  if (name[0] == '\0') {
-    const long length = raw_syscall(SYS_readlink, "/proc/self/exe", path, sizeof path);
-    return length > 0 ? text(path, static_cast<std::size_t>(length)) : 0;
-  }
-  const long with_end = raw_syscall(SYS_getcwd, path, sizeof path);
-  if (with_end < 2 || static_cast<std::size_t>(with_end) + length_of(name) > sizeof path)
-    return text(name, length_of(name));
-  std::size_t at = static_cast<std::size_t>(with_end);
-  path[at - 1] = '/';
-  for (const char* from = name; *from != '\0'; ++from) path[at++] = *from;
-  return text(path, at);
+  const std::size_t length = length_of(name);
+  if (length == 0) return text(program, length_of(program));
+  if (name[0] == '/') return text(name, length);
+  char path[kMaxRelativeBytes];
+  std::size_t at = length_of(directory);
+  if (at + 1 + length > sizeof path) return text(name, length);
+  copy_bytes(path, directory, at);
+  path[at++] = '/';
+  copy_bytes(path + at, name, length);
+  return text(path, at + length);
 }
 
 std::size_t aligned4(std::size_t bytes) {
@@ -100,7 +103,7 @@ std::size_t aligned4(std::size_t bytes) {
 DictionaryRef build_id_in(const std::byte* notes, std::size_t bytes) {
   for (std::size_t at = 0; at + sizeof(ElfW(Nhdr)) <= bytes;) {
     ElfW(Nhdr) note;
-    __builtin_memcpy(&note, notes + at, sizeof note);
+    copy_bytes(&note, notes + at, sizeof note);
     const std::size_t content = at + sizeof note + aligned4(note.n_namesz);
     if (note.n_namesz > bytes || note.n_descsz > bytes || content + note.n_descsz > bytes) return 0;
     const auto* name = reinterpret_cast<const char*>(notes + at + sizeof note);
@@ -131,6 +134,12 @@ DictionaryRef build_id_of(const std::byte* begin, std::uint64_t bias) {
 }
 
 }  // namespace
+
+void code_modules_prepare() {
+  const long length = raw_syscall(SYS_readlink, "/proc/self/exe", program, sizeof program - 1);
+  program[length > 0 ? length : 0] = '\0';
+  if (raw_syscall(SYS_getcwd, directory, sizeof directory) <= 0) directory[0] = '\0';
+}
 
 DictionaryRef module_of_code(std::uint64_t ip) {
   dl_find_object object;

@@ -9,6 +9,9 @@
 
 namespace watcher {
 
+/// Learns the program's own path, and the directory that relative ones start in. Not in a signal handler.
+void code_modules_prepare();
+
 /// ModuleBlob of the code at `ip`; 0 when it is in no file, as what a just-in-time compiler makes.
 DictionaryRef module_of_code(std::uint64_t ip);
 

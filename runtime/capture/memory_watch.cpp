@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/code_modules.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
@@ -59,6 +60,7 @@ int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
     memory_state.ring = nullptr;
     return ENOMEM;
   }
+  code_modules_prepare();
   open_self_memory();
   measure_thread_block();
   choose_engine(engine);

@@ -168,8 +168,9 @@ ModuleSymbols::ModuleSymbols(std::string_view path, std::string_view build_id, c
 }
 
 bool ModuleSymbols::open_file() {
-  UniqueFd file(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status {};
+  if (stat(path_.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;  // opening a device may do things
+  UniqueFd file(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
   return report(file.release());
 }
