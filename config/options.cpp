@@ -47,6 +47,14 @@ constexpr OptionRow kTable[] = {
      "rule"},
     {"silent_stores", kChoice, "record", "record|skip", "MODE", "What happens with a store of an equal value"},
     {"stack", kCount, "0", "0..64", "FRAMES", "Callers recorded with each event"},
+    {"symbol_cache_size", kCount, "1000", "0..10000000", "SYMBOLS", "Native code addresses whose names are remembered"},
+    {"symbol_cache_ttl_s", kCount, "3600", "0..31536000", "SECONDS",
+     "How long the name of a native code address is remembered"},
+    {"debug_path", kText, "-:.debug:/usr/lib/debug", "", "DIRS",
+     "Where separate debug files of native code are looked for, as gdb's and elfutils' debug paths"},
+    {"redact_enabled", kFlag, "true", "", "", "Leave out the values of what is named like a secret"},
+    {"redact_names", kText, "", "", "NAMES", "More names that are secret, with commas between; * stands for anything"},
+    {"redact_allow", kText, "", "", "NAMES", "Names that are not, though they look so"},
     {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines, or the optimiser left alone"},
 };
 constexpr std::size_t kRows = std::size(kTable);

@@ -31,7 +31,10 @@ namespace {
 constexpr std::string_view kRuleKeys[] = {"file",    "local", "global", "both",
                                           "unknown", "when",  "sample", "max_per_second"};
 /// Tables that belong to stages which do not exist yet in this version.
-constexpr std::string_view kTablesWithoutEffect[] = {"processor", "redact", "otlp"};
+constexpr std::string_view kTablesWithoutEffect[] = {"processor", "otlp"};
+/// [redact] and its keys, each the row `redact_` KEY.
+constexpr std::string_view kRedact = "redact";
+constexpr std::string_view kRedactKeys[] = {"enabled", "names", "allow"};
 
 std::string at(const std::string& name, const toml::source_region& source) {
   return name + ":" + std::to_string(source.begin.line) + ":" + std::to_string(source.begin.column);
@@ -179,15 +182,50 @@ Result<void> read_rules(Options& options, const Entry& entry, const std::string&
   return {};
 }
 
+/// A list of names, as the row wants them.
+Result<std::string> joined_names(const Entry& entry, const std::string& name) {
+  std::string text;
+  const auto* names = entry.value->as_array();
+  for (std::size_t i = 0; names != nullptr && i < names->size(); ++i) {
+    const auto* each = (*names)[i].as_string();
+    if (each == nullptr || each->get().empty() || each->get().find(',') != std::string::npos) names = nullptr;
+    if (names != nullptr) text += (text.empty() ? "" : ",") + each->get();
+  }
+  if (names != nullptr) return text;
+  return fault(name, entry.value->source(), std::string(entry.key) + " is a list of names, such as [\"*_pin\"]");
+}
+
+Result<void> read_redact(Options& options, const Entry& entry, const std::string& name) {
+  const auto* table = entry.value->as_table();
+  if (!table) return fault(name, entry.key_source, "redact is a table: write [redact]");
+  for (const Entry& each : entries_in_order(*table)) {
+    if (std::ranges::find(kRedactKeys, each.key) == std::end(kRedactKeys))
+      return fault(name, each.key_source,
+                   "[redact] has no key " + in_quotes(each.key) + "; it has enabled, names, allow" +
+                       did_you_mean(each.key, kRedactKeys));
+    const OptionRow& row = *find_option("redact_" + std::string(each.key));
+    if (row.type == OptionType::kFlag) {
+      if (auto read = read_option(options, row, {row.key, each.key_source, each.value}, name); !read) return read;
+      continue;
+    }
+    auto names = joined_names(each, name);
+    if (!names) return names.error();
+    if (names.value().empty()) continue;
+    if (auto set = options.set(row.key, names.value(), at(name, each.value->source())); !set) return set;
+  }
+  return {};
+}
+
 Error unknown_key(const Entry& entry, const std::string& name) {
   std::vector<std::string_view> keys(std::begin(kTablesWithoutEffect), std::end(kTablesWithoutEffect));
-  keys.push_back("watch");
+  keys.insert(keys.end(), {"watch", kRedact});
   for (const OptionRow& row : option_table()) keys.push_back(row.key);
   return fault(name, entry.key_source, "there is no option " + in_quotes(entry.key) + did_you_mean(entry.key, keys));
 }
 
 Result<void> read_entry(Options& options, const Entry& entry, const std::string& name) {
   if (entry.key == "watch") return read_rules(options, entry, name);
+  if (entry.key == kRedact) return read_redact(options, entry, name);
   if (std::ranges::find(kTablesWithoutEffect, entry.key) != std::end(kTablesWithoutEffect)) {
     options.warn(at(name, entry.key_source) + ": [" + std::string(entry.key) + "] has no effect in this version");
     return {};

@@ -2,6 +2,7 @@
 
 #include "runtime/capture/alias_pages.h"
 #include "runtime/capture/bulk_compare.h"
+#include "runtime/capture/code_modules.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
 
@@ -295,6 +296,7 @@ void BulkDifference::publish(const Region& region, const BulkOrigin& origin) {
   const std::uint32_t side = padded8(table.kept);
   const std::uint32_t payload_bytes = static_cast<std::uint32_t>(sizeof(BulkBlob)) + ranges_bytes + 2 * side;
   EventRing& ring = *memory_state.ring;
+  const DictionaryRef module = module_of_code(origin.ip);
   if (const Claim claim = ring.claim(payload_bytes)) {
     EventHead& head = *claim.head;
     head.tsc = ring.now();
@@ -310,7 +312,7 @@ void BulkDifference::publish(const Region& region, const BulkOrigin& origin) {
     head.after = origin.ip;
     head.coalesced = origin.coalesced;
     std::byte* to = claim.payload();
-    *reinterpret_cast<BulkBlob*>(to) = {changed_bytes_, table.count, table.kept, origin.system_call, 0};
+    *reinterpret_cast<BulkBlob*>(to) = {changed_bytes_, table.count, table.kept, origin.system_call, module};
     auto* ranges = reinterpret_cast<BulkRange*>(to + sizeof(BulkBlob));
     for (std::uint32_t i = 0; i < table.count; ++i) {
       ranges[i] = table.ranges[i];

@@ -1,7 +1,9 @@
 #include <errno.h>
 
+#include "runtime/capture/code_modules.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/native_stack.h"
 #include "runtime/capture/store.h"
 
 namespace watcher {
@@ -36,13 +38,12 @@ bool was_met_before(const StoreContext& context, int page_index, const Region& r
   return page_index > 0 && region.begin() < address && context.pages[page_index - 1].address + kPageBytes == address;
 }
 
-std::uint32_t payload_of(const CapturedRange& range) {
-  return static_cast<std::uint32_t>(sizeof(MemoryBlob)) +
-         2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
+std::uint32_t payload_of(const StoreContext& context, const CapturedRange& range) {
+  return memory_header_bytes(context) + 2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
 }
 
 void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
-                DictionaryRef of_context, std::uint64_t now) {
+                DictionaryRef of_context, DictionaryRef module, std::uint64_t now) {
   EventHead* head = range->head;
   const MemoryVariable& variable = range->region->variable;
   head->tsc = now;
@@ -56,14 +57,15 @@ void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& 
   head->after_kind = ValueKind::kMemory;
   head->flags = static_cast<std::uint8_t>(variable.scope) & kScopeMask;
   if (origin.thread_id != 0 || origin.inexact) head->flags |= kInexact;
-  head->payload_bytes = payload_of(*range);
+  head->payload_bytes = payload_of(*context, *range);
   head->before = range->offset;
   head->after = origin.ip;
   head->coalesced = 0;
   const auto length = static_cast<std::uint32_t>(range->end - range->begin);
   auto* payload = reinterpret_cast<std::byte*>(head + 1);
-  *reinterpret_cast<MemoryBlob*>(payload) = {length, origin.system_call};
-  copy_before(context, payload + sizeof(MemoryBlob), range->begin, length);
+  *reinterpret_cast<MemoryBlob*>(payload) = {length, origin.system_call, module, context->caller_count};
+  copy_bytes(payload + sizeof(MemoryBlob), context->callers, context->caller_count * sizeof(NativeFrame));
+  copy_before(context, payload + memory_header_bytes(*context), range->begin, length);
 }
 
 }  // namespace
@@ -111,9 +113,11 @@ bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t 
 void claim_events(StoreContext* context, const EventOrigin& origin) {
   if (context->range_count == 0) return;
   EventRing& ring = *memory_state.ring;
+  const DictionaryRef module = module_of_code(origin.ip);
+  context->caller_count = native_callers(context, origin.ucontext);
   std::uint32_t slots = 0;
   for (int i = 0; i < context->range_count; ++i) {
-    context->ranges[i].slots = slots_for(payload_of(context->ranges[i]));
+    context->ranges[i].slots = slots_for(payload_of(*context, context->ranges[i]));
     slots += context->ranges[i].slots;
   }
   DictionaryRef of_context = 0;
@@ -134,7 +138,7 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
     range.head = claim.head + at;
     range.ticket = claim.ticket + at;
     at += range.slots;
-    fill_event(context, &range, origin, place, of_context, now);
+    fill_event(context, &range, origin, place, of_context, module, now);
   }
 }
 

@@ -21,16 +21,20 @@ extern "C" const char watcher_signal_entry[], watcher_signal_return[];
 
 // The entry keeps the kernel's frame as it is, so that a signal that is not ours can be handed on by a jump: the host's
 // handler then sees exactly what the kernel would have given it, and returns to the kernel by itself. The return is
-// spelled the way unwinders know it.
+// spelled the way unwinders know it. They are told of the three words up to the call; what follows calls nobody.
 __asm__(R"(
   .text
   .globl watcher_signal_entry, watcher_signal_return
   .hidden watcher_signal_entry, watcher_signal_return, watcher_signal_taken
   .type watcher_signal_entry, @function
 watcher_signal_entry:
+  .cfi_startproc
   push %rdi
+  .cfi_adjust_cfa_offset 8
   push %rsi
+  .cfi_adjust_cfa_offset 8
   push %rdx
+  .cfi_adjust_cfa_offset 8
   lea 24(%rsp), %rcx
   cld
   call watcher_signal_taken
@@ -46,6 +50,7 @@ watcher_signal_entry:
   jmp *%rax
 1:
   ret
+  .cfi_endproc
   .size watcher_signal_entry, . - watcher_signal_entry
 
   nop

@@ -4,7 +4,8 @@ extern "C" const char watcher_guarded_copy_access[], watcher_guarded_copy_resume
     watcher_guarded_touch_resume[];
 
 // The labels name the one instruction that may fault, and what follows it. `rep movsb` leaves the rest in rcx, so
-// resuming behind it is all there is to do; for the touch, eax is still 0.
+// resuming behind it is all there is to do; for the touch, eax is still 0. Unwinders are told of what the call in the
+// middle of the last one stands on.
 __asm__(R"(
   .text
   .hidden watcher_guarded_copy, watcher_guarded_touch, watcher_guarded_place, watcher_guarded_place_failed
@@ -36,6 +37,7 @@ watcher_guarded_touch_resume:
   .globl watcher_guarded_place, watcher_guarded_place_failed
   .type watcher_guarded_place, @function
 watcher_guarded_place:
+  .cfi_startproc
   push %rbx
   push %rbp
   push %r12
@@ -43,6 +45,13 @@ watcher_guarded_place:
   push %r14
   push %r15
   sub $8, %rsp
+  .cfi_def_cfa_offset 64
+  .cfi_offset %rbx, -16
+  .cfi_offset %rbp, -24
+  .cfi_offset %r12, -32
+  .cfi_offset %r13, -40
+  .cfi_offset %r14, -48
+  .cfi_offset %r15, -56
   mov %rsp, (%rcx)
   mov %rdi, %rax
   mov %rsi, %rdi
@@ -61,6 +70,7 @@ watcher_guarded_place_failed:
   xor %eax, %eax
   cld
   jmp 1b
+  .cfi_endproc
   .size watcher_guarded_place, . - watcher_guarded_place
 )");
 

@@ -14,10 +14,12 @@
 #include <sys/syscall.h>
 
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/code_modules.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/native_stack.h"
 #include "runtime/capture/region_life.h"
 #include "runtime/capture/store.h"
 #include "runtime/capture/thread_list.h"
@@ -211,9 +213,12 @@ void publish(StoreContext* context, Word* word, const Region& region, const Trap
   const auto bytes = static_cast<std::uint32_t>(variable.capacity);
   EventRing& ring = *memory_state.ring;
   DictionaryRef of_context = 0;
-  const DictionaryRef place =
-      context->phase == Phase::kPreparing ? place_of_writer(context, trap.ucontext, &of_context) : 0;
-  const Claim claim = ring.claim(sizeof(MemoryBlob) + 16);
+  const bool preparing = context->phase == Phase::kPreparing;
+  const DictionaryRef place = preparing ? place_of_writer(context, trap.ucontext, &of_context) : 0;
+  const DictionaryRef module = trap.ip != 0 ? module_of_code(trap.ip - 1) : 0;
+  const std::uint32_t callers = preparing ? native_callers(context, trap.ucontext) : 0;
+  const auto callers_bytes = static_cast<std::uint32_t>(callers * sizeof(NativeFrame));
+  const Claim claim = ring.claim(sizeof(MemoryBlob) + callers_bytes + 16);
   const std::uint64_t before = word->shadow;
   const std::uint64_t after = value_at(region.begin(), bytes);
   const bool overtaken = before == after && word->last_thread != 0 && word->last_thread != current_thread_id();
@@ -230,13 +235,16 @@ void publish(StoreContext* context, Word* word, const Region& region, const Trap
   head.before_kind = head.after_kind = ValueKind::kMemory;
   head.flags = static_cast<std::uint8_t>(variable.scope) & kScopeMask;
   if (trap.late || overtaken) head.flags |= kInexact;
+  if (trap.ip != 0) head.flags |= kBehindStore;
   head.before = 0;
   head.after = trap.ip;
   head.coalesced = 0;
-  const MemoryBlob blob = {bytes, trap.system_call};
+  const MemoryBlob blob = {bytes, trap.system_call, module, callers};
+  std::byte* values = claim.payload() + sizeof blob + callers_bytes;
   copy_bytes(claim.payload(), &blob, sizeof blob);
-  copy_bytes(claim.payload() + sizeof blob, &before, sizeof before);
-  copy_bytes(claim.payload() + sizeof blob + 8, &after, sizeof after);
+  copy_bytes(claim.payload() + sizeof blob, context->callers, callers_bytes);
+  copy_bytes(values, &before, sizeof before);
+  copy_bytes(values + 8, &after, sizeof after);
   claim.commit();
 }
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "runtime/capture/alias_pages.h"
+#include "runtime/capture/code_modules.h"
 #include "runtime/capture/code_slots.h"
 #include "runtime/capture/engine.h"
 #include "runtime/capture/engine_choice.h"
@@ -12,6 +13,7 @@
 #include "runtime/capture/kernel_buffers.h"
 #include "runtime/capture/memory_lifetime.h"
 #include "runtime/capture/memory_state.h"
+#include "runtime/capture/native_stack.h"
 #include "runtime/capture/region_life.h"
 #include "runtime/capture/region_set.h"
 #include "runtime/capture/self_memory.h"
@@ -58,10 +60,16 @@ int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
     memory_state.ring = nullptr;
     return ENOMEM;
   }
+  code_modules_prepare();
   open_self_memory();
   measure_thread_block();
   choose_engine(engine);
   return 0;
+}
+
+void memory_record_callers(std::uint32_t most) {
+  memory_state.callers = most < kMaxNativeFrames ? most : kMaxNativeFrames;
+  if (most != 0) native_stack_prepare();
 }
 
 void* memory_allocate(std::size_t bytes) {

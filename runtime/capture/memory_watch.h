@@ -41,6 +41,9 @@ using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 /// one.
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place);
 
+/// How many native callers of the storing function are told with each store; before memory is watched.
+void memory_record_callers(std::uint32_t most);
+
 /// Pages of their own, mapped twice, zeroed, at least `bytes` long and page-aligned; null with errno. Freed by
 /// memory_free.
 void* memory_allocate(std::size_t bytes);

@@ -14,12 +14,23 @@ namespace {
 
 constexpr int kLooksAtEndingRings = 2000;  // a millisecond each, or more
 
+SymbolSettings symbol_settings(const Options& options) {
+  return {.cache_size = options.number("symbol_cache_size"),
+          .cache_ttl_s = options.number("symbol_cache_ttl_s"),
+          .debug_path = options.get("debug_path")};
+}
+
 class DirectoryCollector final : public Collector {
  public:
-  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const RecordingRules& rules,
-                     std::uint64_t run_id)
-      : directory_(std::move(directory)), sink_(std::move(sink)), summary_(run_id), files_(directory_.get(), run_id) {
-    tools_.rules = rules;
+  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const Options& options, std::uint64_t run_id)
+      : directory_(std::move(directory)),
+        sink_(std::move(sink)),
+        symbols_(symbol_settings(options)),
+        summary_(run_id),
+        files_(directory_.get(), run_id) {
+    tools_.rules = RecordingRules::from(options);
+    tools_.options = options;
+    tools_.symbols = &symbols_;
     tools_.sink = sink_.get();
     tools_.summary = &summary_;
     tools_.run_id = run_id;
@@ -87,6 +98,10 @@ class DirectoryCollector final : public Collector {
 
   Result<void> write_summary() {
     summary_.news().ended_ns = EventRing::realtime_ns();
+    summary_.news().symbol_hits += symbols_.hits() - symbol_hits_told_;
+    summary_.news().symbol_misses += symbols_.misses() - symbol_misses_told_;
+    symbol_hits_told_ = symbols_.hits();
+    symbol_misses_told_ = symbols_.misses();
     return summary_.write(directory_.get());
   }
 
@@ -119,6 +134,9 @@ class DirectoryCollector final : public Collector {
 
   UniqueFd directory_;
   std::unique_ptr<JsonlSink> sink_;
+  NativeSymbols symbols_;
+  std::uint64_t symbol_hits_told_ = 0;  // to the summary
+  std::uint64_t symbol_misses_told_ = 0;
   Summary summary_;
   DrainTools tools_;
   RingDirectory files_;
@@ -130,11 +148,11 @@ class DirectoryCollector final : public Collector {
 Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::uint64_t run_id) {
   Result<UniqueFd> directory = open_output_directory(options.get("output"));
   if (!directory) return directory.error();
-  const RecordingRules rules = RecordingRules::from(options);
-  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync);
+  const FsyncPolicy fsync = RecordingRules::from(options).fsync;
+  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), fsync);
   if (!sink) return sink.error();
   return std::unique_ptr<Collector>(
-      std::make_unique<DirectoryCollector>(std::move(directory.value()), std::move(sink.value()), rules, run_id));
+      std::make_unique<DirectoryCollector>(std::move(directory.value()), std::move(sink.value()), options, run_id));
 }
 
 }  // namespace watcher

@@ -15,7 +15,10 @@ constexpr int kEventsPerTurn = 32768;
 }  // namespace
 
 RingDrain::RingDrain(FoundRing ring, DrainTools* tools)
-    : ring_(std::move(ring)), tools_(tools), json_(ring_.reader.identity(), tools->rules.deltas) {}
+    : ring_(std::move(ring)),
+      tools_(tools),
+      redaction_(tools->options),
+      json_(ring_.reader.identity(), tools->rules.deltas) {}
 
 std::uint64_t RingDrain::drain() {
   RingReader& reader = ring_.reader;
@@ -58,10 +61,12 @@ void RingDrain::render(const RingEvent& event) {
   const ClockPair start{identity.start_tsc, identity.start_realtime_ns};
   const std::uint64_t timestamp_ns =
       identity.clock == Clock::kTsc ? tools_->clock.realtime_ns(event_.tsc, start) : event_.tsc;
+  tools_->symbols->add_to(identity.pid, &event_);
   if (!filter_.keeps(event_, ring_.reader.dictionary(), timestamp_ns)) {
     if (identity.run_id == tools_->run_id) ++tools_->summary->news().filtered;
     return;
   }
+  if (redaction_.apply(&event_, &delta_) && identity.run_id == tools_->run_id) ++tools_->summary->news().redacted;
   json_.append(event_, &delta_, timestamp_ns, losses_before(event_.ticket), &lines_);
   if (variable_ == nullptr || variable_id_ != event_.variable_id) {
     variable_ = tools_->summary->variable(event_.variable_id, event_.variable_name);

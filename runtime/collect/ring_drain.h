@@ -10,8 +10,10 @@
 #include "runtime/collect/recording_rules.h"
 #include "runtime/collect/ring_directory.h"
 #include "runtime/enrich/clock.h"
+#include "runtime/enrich/native_symbols.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
+#include "runtime/process/redaction.h"
 #include "runtime/process/variable_filter.h"
 
 namespace watcher {
@@ -19,7 +21,9 @@ namespace watcher {
 /// What the rings of a collector share.
 struct DrainTools {
   RecordingRules rules;
+  Options options;
   EventClock clock;
+  NativeSymbols* symbols = nullptr;
   JsonlSink* sink = nullptr;
   Summary* summary = nullptr;
   std::uint64_t run_id = 0;
@@ -61,6 +65,7 @@ class RingDrain {
   FoundRing ring_;
   DrainTools* tools_;
   VariableFilter filter_;
+  Redaction redaction_;
   EventJson json_;
   HandlerWatchdog watchdog_;
   State state_ = State::kLive;

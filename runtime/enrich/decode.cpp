@@ -103,9 +103,21 @@ bool read_value(PayloadCursor& cursor, const Dictionary& dictionary, ValueView* 
   return true;
 }
 
-bool read_memory(PayloadCursor& cursor, EventView* view) {
+NativeModule module_at(const Dictionary& dictionary, DictionaryRef ref) {
+  ModuleBlob blob{};
+  if (!dictionary.read(BlobKind::kModule, ref, &blob)) return {};
+  return {blob.bias, dictionary.string(blob.path), dictionary.string(blob.build_id)};
+}
+
+bool read_memory(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
   MemoryBlob blob{};
-  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes) return false;
+  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes || blob.frames > kMaxNativeFrames) return false;
+  for (std::uint32_t i = 0; i < blob.frames; ++i) {
+    NativeFrame frame{};
+    if (!cursor.read(&frame)) return false;
+    view->callers.push_back({frame.return_address, module_at(dictionary, frame.module)});
+  }
+  view->module = module_at(dictionary, blob.module);
   if (!cursor.take_padded(blob.length, &view->before.bytes)) return false;
   if (!cursor.take_padded(blob.length, &view->after.bytes)) return false;
   view->before.total = view->after.total = blob.length;
@@ -114,7 +126,7 @@ bool read_memory(PayloadCursor& cursor, EventView* view) {
   return true;
 }
 
-bool read_bulk(PayloadCursor& cursor, EventView* view) {
+bool read_bulk(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
   BulkBlob blob{};
   if (!cursor.read(&blob) || blob.ranges > kMaxBulkRanges || blob.kept_bytes > kMaxBulkBytes) return false;
   std::uint64_t kept = 0;
@@ -129,6 +141,7 @@ bool read_bulk(PayloadCursor& cursor, EventView* view) {
   if (kept != blob.kept_bytes || !cursor.take_padded(blob.kept_bytes, &view->before.bytes)) return false;
   if (!cursor.take_padded(blob.kept_bytes, &view->after.bytes)) return false;
   view->system_call = blob.system_call;
+  view->module = module_at(dictionary, blob.module);
   view->memory_offset = view->ranges.empty() ? 0 : view->ranges.front().offset;
   view->before.total = view->after.total = end - view->memory_offset;
   view->changed_bytes = blob.changed_bytes;
@@ -141,7 +154,8 @@ bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary&
     view->before.kind = view->after.kind = ValueKind::kMemory;
     view->memory_offset = head.before;
     view->instruction = head.after;
-    return (head.flags & kBulk) != 0 ? read_bulk(cursor, view) : read_memory(cursor, view);
+    view->code = (head.flags & kBehindStore) != 0 ? head.after - 1 : head.after;
+    return (head.flags & kBulk) != 0 ? read_bulk(cursor, dictionary, view) : read_memory(cursor, dictionary, view);
   }
   view->before.word = head.before;
   view->after.word = head.after;
@@ -189,11 +203,17 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
 void reset(EventView* view) {
   std::vector<PathPart> path = std::move(view->path);
   std::vector<BulkRange> ranges = std::move(view->ranges);
+  std::vector<NativeCaller> callers = std::move(view->callers);
+  std::vector<std::shared_ptr<const NativeSymbol>> native_callers = std::move(view->native_callers);
   path.clear();
   ranges.clear();
+  callers.clear();
+  native_callers.clear();
   *view = EventView{};
   view->path = std::move(path);
   view->ranges = std::move(ranges);
+  view->callers = std::move(callers);
+  view->native_callers = std::move(native_callers);
 }
 
 }  // namespace

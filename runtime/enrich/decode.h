@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct ValueView {
   std::string_view bytes;      // the others: what was kept of the value
   std::uint64_t total = 0;     // its full length
   std::string_view type_name;  // empty: the kind's own
+  bool redacted = false;       // only the type may be told
 
   bool truncated() const { return total > bytes.size(); }
   std::int64_t as_int() const { return static_cast<std::int64_t>(word); }
@@ -36,6 +38,19 @@ struct PathPart {
   std::int64_t value = 0;  // index, or first of a range
   std::int64_t end = 0;    // of a range, exclusive
   std::string_view text;
+};
+
+/// A file that code was loaded from.
+struct NativeModule {
+  std::uint64_t bias = 0;  // address = bias + what the file says
+  std::string_view path;   // empty: in no file, or not known
+  std::string_view build_id;
+};
+
+struct NativeSymbol;
+struct NativeCaller {
+  std::uint64_t return_address = 0;
+  NativeModule module;
 };
 
 struct EventView {
@@ -76,7 +91,12 @@ struct EventView {
   bool is_memory = false;           // a write: the two fields below, and both values are kMemory
   std::uint64_t memory_offset = 0;  // in the variable, bytes
   std::uint64_t instruction = 0;    // 0: not known, or the kernel's
-  std::uint32_t system_call = 0;    // number + 1 of the call that wrote; 0: none, or not known
+  std::uint64_t code = 0;           // an address within that instruction, in `module`
+  NativeModule module;              // of the instruction
+  std::vector<NativeCaller> callers;
+  std::shared_ptr<const NativeSymbol> native;  // NativeSymbols fills these two
+  std::vector<std::shared_ptr<const NativeSymbol>> native_callers;
+  std::uint32_t system_call = 0;  // number + 1 of the call that wrote; 0: none, or not known
 
   // A memory event of many stores: both values are what was kept of each range, in a row, and their `total` is how far
   // the ranges reach.

@@ -32,8 +32,12 @@ struct Delta {
   bool empty() const { return changed_bytes == 0 && !size_changed(); }
 };
 
+/// Has the processor vectors of 32 bytes?
+bool has_wide_compare();
+
 /// Appends the runs of differing bytes of two strings of equal length; returns how many bytes differ.
-std::uint64_t find_runs(const char* before, const char* after, std::size_t length, std::vector<DeltaRun>* runs);
+std::uint64_t find_runs(const char* before, const char* after, std::size_t length, std::vector<DeltaRun>* runs,
+                        bool wide = has_wide_compare());
 
 /// Bytes from which a value's deltas come: bool and small ints 8 bytes little-endian, float IEEE-754, text UTF-8, …;
 /// none for None and unbound. Valid as long as `value` is.

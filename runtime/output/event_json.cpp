@@ -29,6 +29,37 @@ void foreign_or_null(bool known, std::string_view text, JsonWriter* json) {
   known ? json->foreign_text(text) : json->null();
 }
 
+void write_place(const SourcePlace& place, std::string_view function, JsonWriter* json) {
+  json->key("symbol");
+  foreign_or_null(!function.empty(), function, json);
+  json->key("file");
+  foreign_or_null(!place.file.empty(), place.file, json);
+  json->key("line");
+  place.file.empty() ? json->null() : json->integer(place.line);
+}
+
+void write_symbol(const NativeSymbol& symbol, JsonWriter* json) {
+  char digits[24];
+  std::string offset = "0x";
+  json->start_object();
+  json->key("module");
+  foreign_or_null(!symbol.module.empty(), symbol.module, json);
+  write_place(symbol.place, symbol.text(), json);
+  json->key("offset");
+  json->text(offset.append(number_text(symbol.offset, 16, digits)));
+  if (!symbol.inlined_by.empty()) {
+    json->key("inlined_by");
+    json->start_array();
+    for (const SourcePlace& place : symbol.inlined_by) {
+      json->start_object();
+      write_place(place, place.function, json);
+      json->end_object();
+    }
+    json->end_array();
+  }
+  json->end_object();
+}
+
 }  // namespace
 
 EventJson::EventJson(const RingIdentity& ring, const DeltaStyle& style)
@@ -52,7 +83,7 @@ const std::string& EventJson::subject_members(const EventView& event) {
     json.key("function");
     foreign_or_null(event.has_place, event.function, &json);
     json.key("file");
-    foreign_or_null(event.has_place, event.file, &json);
+    foreign_or_null(event.has_place && !event.file.empty(), event.file, &json);
     json.key("line");
     members.assign(buffer.GetString() + 1, buffer.GetSize() - 1);
   }
@@ -74,9 +105,9 @@ void EventJson::write_sides(const EventView& event) {
     json_.key("path");
     event.path.empty() ? items.write_path(&json_) : write_path(event.path, &json_);
     json_.key("before");
-    items.write_side(event.before.bytes, &json_);
+    items.write_side(event.before, &json_);
     json_.key("after");
-    items.write_side(event.after.bytes, &json_);
+    items.write_side(event.after, &json_);
     return;
   }
   json_.key("path");
@@ -108,6 +139,25 @@ void EventJson::write_sql(const EventView& event) {
   json_.end_object();
 }
 
+// Most events come from the code that the one before came from.
+void EventJson::write_native(const EventView& event) {
+  if (event.native == nullptr) return;
+  if (event.native != last_native_) {
+    JsonBuffer buffer;
+    JsonWriter json(&buffer);
+    write_symbol(*event.native, &json);
+    native_text_.assign(buffer.GetString(), buffer.GetSize());
+    last_native_ = event.native;
+  }
+  json_.key("native");
+  json_.raw_object(native_text_);
+  if (event.native_callers.empty()) return;
+  json_.key("native_stack");
+  json_.start_array();
+  for (const auto& caller : event.native_callers) write_symbol(*caller, &json_);
+  json_.end_array();
+}
+
 void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before) {
   if (!event.thread_name.empty()) {
     json_.key("thread_name");
@@ -122,6 +172,7 @@ void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before
     std::string address = "0x";
     json_.key("ip");
     json_.text(address.append(number_text(event.instruction, 16, digits)));
+    write_native(event);
   }
   if (event.system_call != 0) {
     const std::string_view name = system_call_name(event.system_call - 1);
@@ -157,7 +208,7 @@ void EventJson::append(const EventView& event, Delta* delta, std::uint64_t times
   json_.key("pid");
   json_.count(pid_);
   json_.raw_members(subject_members(event));
-  event.has_place ? json_.integer(event.line) : json_.null();
+  event.has_place && !event.file.empty() ? json_.integer(event.line) : json_.null();
   json_.key("thread_id");
   json_.count(event.thread_id);
   json_.key("scope");

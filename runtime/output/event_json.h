@@ -10,6 +10,7 @@
 
 #include "runtime/enrich/decode.h"
 #include "runtime/enrich/delta.h"
+#include "runtime/enrich/symbol_cache.h"
 #include "runtime/output/delta_json.h"
 #include "runtime/output/json_writer.h"
 #include "runtime/queue/ring_reader.h"
@@ -30,6 +31,7 @@ class EventJson {
   std::string_view event_id(std::uint64_t ticket);
   void write_sides(const EventView& event);
   void write_sql(const EventView& event);
+  void write_native(const EventView& event);
   void write_marks(const EventView& event, std::uint64_t dropped_before);
 
   std::uint32_t pid_;
@@ -39,6 +41,8 @@ class EventJson {
   JsonBuffer unused_;  // the writer must have a buffer from the start
   JsonWriter json_;
   std::unordered_map<std::uint64_t, std::string> subjects_;
+  std::shared_ptr<const NativeSymbol> last_native_;  // whose text is in native_text_
+  std::string native_text_;
   std::uint64_t last_subject_key_ = ~std::uint64_t{0};
   const std::string* last_subject_ = nullptr;
 };

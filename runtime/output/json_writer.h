@@ -40,6 +40,7 @@ class JsonWriter {
   void foreign_text(std::string_view value) { text(valid_utf8(value, &scratch_)); }
   /// JSON made before. `members` is a run of members without braces, up to and including the last one's key.
   void raw_array(std::string_view json) { writer_.RawValue(json.data(), json.size(), rapidjson::kArrayType); }
+  void raw_object(std::string_view json) { writer_.RawValue(json.data(), json.size(), rapidjson::kObjectType); }
   void raw_members(std::string_view members) {
     writer_.RawValue(members.data(), members.size(), rapidjson::kStringType);
   }

@@ -92,6 +92,9 @@ void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, 
   totals->dropped += news.dropped;
   totals->coalesced += news.coalesced;
   totals->filtered += news.filtered;
+  totals->redacted += news.redacted;
+  totals->symbol_hits += news.symbol_hits;
+  totals->symbol_misses += news.symbol_misses;
   totals->started_ns = std::min(totals->started_ns, news.started_ns);
   totals->ended_ns = std::max(totals->ended_ns, news.ended_ns);
   if (news.exit_code) totals->exit_code = news.exit_code;

@@ -44,6 +44,9 @@ struct RunTotals {
   std::uint64_t dropped = 0;
   std::uint64_t coalesced = 0;
   std::uint64_t filtered = 0;  // events that their variable's condition, share or limit left out
+  std::uint64_t redacted = 0;       // events of which a value was left out, by its name
+  std::uint64_t symbol_hits = 0;    // native code addresses found in the cache, or not
+  std::uint64_t symbol_misses = 0;
   std::uint64_t started_ns = ~std::uint64_t{0};
   std::uint64_t ended_ns = 0;
   std::optional<int> exit_code;

@@ -134,9 +134,10 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   json.Key("run_id");
   write_text(run_text(run_id), &json);
   const std::pair<const char*, std::uint64_t> counts[] = {
-      {"started_ns", totals.started_ns}, {"ended_ns", totals.ended_ns}, {"written", totals.written},
-      {"recovered", totals.recovered},   {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
-      {"filtered", totals.filtered}};
+      {"started_ns", totals.started_ns},      {"ended_ns", totals.ended_ns}, {"written", totals.written},
+      {"recovered", totals.recovered},        {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
+      {"filtered", totals.filtered},          {"redacted", totals.redacted}, {"symbol_hits", totals.symbol_hits},
+      {"symbol_misses", totals.symbol_misses}};
   for (const auto& [key, count] : counts) {
     json.Key(key);
     json.Uint64(count);
@@ -169,6 +170,9 @@ bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* total
   totals->dropped = count_of(document, "dropped");
   totals->coalesced = count_of(document, "coalesced");
   totals->filtered = count_of(document, "filtered");
+  totals->redacted = count_of(document, "redacted");
+  totals->symbol_hits = count_of(document, "symbol_hits");
+  totals->symbol_misses = count_of(document, "symbol_misses");
   totals->exit_code = optional_of(document, "exit_code");
   totals->signal = optional_of(document, "signal");
   totals->process_count = count_of(document, "process_count");

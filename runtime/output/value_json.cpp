@@ -69,6 +69,11 @@ void write_float(double value, JsonWriter* json) {
   }
 }
 
+void write_redacted(JsonWriter* json) {
+  json->key("redacted");
+  json->boolean(true);
+}
+
 void write_text(const ValueView& value, JsonWriter* json) {
   json->foreign_text(value.truncated() ? without_partial_tail(value.bytes) : value.bytes);
   write_truncation(value.bytes.size(), value.total, json);
@@ -198,7 +203,7 @@ void write_value(const ValueView& value, JsonWriter* json) {
   json->start_object();
   json->key("type");
   json->foreign_text(type_of(value));
-  write_content(value, json);
+  value.redacted ? write_redacted(json) : write_content(value, json);
   json->end_object();
 }
 
@@ -220,9 +225,16 @@ void MemoryItems::write_path(JsonWriter* json) const {
   json->end_array();
 }
 
-void MemoryItems::write_side(std::string_view bytes, JsonWriter* json) const {
+void MemoryItems::write_side(const ValueView& value, JsonWriter* json) const {
   const ItemFormat format = ItemFormat::parse(format_, item_size_);
-  bytes = bytes.substr(0, shown_);
+  if (value.redacted) {
+    json->start_object();
+    json->key("type");
+    json->text(format.type_name());
+    write_redacted(json);
+    return json->end_object();
+  }
+  const std::string_view bytes = value.bytes.substr(0, shown_);
   if (!whole_ || bytes.size() < item_size_ || format.kind == ItemKind::kRaw || format.kind == ItemKind::kChar)
     return write_value(as_bytes(bytes, total_), json);
   return end_ == first_ + 1 ? write_one_item(format, bytes.data(), json) : write_items(format, bytes, total_, json);

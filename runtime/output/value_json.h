@@ -18,7 +18,7 @@ class MemoryItems {
 
   void write_path(JsonWriter* json) const;
   /// Of a bulk event the first range is shown.
-  void write_side(std::string_view bytes, JsonWriter* json) const;
+  void write_side(const ValueView& value, JsonWriter* json) const;
 
  private:
   std::string_view format_;

@@ -13,7 +13,7 @@
 
 namespace watcher {
 
-enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext, kSql, kFilter };
+enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext, kSql, kFilter, kModule };
 
 /// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap,
 /// 0 is never used.

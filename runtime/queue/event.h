@@ -84,6 +84,7 @@ enum EventFlag : std::uint8_t {
   kInexact = 0x08,      // "exact": false
   kInexactLine = 0x10,  // "exact_line": false
   kBulk = 0x20,         // the payload is a BulkBlob
+  kBehindStore = 0x80,  // the instruction pointer is the next instruction's
 };
 
 inline constexpr std::size_t kSlotBytes = 64;

@@ -16,12 +16,23 @@ struct ValueBlob {
 };
 static_assert(sizeof(ValueBlob) == 16);
 
-/// A memory event's payload is a MemoryBlob, `length` bytes before, padded to 8, then `length` bytes after.
+/// A memory event's payload is a MemoryBlob, `frames` NativeFrames, `length` bytes before, padded to 8, then `length`
+/// bytes after.
 struct MemoryBlob {
   std::uint32_t length;
   std::uint32_t system_call;  // number + 1 of the call that wrote (Op::kKernelWrite), else 0
+  DictionaryRef module;       // ModuleBlob of the instruction; 0: in no file, or not known
+  std::uint32_t frames;       // callers of the storing function
 };
-static_assert(sizeof(MemoryBlob) == 8);
+static_assert(sizeof(MemoryBlob) == 16);
+/// A caller, innermost first.
+struct NativeFrame {
+  std::uint64_t return_address;
+  DictionaryRef module;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(NativeFrame) == 16);
+inline constexpr std::uint32_t kMaxNativeFrames = 64;
 
 /// With kBulk, a memory event's payload is a BulkBlob, `ranges` BulkRanges in order of offset, then the kept bytes
 /// before of all ranges in a row, padded to 8, then those after. EventHead::before is 0 then.
@@ -30,7 +41,7 @@ struct BulkBlob {
   std::uint32_t ranges;
   std::uint32_t kept_bytes;   // a side: the sum of BulkRange::kept
   std::uint32_t system_call;  // as in MemoryBlob
-  std::uint32_t reserved;
+  DictionaryRef module;       // likewise
 };
 static_assert(sizeof(BulkBlob) == 24);
 /// Changed bytes, or several runs of them merged when there were too many.
@@ -84,6 +95,13 @@ struct PlaceBlob {
   DictionaryRef function;
   DictionaryRef file;
   std::int32_t line;
+};
+/// Code that was loaded from a file, or is the kernel's. Events hold it, so that the code can be named when the process
+/// is gone, and whatever was loaded in its place since.
+struct ModuleBlob {
+  std::uint64_t bias;      // address = bias + what the file says
+  DictionaryRef path;      // absolute; "[vdso]"
+  DictionaryRef build_id;  // raw bytes; 0: it has none
 };
 struct ContextBlob {
   DictionaryRef thread_name;

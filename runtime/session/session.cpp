@@ -213,6 +213,7 @@ bool Session::start_collector() {
 int Session::start_memory() {
   if (memory_result_ >= 0) return memory_result_;
   if (start() != 0) return memory_result_ = start_result_;
+  memory_record_callers(static_cast<std::uint32_t>(options_.number("stack")));
   sampled_engine_every(static_cast<int>(options_.number("sample_interval_ms")));
   sigset_t blocked;  // asked first: an engine unblocks the signals it lives on
   const bool inherited = pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0;

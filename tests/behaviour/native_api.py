@@ -65,6 +65,9 @@ class Native(harness.Case):
                     self.assertEqual(watched.summary["processes"][0]["host"], "native")
                     check(watched)
 
+    def statement(self, event):
+        return pathlib.Path(event["file"]).read_text().splitlines()[event["line"] - 1].strip()
+
     def assert_chain(self, events, size):
         """The content that the deltas lead to, each `before` being what was there."""
         content = bytearray(size)
@@ -86,7 +89,10 @@ class Examples(Native):
             self.assertIs(events[4]["exact"], False)
             self.assertEqual({event["scope"] for event in events}, {"global"})
             for event in events[:4]:
-                self.assertEqual((event["function"], event["file"], event["line"], event["exact"]), (None, None, None, True))
+                function = "charge" if event is events[3] else "deposit"
+                self.assertEqual((event["function"], event["exact"]), (function, True))
+                self.assertEqual(event["file"], str(EXAMPLES / "account.c"))
+                self.assertEqual(self.statement(event), "balance -= amount;" if function == "charge" else "balance += amount;")
                 self.assertGreater(int(event["ip"], 16), 4096)
             # three times by the same instruction or its unrolled copies, in another function the fourth
             self.assertNotIn(events[3]["ip"], {event["ip"] for event in events[:3]})

@@ -166,10 +166,24 @@ TEST_CASE("a wrong text leaves the options as they were") {
 }
 
 TEST_CASE("tables of later stages are accepted, and said to have no effect") {
-  const Options options =
-      parsed(parse_toml, "[[processor]]\nfile='p.py'\n[redact]\nnames=['pw']\n[otlp]\nurl='http://x'");
-  REQUIRE(options.warnings().size() == 3);
-  CHECK(options.warnings()[1] == "memory:3:2: [redact] has no effect in this version");
+  const Options options = parsed(parse_toml, "[[processor]]\nfile='p.py'\n[otlp]\nurl='http://x'");
+  REQUIRE(options.warnings().size() == 2);
+  CHECK(options.warnings()[1] == "memory:3:2: [otlp] has no effect in this version");
+}
+
+TEST_CASE("the table redact holds lists of names") {
+  const Options options = parsed(parse_toml, "[redact]\nenabled=false\nnames=['*_pin','iban']\nallow=[]");
+  CHECK_FALSE(options.flag("redact_enabled"));
+  CHECK(options.get("redact_names") == "*_pin,iban");
+  CHECK(options.get("redact_allow") == "");
+  Options other;
+  const auto error = [&](const char* text) { return parse_toml(other, text, "t").error().message; };
+  CHECK(error("[redact]\nname=['x']") ==
+        "t:2:1: [redact] has no key 'name'; it has enabled, names, allow; did you mean 'names'?");
+  CHECK(error("[redact]\nnames='x'") == "t:2:7: names is a list of names, such as [\"*_pin\"]");
+  CHECK(error("[redact]\nnames=['a,b']") == "t:2:7: names is a list of names, such as [\"*_pin\"]");
+  CHECK(error("[redact]\nenabled='no'") == "t:2:9: redact_enabled is true or false, without quotes");
+  CHECK(error("redact=1") == "t:1:1: redact is a table: write [redact]");
 }
 
 TEST_CASE("relative paths in a TOML file are relative to that file") {

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -39,6 +40,27 @@ ValueView inline_value(ValueKind kind, std::uint64_t word) {
 }
 
 }  // namespace
+
+TEST_CASE("runs are the same by narrow and by wide vectors, at any length and alignment") {
+  std::mt19937 random(11);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::size_t shift = random() % 64;
+    std::string before(shift + random() % 1000, 'x');
+    std::string after = before;
+    for (std::size_t i = 0, changes = random() % 8; i < changes && !after.empty(); ++i) {
+      const std::size_t first = random() % after.size();
+      for (std::size_t at = first; at < std::min(after.size(), first + random() % 200); ++at) after[at] = 'y';
+    }
+    before.erase(0, std::min(shift, before.size()));
+    after.erase(0, std::min(shift, after.size()));
+    for (const bool wide : {false, has_wide_compare()}) {
+      std::vector<DeltaRun> runs;
+      const std::uint64_t changed = find_runs(before.data(), after.data(), before.size(), &runs, wide);
+      REQUIRE(runs == naive_runs(before, after));
+      REQUIRE(changed == static_cast<std::uint64_t>(std::count(after.begin(), after.end(), 'y')));
+    }
+  }
+}
 
 TEST_CASE("deltas equal those of a byte-by-byte comparison, on random inputs") {
   std::mt19937 random(7);

@@ -36,7 +36,7 @@ void fill(Writer& writer) {
     writer.store_bytes(ValueKind::kBigInt, std::string(static_cast<std::size_t>(i) + 1, '\x80'));
     const Claim claim = writer.begin(Op::kWrite, sizeof(MemoryBlob) + 32);
     claim.head->before_kind = claim.head->after_kind = ValueKind::kMemory;
-    const MemoryBlob blob{16, 0};
+    const MemoryBlob blob{16, 0, 0, 0};
     memcpy(claim.payload(), &blob, sizeof blob);
     memset(claim.payload() + sizeof blob, i, 32);
     claim.commit();

@@ -1,0 +1,62 @@
+#include "runtime/capture/native_stack.h"
+
+#include <errno.h>
+#include <ucontext.h>
+#include <unwind.h>
+
+#include "runtime/capture/code_modules.h"
+#include "runtime/capture/guarded.h"
+#include "runtime/capture/memory_state.h"
+
+namespace watcher {
+namespace {
+
+/// Frames of our own handler, between the unwinder and the store.
+constexpr int kMaxOwnFrames = 64;
+
+struct Walk {
+  StoreContext* context;
+  std::uint64_t store;
+  int own_frames;
+  bool met_store;
+};
+
+_Unwind_Reason_Code take_frame(_Unwind_Context* frame, void* argument) {
+  Walk& walk = *static_cast<Walk*>(argument);
+  const std::uint64_t ip = _Unwind_GetIP(frame);
+  if (!walk.met_store) {
+    walk.met_store = ip == walk.store;
+    return ++walk.own_frames < kMaxOwnFrames ? _URC_NO_REASON : _URC_END_OF_STACK;
+  }
+  StoreContext& context = *walk.context;
+  if (ip == 0 || context.caller_count == memory_state.callers) return _URC_END_OF_STACK;
+  context.callers[context.caller_count++] = {ip, module_of_code(ip - 1), 0};
+  return _URC_NO_REASON;
+}
+
+DictionaryRef walk_stack(void* ucontext, DictionaryRef*) {
+  const auto ip = static_cast<ucontext_t*>(ucontext)->uc_mcontext.gregs[REG_RIP];
+  Walk walk{thread_state.current, static_cast<std::uint64_t>(ip), 0, false};
+  _Unwind_Backtrace(take_frame, &walk);
+  return 0;
+}
+
+}  // namespace
+
+void native_stack_prepare() {
+  _Unwind_Backtrace([](_Unwind_Context*, void*) { return _URC_END_OF_STACK; }, nullptr);
+}
+
+std::uint32_t native_callers(StoreContext* context, void* ucontext) {
+  context->caller_count = 0;
+  if (memory_state.callers == 0 || ucontext == nullptr || thread_state.current != context) return 0;
+  const int saved_errno = errno;
+  const Phase phase = context->phase;
+  context->phase = Phase::kPlacing;
+  watcher_guarded_place(walk_stack, ucontext, nullptr, &context->place_resume);
+  context->phase = phase;
+  errno = saved_errno;
+  return context->caller_count;
+}
+
+}  // namespace watcher
