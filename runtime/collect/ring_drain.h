@@ -12,6 +12,7 @@
 #include "runtime/enrich/clock.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
+#include "runtime/process/processor_chain.h"
 #include "runtime/process/variable_filter.h"
 
 namespace watcher {
@@ -22,6 +23,7 @@ struct DrainTools {
   EventClock clock;
   JsonlSink* sink = nullptr;
   Summary* summary = nullptr;
+  ProcessorChain* chain = nullptr;  // null: no processors
   std::uint64_t run_id = 0;
 };
 
@@ -54,6 +56,7 @@ class RingDrain {
   bool take_and_render(bool writer_is_dead);
   void render(const RingEvent& event);
   std::uint64_t flush();
+  std::uint64_t hand_to_processors();
   std::uint64_t losses_before(std::uint64_t ticket);
   void notice_losses();
   std::string dictionary_text(DictionaryRef ref) const;
@@ -74,6 +77,8 @@ class RingDrain {
   struct Pending {
     VariableCount* variable;
     std::uint64_t coalesced;
+    std::uint64_t variable_id;
+    std::uint32_t bytes;
   };
   std::vector<Pending> pending_;  // one a line of `lines_`
 
