@@ -17,7 +17,7 @@ constexpr std::uint64_t kMillisecondNs = 1'000'000;
 constexpr std::uint64_t kStartNs = 10'000 * kMillisecondNs;
 constexpr std::uint64_t kPauseAfterFailedStartNs = 1'000 * kMillisecondNs;
 constexpr std::uint64_t kLongestLookNs = 20 * kMillisecondNs;
-constexpr std::uint64_t kLongestStarvationNs = 1'000 * kMillisecondNs;
+constexpr std::uint64_t kLongestStarvationNs = 10'000 * kMillisecondNs;
 constexpr int kTick_ms = 5;
 constexpr timespec kLetItWork{0, 200'000};
 constexpr std::size_t kLongestReply = (1u << 20) + 64;
@@ -40,18 +40,19 @@ void count(std::atomic<std::uint64_t>& counter) {
 }  // namespace
 
 void ScriptProcessor::Patience::restart() {
-  seen_ns_ = now_ns();
-  attended_ns_ = 0;
-  waited_before_ns_ = ~std::uint64_t{0};
+  begun_ns_ = seen_ns_ = now_ns();
+  attended_ns_ = ran_ns_ = 0;
 }
 
 bool ScriptProcessor::Patience::is_over(std::uint64_t limit_ns, const WorkerProcess& worker) {
   const std::uint64_t now = now_ns();
-  attended_ns_ += std::min(now - std::exchange(seen_ns_, now), kLongestLookNs);
-  if (waited_before_ns_ == ~std::uint64_t{0}) waited_before_ns_ = worker.waited_ns();
-  if (attended_ns_ < limit_ns) return false;
-  const std::uint64_t starved = std::min(worker.waited_ns() - waited_before_ns_, kLongestStarvationNs);
-  return attended_ns_ >= limit_ns + starved;
+  std::uint64_t passed = std::min(now - std::exchange(seen_ns_, now), kLongestLookNs);
+  const WorkerProcess::Activity activity = worker.activity();
+  const std::uint64_t ran = activity.ran_ns - std::exchange(ran_ns_, activity.ran_ns);
+  // who is runnable and did not run has waited for its turn
+  if (activity.runnable) passed = std::min(passed, ran);
+  attended_ns_ += passed;
+  return attended_ns_ >= limit_ns || now - begun_ns_ >= limit_ns + kLongestStarvationNs;
 }
 
 ScriptProcessor::ScriptProcessor(const ProcessorSpec& spec, Result<WorkerCommand> command, bool shows_output)

@@ -37,7 +37,8 @@ class ScriptProcessor final : public ProcessorStage {
    private:
     std::uint64_t seen_ns_ = 0;
     std::uint64_t attended_ns_ = 0;
-    std::uint64_t waited_before_ns_ = 0;
+    std::uint64_t begun_ns_ = 0;
+    std::uint64_t ran_ns_ = 0;
   };
 
   bool ensure_worker();

@@ -7,9 +7,7 @@ import sys
 
 def work():
     import functools
-    import hashlib
     import importlib.util
-    import inspect
     import json
     import os
 
@@ -46,25 +44,34 @@ def work():
         main = getattr(module, "main", None)
         if not callable(main):
             raise TypeError("it has no function main(event)")
-        if inspect.iscoroutinefunction(main):
+        check(main)
+        return main
+
+    def check(main):
+        code = getattr(main, "__code__", None)
+        if code is not None and code.co_flags & 0x280:  # CO_COROUTINE, CO_ASYNC_GENERATOR
             raise TypeError("main(event) must be a plain function, not an async one")
+        plain = code is not None and not main.__defaults__ and not main.__kwdefaults__ and not code.co_flags & 0xc
+        if plain and code.co_argcount == 1 and not code.co_kwonlyargcount and not hasattr(main, "__self__"):
+            return
+        import inspect  # takes long to import
         try:
             inspect.signature(main).bind(None)
         except TypeError:
             raise TypeError("main must take one argument, the event") from None
         except ValueError:
             pass  # a function in C without a signature
-        return main
 
     @functools.lru_cache(1024)
     def identity(*statement):
+        import hashlib
         text = json.dumps(statement, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
     try:
         main = load()
     except BaseException as error:  # SystemExit too: a processor that ends cannot process
-        send(json.dumps({"error": described(error)}) + "\n")
+        send(json.dumps({"error": described(error)}, separators=(",", ":")) + "\n")
         return
     send('{"ready":true}\n')
 

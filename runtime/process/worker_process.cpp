@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 
+#include "runtime/base/process_start.h"
 #include "runtime/process/worker_sandbox.h"
 
 namespace watcher {
@@ -137,14 +139,15 @@ Result<WorkerProcess> WorkerProcess::start(const WorkerCommand& command) {
   return worker;
 }
 
-std::uint64_t WorkerProcess::waited_ns() const {
+WorkerProcess::Activity WorkerProcess::activity() const {
   char path[64];
   ::snprintf(path, sizeof path, "/proc/%d/schedstat", pid_);
   const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
   char text[128] = {};
-  unsigned long long ran = 0, waited = 0;
-  if (!file || ::read(file.get(), text, sizeof text - 1) <= 0) return 0;
-  return ::sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
+  Activity activity;
+  if (file && ::read(file.get(), text, sizeof text - 1) > 0) activity.ran_ns = std::strtoull(text, nullptr, 10);
+  activity.runnable = process_activity(static_cast<std::uint32_t>(pid_)).state == 'R';
+  return activity;
 }
 
 std::string WorkerProcess::kill() {

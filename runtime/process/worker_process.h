@@ -37,8 +37,11 @@ class WorkerProcess {
   int output() const { return output_.get(); }    // its standard output and error; not blocking here
   int handle() const { return handle_.get(); }    // becomes readable when it ends
 
-  /// Time in which it could have run and had no processor, since it was started.
-  std::uint64_t waited_ns() const;
+  struct Activity {
+    bool runnable = false;     // it runs, or waits for a processor
+    std::uint64_t ran_ns = 0;  // its main thread, since it was started
+  };
+  Activity activity() const;
   /// Kills what is left of it; returns how it ended, as a sentence's end: "ended with status 3".
   std::string kill();
   /// No more events: waits for its end that long, then kills.
