@@ -86,8 +86,8 @@ Result<std::string> interpreter(const Language& language, const Options& options
 }
 
 Result<std::string> checked_file(const std::string& path) {
-  if (const auto text = read_config_file(path); !text)
-    return Error{text.error().code, "processor " + text.error().message};
+  if (const auto checked = check_code_file(path); !checked)
+    return Error{checked.error().code, "processor " + checked.error().message};
   char real[PATH_MAX];
   if (::realpath(path.c_str(), real) == nullptr) return Error{errno, "processor " + path + ": " + strerror(errno)};
   return std::string(real);
@@ -97,7 +97,7 @@ Result<std::string> plugin_host() {
   char path[PATH_MAX];
   if (::realpath("/proc/self/exe", path) == nullptr) return Error{errno, "cannot find out where Watcher is installed"};
   *strrchr(path, '/') = '\0';
-  for (const char* place : {"/", "/" INSTALLED_LIBRARIES "/", "/../../tools/"})
+  for (const char* place : {"/", "/" INSTALLED_LIBRARIES "/", "/../tools/"})
     if (const std::string found = std::string(path) + place + kPluginHost; is_executable(found)) return found;
   return Error{ENOENT, std::string(kPluginHost) + " is not beside this program"};
 }
