@@ -18,6 +18,8 @@ constexpr std::uint64_t kStartNs = 10'000 * kMillisecondNs;
 constexpr std::uint64_t kPauseAfterFailedStartNs = 1'000 * kMillisecondNs;
 constexpr std::uint64_t kLongestLookNs = 20 * kMillisecondNs;
 constexpr std::uint64_t kLongestStarvationNs = 10'000 * kMillisecondNs;
+constexpr std::uint64_t kLeastShare = 10;  // who could run for less than a tenth of the time had no chance
+constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
 constexpr int kTick_ms = 5;
 constexpr timespec kLetItWork{0, 200'000};
 constexpr std::size_t kLongestReply = (1u << 20) + 64;
@@ -41,18 +43,18 @@ void count(std::atomic<std::uint64_t>& counter) {
 
 void ScriptProcessor::Patience::restart() {
   begun_ns_ = seen_ns_ = now_ns();
-  attended_ns_ = ran_ns_ = 0;
+  attended_ns_ = 0;
+  ran_before_ns_ = kUnknown;
 }
 
 bool ScriptProcessor::Patience::is_over(std::uint64_t limit_ns, const WorkerProcess& worker) {
   const std::uint64_t now = now_ns();
-  std::uint64_t passed = std::min(now - std::exchange(seen_ns_, now), kLongestLookNs);
+  attended_ns_ += std::min(now - std::exchange(seen_ns_, now), kLongestLookNs);
+  if (ran_before_ns_ == kUnknown) ran_before_ns_ = worker.activity().ran_ns;
+  if (attended_ns_ < limit_ns) return false;
   const WorkerProcess::Activity activity = worker.activity();
-  const std::uint64_t ran = activity.ran_ns - std::exchange(ran_ns_, activity.ran_ns);
-  // who is runnable and did not run has waited for its turn
-  if (activity.runnable) passed = std::min(passed, ran);
-  attended_ns_ += passed;
-  return attended_ns_ >= limit_ns || now - begun_ns_ >= limit_ns + kLongestStarvationNs;
+  const bool starved = activity.runnable && activity.ran_ns - ran_before_ns_ < limit_ns / kLeastShare;
+  return !starved || now - begun_ns_ >= limit_ns + kLongestStarvationNs;
 }
 
 ScriptProcessor::ScriptProcessor(const ProcessorSpec& spec, Result<WorkerCommand> command, bool shows_output)

@@ -27,7 +27,8 @@ class ScriptProcessor final : public ProcessorStage {
   void idle() override { drain_output(); }
 
  private:
-  /// Time in which the worker could have done something: not that in which we did not look, or it had no processor.
+  /// The clock of an event. Time in which we did not look does not count, and a worker that had next to no processor
+  /// time on a busy machine gets more.
   class Patience {
    public:
     void restart();
@@ -38,7 +39,7 @@ class ScriptProcessor final : public ProcessorStage {
     std::uint64_t seen_ns_ = 0;
     std::uint64_t attended_ns_ = 0;
     std::uint64_t begun_ns_ = 0;
-    std::uint64_t ran_ns_ = 0;
+    std::uint64_t ran_before_ns_ = 0;
   };
 
   bool ensure_worker();
