@@ -39,7 +39,6 @@ Result<void> check_owner_and_mode(const std::string& path, const struct stat& st
                             " or to root, since a configuration can name code to run");
   if (status.st_mode & (S_IWGRP | S_IWOTH))
     return refuse(path, "refused, because others may write to it; 'chmod go-w' makes it acceptable");
-  if (status.st_size > kLongestFile) return refuse(path, "refused, because it is longer than 16 MiB");
   return {};
 }
 
@@ -69,6 +68,12 @@ Result<void> check_parents(const std::string& path, const struct stat& opened) {
   return {};
 }
 
+Result<void> check(const std::string& path, int fd, struct stat* status) {
+  if (fstat(fd, status) != 0) return failed(path, errno);
+  if (auto checked = check_owner_and_mode(path, *status); !checked) return checked;
+  return check_parents(path, *status);
+}
+
 Result<std::string> read_all(const std::string& path, int fd) {
   std::string text;
   char buffer[16384];
@@ -85,13 +90,19 @@ Result<std::string> read_all(const std::string& path, int fd) {
 
 }  // namespace
 
+Result<void> check_code_file(const std::string& path) {
+  const UniqueFd file = open_to_read(path);
+  struct stat status;
+  if (!file) return failed(path, errno);
+  return check(path, file.get(), &status);
+}
+
 Result<std::string> read_config_file(const std::string& path) {
   const UniqueFd file = open_to_read(path);
-  if (!file) return failed(path, errno);
   struct stat status;
-  if (fstat(file.get(), &status) != 0) return failed(path, errno);
-  if (auto checked = check_owner_and_mode(path, status); !checked) return checked.error();
-  if (auto checked = check_parents(path, status); !checked) return checked.error();
+  if (!file) return failed(path, errno);
+  if (auto checked = check(path, file.get(), &status); !checked) return checked.error();
+  if (status.st_size > kLongestFile) return refuse(path, "refused, because it is longer than 16 MiB");
   return read_all(path, file.get());
 }
 

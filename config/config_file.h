@@ -12,6 +12,9 @@ namespace watcher {
 /// below a directory in which anybody may replace it (world-writable, not sticky, not mounted read-only).
 Result<std::string> read_config_file(const std::string& path);
 
+/// The same for a file that is code itself, of any length.
+Result<void> check_code_file(const std::string& path);
+
 /// `path` as seen from the directory of `base_file`; absolute paths and files beside the working directory stay as they
 /// are.
 std::string relative_to_file(const std::string& base_file, const std::string& path);

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/processor_spec.h"
 #include "runtime/base/result.h"
 
 namespace watcher {
@@ -92,6 +93,9 @@ class Options {
   /// Adds to the rule of the same file; a name given twice with the same scope counts once.
   void add_rule(std::string_view file, const WatchName& name);
 
+  std::vector<ProcessorSpec>& processors() { return processors_; }
+  const std::vector<ProcessorSpec>& processors() const { return processors_; }
+
   /// What was accepted but has no effect, one sentence each; whoever has a terminal shows them.
   const std::vector<std::string>& warnings() const { return warnings_; }
   void warn(std::string sentence) { warnings_.push_back(std::move(sentence)); }
@@ -102,6 +106,7 @@ class Options {
   std::vector<std::string> values_;  // parallel to option_table(), and one empty string behind: the unknown key's
   std::vector<bool> set_;
   std::vector<WatchRule> rules_;
+  std::vector<ProcessorSpec> processors_;
   std::vector<std::string> warnings_;
 };
 

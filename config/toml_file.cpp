@@ -31,7 +31,7 @@ namespace {
 constexpr std::string_view kRuleKeys[] = {"file",    "local", "global", "both",
                                           "unknown", "when",  "sample", "max_per_second"};
 /// Tables that belong to stages which do not exist yet in this version.
-constexpr std::string_view kTablesWithoutEffect[] = {"processor", "otlp"};
+constexpr std::string_view kTablesWithoutEffect[] = {"otlp"};
 /// [redact] and its keys, each the row `redact_` KEY.
 constexpr std::string_view kRedact = "redact";
 constexpr std::string_view kRedactKeys[] = {"enabled", "names", "allow"};
@@ -216,9 +216,39 @@ Result<void> read_redact(Options& options, const Entry& entry, const std::string
   return {};
 }
 
+ConfigValue config_value(const toml::node& node, const std::string& name) {
+  ConfigValue value{{}, at(name, node.source())};
+  if (const auto* flag = node.as_boolean()) value.content = flag->get();
+  if (const auto* number = node.as_integer()) value.content = number->get();
+  if (const auto* text = node.as_string()) value.content = text->get();
+  if (const auto* list = node.as_array()) {
+    std::vector<ConfigValue> values;
+    for (const toml::node& element : *list) values.push_back(config_value(element, name));
+    value.content = std::move(values);
+  }
+  return value;
+}
+
+Result<void> read_processors(Options& options, const Entry& entry, const std::string& name) {
+  const auto* list = entry.value->as_array();
+  const char* right = "processor is a list of tables: write [[processor]] with two brackets on each side";
+  if (!list) return fault(name, entry.key_source, right);
+  for (const toml::node& node : *list) {
+    const auto* table = node.as_table();
+    if (!table) return fault(name, node.source(), right);
+    std::vector<ConfigEntry> entries;
+    for (const Entry& inner : entries_in_order(*table))
+      entries.push_back({std::string(inner.key), at(name, inner.key_source), config_value(*inner.value, name)});
+    auto spec = read_processor(entries, at(name, table->source()), name);
+    if (!spec) return spec.error();
+    options.processors().push_back(std::move(spec.value()));
+  }
+  return {};
+}
+
 Error unknown_key(const Entry& entry, const std::string& name) {
   std::vector<std::string_view> keys(std::begin(kTablesWithoutEffect), std::end(kTablesWithoutEffect));
-  keys.insert(keys.end(), {"watch", kRedact});
+  keys.insert(keys.end(), {"watch", "processor", kRedact});
   for (const OptionRow& row : option_table()) keys.push_back(row.key);
   return fault(name, entry.key_source, "there is no option " + in_quotes(entry.key) + did_you_mean(entry.key, keys));
 }
@@ -226,6 +256,7 @@ Error unknown_key(const Entry& entry, const std::string& name) {
 Result<void> read_entry(Options& options, const Entry& entry, const std::string& name) {
   if (entry.key == "watch") return read_rules(options, entry, name);
   if (entry.key == kRedact) return read_redact(options, entry, name);
+  if (entry.key == "processor") return read_processors(options, entry, name);
   if (std::ranges::find(kTablesWithoutEffect, entry.key) != std::end(kTablesWithoutEffect)) {
     options.warn(at(name, entry.key_source) + ": [" + std::string(entry.key) + "] has no effect in this version");
     return {};

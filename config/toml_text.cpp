@@ -73,6 +73,44 @@ void append_rule(std::string& out, const WatchRule& rule) {
   }
 }
 
+void append_texts(std::string& out, const char* key, const std::vector<std::string>& texts) {
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    out += (i == 0 ? std::string(key) + " = [" : ", ") + toml_string(texts[i]);
+  if (!texts.empty()) out += "]\n";
+}
+
+template <class Number>
+void append_number(std::string& out, const char* key, Number number, Number fallback) {
+  if (number != fallback) out += std::string(key) + " = " + std::to_string(number) + "\n";
+}
+
+void append_filter(std::string& out, const FilterSpec& filter) {
+  const FilterSpec none;
+  append_texts(out, "name", filter.names);
+  append_texts(out, "file", filter.files);
+  append_texts(out, "function", filter.functions);
+  append_texts(out, "scope", filter.scopes);
+  append_texts(out, "thread", filter.threads);
+  append_number(out, "min_deltas", filter.min_deltas, none.min_deltas);
+  append_number(out, "max_deltas", filter.max_deltas, none.max_deltas);
+  if (!filter.when.empty()) out += "when = " + toml_string(filter.when) + "\n";
+  if (filter.drop_fitting) out += "action = \"drop\"\n";
+  append_number(out, "max_per_second", filter.max_per_second, none.max_per_second);
+  append_number(out, "fold_ms", filter.fold_ms, none.fold_ms);
+}
+
+void append_processor(std::string& out, const ProcessorSpec& spec) {
+  const ProcessorSpec standard;
+  out += std::string(out.empty() ? "" : "\n") + "[[processor]]\ntype = \"" +
+         std::string(processor_type_name(spec.type)) + "\"\n";
+  if (!spec.path.empty()) out += "path = " + toml_string(spec.path) + "\n";
+  append_texts(out, "args", spec.args);
+  append_number(out, "timeout_ms", spec.timeout_ms, standard.timeout_ms);
+  append_number(out, "memory_mb", spec.memory_mb, standard.memory_mb);
+  if (spec.subprocesses) out += "subprocesses = true\n";
+  append_filter(out, spec.filter);
+}
+
 }  // namespace
 
 std::string to_toml(const Options& options) {
@@ -84,6 +122,7 @@ std::string to_toml(const Options& options) {
     out += std::string(key) + " = " + (needs_quotes(row, value) ? toml_string(value) : value) + "\n";
   }
   for (const WatchRule& rule : options.rules()) append_rule(out, rule);
+  for (const ProcessorSpec& spec : options.processors()) append_processor(out, spec);
   return out;
 }
 

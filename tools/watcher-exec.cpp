@@ -59,7 +59,7 @@ int become(char** program) {
 
 /// What these options ask for cannot be left out silently.
 const char* unavailable_option(const Options& options) {
-  for (const char* key : {"user_script", "custom_processor"})
+  for (const char* key : {"user_script"})
     if (options.is_set(key)) return key;
   return nullptr;
 }
@@ -84,7 +84,19 @@ int end_as(int status) {
   return WEXITSTATUS(status);
 }
 
-void conclude(Collector& collector, int status) {
+/// A processor runs in the interpreter that the program runs in, unless another was chosen.
+Result<void> share_interpreter(Options& options, const std::string& program) {
+  const std::string name = program.substr(program.rfind('/') + 1);
+  for (const char* key : {"python", "node"})
+    if (name.starts_with(key) && !options.is_set(key))
+      if (auto set = options.set(key, program, "program"); !set) return set;
+  return {};
+}
+
+void conclude(Collector& collector, const Options& options, int status) {
+  collector.settle_processors();
+  if (options.get("log_level") != "ERROR")
+    for (const std::string& sentence : collector.complaints()) complain(sentence);
   if (WIFSIGNALED(status))
     collector.set_outcome(128 + WTERMSIG(status), WTERMSIG(status));
   else
@@ -92,10 +104,14 @@ void conclude(Collector& collector, int status) {
   if (auto finished = collector.finish(); !finished) complain(finished.error().message);
 }
 
-int run(char** arguments, const Options& options) {
+int run(char** arguments, Options options) {
   const std::uint64_t run_id = realtime_ns();
+  if (auto shared = share_interpreter(options, arguments[0]); !shared)
+    return refuse(kUsageError, shared.error().message);
   auto collector = Collector::open(options, run_id);
   if (!collector) return refuse(kUsageError, collector.error().message);
+  if (auto started = collector.value()->start_processors(); !started)
+    return refuse(kUsageError, started.error().message);
   announce_run(run_id, true);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   const SignalState signals = block_signals();
@@ -106,7 +122,7 @@ int run(char** arguments, const Options& options) {
   const int status = supervisor.run();
   supervisor.drain();
   if (program.exec_error()) complain(start_fault(arguments[0], program.exec_error()).sentence);
-  conclude(*collector.value(), status);
+  conclude(*collector.value(), options, status);
   collector.value().reset();  // lets go of the rings of those who live on; a signal would not
   return end_as(status);
 }

@@ -5,6 +5,7 @@
 #include <list>
 #include <optional>
 
+#include "runtime/collect/processed_output.h"
 #include "runtime/collect/ring_directory.h"
 #include "runtime/collect/ring_drain.h"
 #include "runtime/output/own_file.h"
@@ -22,17 +23,21 @@ SymbolSettings symbol_settings(const Options& options) {
 
 class DirectoryCollector final : public Collector {
  public:
-  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, const Options& options, std::uint64_t run_id)
+  DirectoryCollector(UniqueFd directory, std::unique_ptr<JsonlSink> sink, std::unique_ptr<ProcessorChain> chain,
+                     const Options& options, std::uint64_t run_id)
       : directory_(std::move(directory)),
         sink_(std::move(sink)),
         symbols_(symbol_settings(options)),
+        chain_(std::move(chain)),
         summary_(run_id),
+        processed_(chain_.get(), sink_.get(), &summary_, run_id),
         files_(directory_.get(), run_id) {
     tools_.rules = RecordingRules::from(options);
     tools_.options = options;
     tools_.symbols = &symbols_;
     tools_.sink = sink_.get();
     tools_.summary = &summary_;
+    tools_.chain = chain_.get();
     tools_.run_id = run_id;
     summary_.news().started_ns = EventRing::realtime_ns();
   }
@@ -47,7 +52,7 @@ class DirectoryCollector final : public Collector {
     for (RingDrain& ring : rings_) written += ring.drain();
     close_rings();
     bury_rings();
-    return written;
+    return written + processed_.write();
   }
 
   bool busy() const override { return !rings_.empty(); }
@@ -65,6 +70,7 @@ class DirectoryCollector final : public Collector {
       if (step() == 0) nanosleep(&kLook, nullptr);
     }
     while (has_dead_rings()) step();
+    processed_.recover(directory_.get());
   }
 
   void set_outcome(int exit_code, int signal) override {
@@ -72,7 +78,17 @@ class DirectoryCollector final : public Collector {
     summary_.news().signal = signal;
   }
 
+  Result<void> start_processors() override { return chain_ ? chain_->start_workers() : Result<void>(); }
+
+  std::uint64_t settle_processors() override {
+    processed_.settle();
+    return processed_.failed();
+  }
+
+  std::vector<std::string> complaints() const override { return processed_.complaints(); }
+
   Result<void> finish() override {
+    processed_.settle();
     for (RingDrain& ring : rings_) ring.report();
     const Result<void> flushed = sink_->flush();
     const Result<void> summarised = write_summary();
@@ -102,6 +118,7 @@ class DirectoryCollector final : public Collector {
     summary_.news().symbol_misses += symbols_.misses() - symbol_misses_told_;
     symbol_hits_told_ = symbols_.hits();
     symbol_misses_told_ = symbols_.misses();
+    processed_.report();
     return summary_.write(directory_.get());
   }
 
@@ -137,7 +154,9 @@ class DirectoryCollector final : public Collector {
   NativeSymbols symbols_;
   std::uint64_t symbol_hits_told_ = 0;  // to the summary
   std::uint64_t symbol_misses_told_ = 0;
+  std::unique_ptr<ProcessorChain> chain_;  // null: no processors
   Summary summary_;
+  ProcessedOutput processed_;
   DrainTools tools_;
   RingDirectory files_;
   std::list<RingDrain> rings_;  // a ring's address stays
@@ -151,8 +170,10 @@ Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::
   const FsyncPolicy fsync = RecordingRules::from(options).fsync;
   Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), fsync);
   if (!sink) return sink.error();
-  return std::unique_ptr<Collector>(
-      std::make_unique<DirectoryCollector>(std::move(directory.value()), std::move(sink.value()), options, run_id));
+  Result<std::unique_ptr<ProcessorChain>> chain = ProcessorChain::open(options, directory.value().get());
+  if (!chain) return chain.error();
+  return std::unique_ptr<Collector>(std::make_unique<DirectoryCollector>(
+      std::move(directory.value()), std::move(sink.value()), std::move(chain.value()), options, run_id));
 }
 
 }  // namespace watcher

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "config/options.h"
 #include "runtime/base/result.h"
@@ -29,6 +30,13 @@ class Collector {
   virtual void recover() = 0;
   /// How the run ended, for summary.json: `exit_code` is the full one (402, …), `signal` 0 or the fatal signal.
   virtual void set_outcome(int exit_code, int signal) = 0;
+  /// Starts the processors and waits until they can take events; without it their first event starts them.
+  virtual Result<void> start_processors() = 0;
+  /// Waits for the processors, as long as they get on; returns for how many events they have failed. finish() does it
+  /// too.
+  virtual std::uint64_t settle_processors() = 0;
+  /// What the user should know of the processors, a sentence each.
+  virtual std::vector<std::string> complaints() const = 0;
   /// Flushes, fsyncs, writes summary.json.
   virtual Result<void> finish() = 0;
 };

@@ -67,19 +67,24 @@ void RingDrain::render(const RingEvent& event) {
     return;
   }
   if (redaction_.apply(&event_, &delta_) && identity.run_id == tools_->run_id) ++tools_->summary->news().redacted;
+  if (tools_->chain != nullptr && !tools_->chain->keeps(event_, delta_, timestamp_ns)) return;
+  const std::size_t line_start = lines_.GetSize();
   json_.append(event_, &delta_, timestamp_ns, losses_before(event_.ticket), &lines_);
   if (variable_ == nullptr || variable_id_ != event_.variable_id) {
     variable_ = tools_->summary->variable(event_.variable_id, event_.variable_name);
     variable_id_ = event_.variable_id;
   }
-  pending_.push_back({variable_, event_.coalesced});
+  pending_.push_back(
+      {variable_, event_.coalesced, event_.variable_id, static_cast<std::uint32_t>(lines_.GetSize() - line_start)});
 }
 
 // The lines first, the room second: a collector that is killed in between leaves events to be written twice (with the
 // same id), never lost.
 std::uint64_t RingDrain::flush() {
   std::uint64_t written = 0;
-  if (!pending_.empty()) {
+  if (tools_->chain != nullptr && tools_->chain->has_workers()) {
+    written = hand_to_processors();
+  } else if (!pending_.empty()) {
     const std::uint64_t lost = tools_->sink->append({lines_.GetString(), lines_.GetSize()});
     written = pending_.size() - lost;
     unwritten_ += lost;
@@ -96,6 +101,21 @@ std::uint64_t RingDrain::flush() {
   }
   ring_.reader.release();
   return written;
+}
+
+/// What is behind them writes and counts.
+std::uint64_t RingDrain::hand_to_processors() {
+  if (pending_.empty()) return 0;
+  EventChunk chunk{
+      .run_id = ring_.reader.identity().run_id, .infos = {}, .text = {lines_.GetString(), lines_.GetSize()}};
+  for (const Pending& event : pending_)
+    chunk.infos.push_back({.variable_id = event.variable_id, .coalesced = event.coalesced, .bytes = event.bytes});
+  const std::uint64_t events = pending_.size();
+  unwritten_ += tools_->chain->submit(&chunk);
+  pending_.clear();
+  lines_.Clear();
+  notice_losses();
+  return events;
 }
 
 // Drops happen when the ring is full, so they lie behind everything claimed so far: the first event after this moment

@@ -13,6 +13,7 @@
 #include "runtime/enrich/native_symbols.h"
 #include "runtime/output/event_json.h"
 #include "runtime/output/summary.h"
+#include "runtime/process/processor_chain.h"
 #include "runtime/process/redaction.h"
 #include "runtime/process/variable_filter.h"
 
@@ -26,6 +27,7 @@ struct DrainTools {
   NativeSymbols* symbols = nullptr;
   JsonlSink* sink = nullptr;
   Summary* summary = nullptr;
+  ProcessorChain* chain = nullptr;  // null: no processors
   std::uint64_t run_id = 0;
 };
 
@@ -58,6 +60,7 @@ class RingDrain {
   bool take_and_render(bool writer_is_dead);
   void render(const RingEvent& event);
   std::uint64_t flush();
+  std::uint64_t hand_to_processors();
   std::uint64_t losses_before(std::uint64_t ticket);
   void notice_losses();
   std::string dictionary_text(DictionaryRef ref) const;
@@ -79,6 +82,8 @@ class RingDrain {
   struct Pending {
     VariableCount* variable;
     std::uint64_t coalesced;
+    std::uint64_t variable_id;
+    std::uint32_t bytes;
   };
   std::vector<Pending> pending_;  // one a line of `lines_`
 

@@ -86,6 +86,21 @@ void merge_process(const ProcessSummary& news, RunTotals* totals) {
   if (totals->processes.size() < Summary::kMaxProcesses) totals->processes.push_back(news);
 }
 
+void merge_processors(const std::vector<ProcessorCount>& news, std::vector<ProcessorCount>* totals) {
+  totals->resize(std::max(totals->size(), news.size()));
+  for (std::size_t i = 0; i < news.size(); ++i) {
+    ProcessorCount& sum = (*totals)[i];
+    sum.name = news[i].name;
+    sum.passed += news[i].passed;
+    sum.dropped += news[i].dropped;
+    sum.failed += news[i].failed;
+    sum.timeouts += news[i].timeouts;
+    sum.restarts += news[i].restarts;
+    sum.output_bytes += news[i].output_bytes;
+    if (!news[i].last_error.empty()) sum.last_error = news[i].last_error;
+  }
+}
+
 void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, RunTotals* totals) {
   totals->written += news.written;
   totals->recovered += news.recovered;
@@ -95,6 +110,8 @@ void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, 
   totals->redacted += news.redacted;
   totals->symbol_hits += news.symbol_hits;
   totals->symbol_misses += news.symbol_misses;
+  totals->waiting += news.waiting;
+  merge_processors(news.processors, &totals->processors);
   totals->started_ns = std::min(totals->started_ns, news.started_ns);
   totals->ended_ns = std::max(totals->ended_ns, news.ended_ns);
   if (news.exit_code) totals->exit_code = news.exit_code;

@@ -32,6 +32,18 @@ struct ProcessSummary {
   std::uint64_t unfinished = 0;  // events that the process was killed in the middle of
 };
 
+/// What one processor of the chain did with the events that came to it.
+struct ProcessorCount {
+  std::string name;
+  std::uint64_t passed = 0;
+  std::uint64_t dropped = 0;
+  std::uint64_t failed = 0;  // left out because of an exception, a wrong answer, a death or a timeout
+  std::uint64_t timeouts = 0;
+  std::uint64_t restarts = 0;
+  std::uint64_t output_bytes = 0;
+  std::string last_error;
+};
+
 struct VariableCount {
   std::string name;
   std::uint64_t events = 0;
@@ -43,10 +55,12 @@ struct RunTotals {
   std::uint64_t recovered = 0;  // events of earlier runs, found in the directory
   std::uint64_t dropped = 0;
   std::uint64_t coalesced = 0;
-  std::uint64_t filtered = 0;  // events that their variable's condition, share or limit left out
-  std::uint64_t redacted = 0;       // events of which a value was left out, by its name
-  std::uint64_t symbol_hits = 0;    // native code addresses found in the cache, or not
+  std::uint64_t filtered = 0;     // events that their variable's condition, share or limit left out
+  std::uint64_t redacted = 0;     // events of which a value was left out, by its name
+  std::uint64_t symbol_hits = 0;  // native code addresses found in the cache, or not
   std::uint64_t symbol_misses = 0;
+  std::uint64_t waiting = 0;               // events that wait in a spool for their processors
+  std::vector<ProcessorCount> processors;  // in their order
   std::uint64_t started_ns = ~std::uint64_t{0};
   std::uint64_t ended_ns = 0;
   std::optional<int> exit_code;

@@ -46,6 +46,11 @@ constexpr TextMember kProcessTexts[] = {
     {"engine_reason", &ProcessSummary::engine_reason},
 };
 
+constexpr std::pair<const char*, std::uint64_t ProcessorCount::*> kProcessorCounts[] = {
+    {"passed", &ProcessorCount::passed},     {"dropped", &ProcessorCount::dropped},
+    {"failed", &ProcessorCount::failed},     {"timeouts", &ProcessorCount::timeouts},
+    {"restarts", &ProcessorCount::restarts}, {"output_bytes", &ProcessorCount::output_bytes}};
+
 bool write_text(std::string_view text, Writer* json) {
   std::string scratch;
   const std::string_view valid = valid_utf8(text, &scratch);
@@ -86,6 +91,23 @@ void write_variables(const RunTotals& totals, Writer* json) {
   json->EndObject();
 }
 
+void write_processors(const RunTotals& totals, Writer* json) {
+  json->StartArray();
+  for (const ProcessorCount& processor : totals.processors) {
+    json->StartObject();
+    json->Key("name");
+    write_text(processor.name, json);
+    for (const auto& [key, field] : kProcessorCounts) {
+      json->Key(key);
+      json->Uint64(processor.*field);
+    }
+    json->Key("last_error");
+    processor.last_error.empty() ? json->Null() : write_text(processor.last_error, json);
+    json->EndObject();
+  }
+  json->EndArray();
+}
+
 const Json* member(const Json& object, const char* key) {
   if (!object.IsObject()) return nullptr;
   const auto found = object.FindMember(key);
@@ -115,6 +137,16 @@ ProcessSummary parse_process(const Json& object) {
   return process;
 }
 
+void parse_processors(const Json& list, RunTotals* totals) {
+  for (const Json& object : list.GetArray()) {
+    ProcessorCount processor;
+    processor.name = text_of(object, "name");
+    for (const auto& [key, field] : kProcessorCounts) processor.*field = count_of(object, key);
+    processor.last_error = text_of(object, "last_error");
+    totals->processors.push_back(std::move(processor));
+  }
+}
+
 void parse_variables(const Json& object, RunTotals* totals) {
   for (const auto& entry : object.GetObject()) {
     VariableCount count{text_of(entry.value, "name"), count_of(entry.value, "events")};
@@ -134,10 +166,10 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   json.Key("run_id");
   write_text(run_text(run_id), &json);
   const std::pair<const char*, std::uint64_t> counts[] = {
-      {"started_ns", totals.started_ns},      {"ended_ns", totals.ended_ns}, {"written", totals.written},
-      {"recovered", totals.recovered},        {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
-      {"filtered", totals.filtered},          {"redacted", totals.redacted}, {"symbol_hits", totals.symbol_hits},
-      {"symbol_misses", totals.symbol_misses}};
+      {"started_ns", totals.started_ns},       {"ended_ns", totals.ended_ns}, {"written", totals.written},
+      {"recovered", totals.recovered},         {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
+      {"filtered", totals.filtered},           {"redacted", totals.redacted}, {"symbol_hits", totals.symbol_hits},
+      {"symbol_misses", totals.symbol_misses}, {"waiting", totals.waiting}};
   for (const auto& [key, count] : counts) {
     json.Key(key);
     json.Uint64(count);
@@ -148,6 +180,8 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   write_optional(totals.signal, &json);
   json.Key("variables");
   write_variables(totals, &json);
+  json.Key("processors");
+  write_processors(totals, &json);
   json.Key("process_count");
   json.Uint64(totals.process_count);
   json.Key("processes");
@@ -173,11 +207,14 @@ bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* total
   totals->redacted = count_of(document, "redacted");
   totals->symbol_hits = count_of(document, "symbol_hits");
   totals->symbol_misses = count_of(document, "symbol_misses");
+  totals->waiting = count_of(document, "waiting");
   totals->exit_code = optional_of(document, "exit_code");
   totals->signal = optional_of(document, "signal");
   totals->process_count = count_of(document, "process_count");
   if (const Json* variables = member(document, "variables"); variables != nullptr && variables->IsObject())
     parse_variables(*variables, totals);
+  if (const Json* processors = member(document, "processors"); processors != nullptr && processors->IsArray())
+    parse_processors(*processors, totals);
   if (const Json* processes = member(document, "processes"); processes != nullptr && processes->IsArray())
     for (const Json& process : processes->GetArray()) totals->processes.push_back(parse_process(process));
   return true;

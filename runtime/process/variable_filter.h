@@ -41,6 +41,7 @@ struct ConditionSubject {
   const EventView* event;
   std::string path;  // of a path: its steps joined by dots
 };
+std::string path_text(const std::vector<PathPart>& path);
 ConditionValue condition_value(ConditionName name, const void* change);
 
 }  // namespace watcher

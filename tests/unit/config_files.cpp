@@ -37,6 +37,7 @@ Options parsed(Parser parse, std::string_view text) {
 
 void check_same(const Options& a, const Options& b) {
   CHECK(a.rules() == b.rules());
+  CHECK(a.processors() == b.processors());
   for (const OptionRow& row : option_table()) {
     CAPTURE(row.key);
     CHECK(a.get(row.key) == b.get(row.key));
@@ -165,12 +166,6 @@ TEST_CASE("a wrong text leaves the options as they were") {
   check_same(options, parsed(parse_scope_text, "a.py:(x)"));
 }
 
-TEST_CASE("tables of later stages are accepted, and said to have no effect") {
-  const Options options = parsed(parse_toml, "[[processor]]\nfile='p.py'\n[otlp]\nurl='http://x'");
-  REQUIRE(options.warnings().size() == 2);
-  CHECK(options.warnings()[1] == "memory:3:2: [otlp] has no effect in this version");
-}
-
 TEST_CASE("the table redact holds lists of names") {
   const Options options = parsed(parse_toml, "[redact]\nenabled=false\nnames=['*_pin','iban']\nallow=[]");
   CHECK_FALSE(options.flag("redact_enabled"));
@@ -184,6 +179,50 @@ TEST_CASE("the table redact holds lists of names") {
   CHECK(error("[redact]\nnames=['a,b']") == "t:2:7: names is a list of names, such as [\"*_pin\"]");
   CHECK(error("[redact]\nenabled='no'") == "t:2:9: redact_enabled is true or false, without quotes");
   CHECK(error("redact=1") == "t:1:1: redact is a table: write [redact]");
+}
+
+TEST_CASE("processors come in the order of the file") {
+  const Options options =
+      parsed(parse_toml,
+             "[[processor]]\npath = 'a.py'\ntimeout_ms = 50\nargs = ['x', 3]\n"
+             "[[processor]]\ntype = 'filter'\nname = 'db_*'\nscope = ['local', 'both']\nthread = 7\n"
+             "when = 'new > 3'\naction = 'drop'\nmax_deltas = 9\nfold_ms = 5\nmax_per_second = 2\n"
+             "[[processor]]\ntype = 'plugin'\npath = '/x.so'\nsubprocesses = true\nmemory_mb = 64\n"
+             "[[processor]]\ntype = 'logging'\n[[processor]]\ntype = 'noop'\n");
+  REQUIRE(options.processors().size() == 5);
+  const ProcessorSpec& script = options.processors()[0];
+  CHECK(script.path == "a.py");
+  CHECK(script.timeout_ms == 50);
+  CHECK(script.args == std::vector<std::string>{"x", "3"});
+  const FilterSpec& filter = options.processors()[1].filter;
+  CHECK(filter.names == std::vector<std::string>{"db_*"});
+  CHECK(filter.threads == std::vector<std::string>{"7"});
+  CHECK(filter.drop_fitting);
+  CHECK(options.processors()[2].subprocesses);
+  check_same(options, parsed(parse_toml, to_toml(options)));
+}
+
+TEST_CASE("a wrong processor is told with what would be right") {
+  CHECK(toml_error("[[processor]]\npth = 'a.py'") ==
+        "watcher.toml:2:1: a [[processor]] of type script has no key 'pth'; it has type, path, args, timeout_ms, "
+        "memory_mb, "
+        "subprocesses; did you mean 'path'?");
+  CHECK(toml_error("[[processor]]\ntype = 'filer'") ==
+        "watcher.toml:2:8: type is one of script, plugin, noop, logging, filter, not 'filer'; did you mean 'filter'?");
+  CHECK(toml_error("[[processor]]\npath = 'a.rb'").find("watcher.toml:1:1: a processor is a .py") == 0);
+  CHECK(toml_error("[[processor]]\ntimeout_ms = 5").find("watcher.toml:1:1: a [[processor]] needs a path") == 0);
+  CHECK(toml_error("[[processor]]\npath = 'a.py'\ntimeout_ms = 0") ==
+        "watcher.toml:3:14: timeout_ms is a whole number from 1 to 60000");
+  CHECK(toml_error("[[processor]]\ntype = 'filter'\nwhen = 'new >'").find("watcher.toml:3:8: when is no condition: ") ==
+        0);
+  CHECK(toml_error("[[processor]]\ntype = 'filter'\nscope = 'here'").find("watcher.toml:3:9: scope is one of") == 0);
+  CHECK(toml_error("[processor]\npath = 'a.py'").find("watcher.toml:1:2: processor is a list of tables") == 0);
+}
+
+TEST_CASE("tables of later stages are accepted, and said to have no effect") {
+  const Options options = parsed(parse_toml, "\n[otlp]\nurl='http://x'");
+  REQUIRE(options.warnings().size() == 1);
+  CHECK(options.warnings()[0] == "memory:2:2: [otlp] has no effect in this version");
 }
 
 TEST_CASE("relative paths in a TOML file are relative to that file") {
