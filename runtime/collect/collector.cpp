@@ -24,6 +24,7 @@ class DirectoryCollector final : public Collector {
     tools_.summary = &summary_;
     tools_.run_id = run_id;
     summary_.news().started_ns = EventRing::realtime_ns();
+    sink_->rotated().look_soon();  // at what a killed collector may have left
   }
   ~DirectoryCollector() override {
     for (RingDrain& ring : rings_) ring.disown();
@@ -56,6 +57,8 @@ class DirectoryCollector final : public Collector {
     while (has_dead_rings()) step();
   }
 
+  void rotate() override { sink_->rotate(); }
+
   void set_outcome(int exit_code, int signal) override {
     summary_.news().exit_code = exit_code;
     summary_.news().signal = signal;
@@ -64,6 +67,7 @@ class DirectoryCollector final : public Collector {
   Result<void> finish() override {
     for (RingDrain& ring : rings_) ring.report();
     const Result<void> flushed = sink_->flush();
+    sink_->rotated().finish();
     const Result<void> summarised = write_summary();
     return flushed ? summarised : flushed;
   }
@@ -131,7 +135,7 @@ Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::
   Result<UniqueFd> directory = open_output_directory(options.get("output"));
   if (!directory) return directory.error();
   const RecordingRules rules = RecordingRules::from(options);
-  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync);
+  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync, rules.rotation);
   if (!sink) return sink.error();
   return std::unique_ptr<Collector>(
       std::make_unique<DirectoryCollector>(std::move(directory.value()), std::move(sink.value()), rules, run_id));

@@ -27,6 +27,8 @@ class Collector {
   virtual bool lingering() const = 0;
   /// Drains every ring in the directory whose writer is dead, whoever it belonged to.
   virtual void recover() = 0;
+  /// Puts events.jsonl aside now, as rotate_size would.
+  virtual void rotate() = 0;
   /// How the run ended, for summary.json: `exit_code` is the full one (402, …), `signal` 0 or the fatal signal.
   virtual void set_outcome(int exit_code, int signal) = 0;
   /// Flushes, fsyncs, writes summary.json.
