@@ -13,6 +13,7 @@ namespace watcher {
 namespace {
 
 constexpr int kLooksAtEndingRings = 2000;  // a millisecond each, or more
+constexpr std::uint64_t kRefreshNs = 1'000'000'000;
 
 class DirectoryCollector final : public Collector {
  public:
@@ -37,6 +38,7 @@ class DirectoryCollector final : public Collector {
     for (RingDrain& ring : rings_) written += ring.drain();
     close_rings();
     bury_rings();
+    refresh_summary(written > 0);
     return written;
   }
 
@@ -74,6 +76,7 @@ class DirectoryCollector final : public Collector {
 
  private:
   void adopt(std::vector<FoundRing> found) {
+    changed_ = changed_ || !found.empty();
     for (FoundRing& ring : found) rings_.emplace_back(std::move(ring), &tools_);
   }
 
@@ -92,6 +95,17 @@ class DirectoryCollector final : public Collector {
   Result<void> write_summary() {
     summary_.news().ended_ns = EventRing::realtime_ns();
     return summary_.write(directory_.get());
+  }
+
+  // For whoever looks at a run under way.
+  void refresh_summary(bool wrote) {
+    changed_ = changed_ || wrote;
+    const std::uint64_t now = EventRing::realtime_ns();
+    if (!changed_ || (now - refreshed_ns_ < kRefreshNs && now >= refreshed_ns_)) return;
+    refreshed_ns_ = now;
+    changed_ = false;
+    for (RingDrain& ring : rings_) ring.report();
+    (void)write_summary();  // tried again, and reported, by finish()
   }
 
   // All rings that close now share one summary: a storm of short children must not cost one each.
@@ -126,7 +140,9 @@ class DirectoryCollector final : public Collector {
   Summary summary_;
   DrainTools tools_;
   RingDirectory files_;
-  std::list<RingDrain> rings_;  // a ring's address stays
+  std::list<RingDrain> rings_;                             // a ring's address stays
+  std::uint64_t refreshed_ns_ = EventRing::realtime_ns();  // when the summary was
+  bool changed_ = false;                                   // since then
 };
 
 }  // namespace

@@ -66,8 +66,9 @@ class Copier final : public Packer {
 
 class Gzip final : public Packer {
  public:
-  Gzip() : ready_(deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzipWindow, kGzipMemory,
-                               Z_DEFAULT_STRATEGY) == Z_OK) {}
+  Gzip()
+      : ready_(deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzipWindow, kGzipMemory,
+                            Z_DEFAULT_STRATEGY) == Z_OK) {}
   ~Gzip() override { deflateEnd(&stream_); }
   Result<void> pack(std::string_view block, bool last, Output* output) override {
     if (!ready_) return failed("zlib", ENOMEM);

@@ -110,8 +110,7 @@ RotatedFiles::Outcome RotatedFiles::replace(const std::string& name, int file_fd
   const Result<void> done = compress_file(rules_.compression, file_fd, packed.value().get());
   const bool whole = done && (!rules_.sync || ::fdatasync(packed.value().get()) == 0);
   const bool grew = size_of(file_fd) != size;
-  if (!whole || grew ||
-      ::renameat(directory_fd_, unfinished.c_str(), directory_fd_, packed_name.c_str()) != 0) {
+  if (!whole || grew || ::renameat(directory_fd_, unfinished.c_str(), directory_fd_, packed_name.c_str()) != 0) {
     ::unlinkat(directory_fd_, unfinished.c_str(), 0);
     return whole && grew ? Outcome::kLater : Outcome::kFailed;
   }

@@ -106,6 +106,12 @@ void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, 
 
 }  // namespace
 
+std::uint64_t RunTotals::buffered() const {
+  std::uint64_t sum = 0;
+  for (const ProcessSummary& process : processes) sum += process.buffered;
+  return sum;
+}
+
 Summary::Summary(std::uint64_t run_id) : run_id_(run_id) {}
 
 VariableCount* Summary::variable(std::uint64_t id, std::string_view name) {

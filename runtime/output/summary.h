@@ -29,6 +29,7 @@ struct ProcessSummary {
   std::uint64_t single_steps = 0;
   std::uint64_t regions_refused = 0;
   std::uint64_t dictionary_refused = 0;
+  std::uint64_t buffered = 0;    // events in its ring when it was looked at last
   std::uint64_t unfinished = 0;  // events that the process was killed in the middle of
 };
 
@@ -51,6 +52,8 @@ struct RunTotals {
   std::map<std::string, VariableCount> variables;  // by variable_id, as in the events
   std::vector<ProcessSummary> processes;           // the first ones; all are counted
   std::uint64_t process_count = 0;
+
+  std::uint64_t buffered() const;
 };
 
 class Summary {

@@ -34,6 +34,7 @@ constexpr CountMember kProcessCounts[] = {
     {"dictionary_refused", &ProcessSummary::dictionary_refused},
     {"regions_refused", &ProcessSummary::regions_refused},
     {"contexts_cut", &ProcessSummary::contexts_cut},
+    {"buffered", &ProcessSummary::buffered},
     {"unfinished", &ProcessSummary::unfinished},
 };
 struct TextMember {
@@ -133,10 +134,17 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   json.Int(kSchema);
   json.Key("run_id");
   write_text(run_text(run_id), &json);
-  const std::pair<const char*, std::uint64_t> counts[] = {
-      {"started_ns", totals.started_ns}, {"ended_ns", totals.ended_ns}, {"written", totals.written},
-      {"recovered", totals.recovered},   {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
-      {"filtered", totals.filtered}};
+  const std::pair<const char*, std::uint64_t> counts[] = {{"started_ns", totals.started_ns},
+                                                          {"ended_ns", totals.ended_ns},
+                                                          {"written", totals.written},
+                                                          {"recovered", totals.recovered},
+                                                          {"dropped", totals.dropped},
+                                                          {"coalesced", totals.coalesced},
+                                                          {"filtered", totals.filtered},
+                                                          // the guide's names
+                                                          {"events_written", totals.written},
+                                                          {"events_lost", totals.dropped},
+                                                          {"buffered", totals.buffered()}};
   for (const auto& [key, count] : counts) {
     json.Key(key);
     json.Uint64(count);

@@ -28,9 +28,10 @@ Opened open_sink(const std::string& path, const RotationRules& rules = {}, Fsync
 
 /// The lines of all files of the directory, oldest file first, unpacked by the system's own programs.
 std::vector<std::string> all_lines(const TempDirectory& directory) {
-  const std::string command = "cd " + directory.path() +
-                              " && for f in $(ls events-*.jsonl* 2>/dev/null) events.jsonl; do case $f in *.gz) gzip -dc $f;; "
-                              "*.zst) zstd -qdc $f;; *) cat $f;; esac; done";
+  const std::string command =
+      "cd " + directory.path() +
+      " && for f in $(ls events-*.jsonl* 2>/dev/null) events.jsonl; do case $f in *.gz) gzip -dc $f;; "
+      "*.zst) zstd -qdc $f;; *) cat $f;; esac; done";
   FILE* pipe = popen(command.c_str(), "r");
   std::vector<std::string> lines;
   char line[256];
@@ -130,7 +131,8 @@ TEST_CASE("only the newest are kept") {
 }
 
 TEST_CASE("put aside, they are compressed, also what a killed collector has left, but not what is in use") {
-  for (const auto& [compression, suffix] : {std::pair(Compression::kGzip, ".gz"), std::pair(Compression::kZstd, ".zst")}) {
+  for (const auto& [compression, suffix] :
+       {std::pair(Compression::kGzip, ".gz"), std::pair(Compression::kZstd, ".zst")}) {
     const TempDirectory directory;
     std::ofstream(directory.file("events-000001.jsonl")) << "0\n";
     std::ofstream(directory.file(("events-000001.jsonl" + std::string(suffix)).c_str())) << "half";
@@ -155,7 +157,8 @@ TEST_CASE("put aside, they are compressed, also what a killed collector has left
   }
 }
 
-TEST_CASE("several processes append, rotate and compress at once, others rename: every line once, whole, in its order") {
+TEST_CASE(
+    "several processes append, rotate and compress at once, others rename: every line once, whole, in its order") {
   const TempDirectory directory;
   constexpr int kProcesses = 6;
   constexpr int kBatches = 250;
