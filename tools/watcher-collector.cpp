@@ -116,6 +116,7 @@ int run(const char* directory) {
   if (!options.value().set("output", directory, "argument")) return kUsage;
   Result<std::unique_ptr<Collector>> collector = Collector::open(options.value(), run_id);
   if (!collector) return EXIT_FAILURE;
+  (void)collector.value()->add_sinks(options.value());  // the summary tells; the events are to be kept all the same
   if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
   collector.value()->recover();
   collect(*collector.value());

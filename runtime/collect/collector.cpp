@@ -7,6 +7,7 @@
 
 #include "runtime/collect/ring_directory.h"
 #include "runtime/collect/ring_drain.h"
+#include "runtime/collect/sink_set.h"
 #include "runtime/output/own_file.h"
 
 namespace watcher {
@@ -25,10 +26,16 @@ class DirectoryCollector final : public Collector {
     tools_.summary = &summary_;
     tools_.run_id = run_id;
     summary_.news().started_ns = EventRing::realtime_ns();
-    sink_->rotated().look_soon();  // at what a killed collector may have left
   }
   ~DirectoryCollector() override {
     for (RingDrain& ring : rings_) ring.disown();
+  }
+
+  Result<void> add_sinks(const Options& options) override {
+    Result<void> opened = sinks_.open(options, directory_.get(), &summary_.news());
+    sink_->rotated().spare([this] { return sinks_.first_file_in_use(); });
+    sink_->rotated().look_soon();  // at what a killed collector may have left
+    return opened;
   }
 
   std::uint64_t step() override {
@@ -69,6 +76,7 @@ class DirectoryCollector final : public Collector {
   Result<void> finish() override {
     for (RingDrain& ring : rings_) ring.report();
     const Result<void> flushed = sink_->flush();
+    sinks_.finish();
     sink_->rotated().finish();
     const Result<void> summarised = write_summary();
     return flushed ? summarised : flushed;
@@ -94,6 +102,7 @@ class DirectoryCollector final : public Collector {
 
   Result<void> write_summary() {
     summary_.news().ended_ns = EventRing::realtime_ns();
+    sinks_.report(&summary_.news());
     return summary_.write(directory_.get());
   }
 
@@ -136,6 +145,7 @@ class DirectoryCollector final : public Collector {
   }
 
   UniqueFd directory_;
+  SinkSet sinks_;
   std::unique_ptr<JsonlSink> sink_;
   Summary summary_;
   DrainTools tools_;

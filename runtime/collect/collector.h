@@ -19,6 +19,10 @@ class Collector {
   static Result<std::unique_ptr<Collector>> open(const Options& options, std::uint64_t run_id);
   virtual ~Collector() = default;
 
+  /// The sinks besides events.jsonl that the options name, before the first step. One that cannot be had is left out,
+  /// told in the summary, and returned as the error.
+  virtual Result<void> add_sinks(const Options& options) = 0;
+
   /// Claims new rings, drains what is there. Returns the number of events written; 0 means nothing to do now.
   virtual std::uint64_t step() = 0;
   /// Rings claimed whose writer lives, or that are not drained yet.

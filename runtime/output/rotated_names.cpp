@@ -30,7 +30,7 @@ bool rename_to_new(int directory_fd, const char* name) {
 }  // namespace
 
 std::optional<RotatedFile> parse_rotated_name(std::string_view name) {
-  RotatedFile file{.name = std::string(name)};
+  RotatedFile file{.number = 0, .compressed = false, .name = std::string(name)};
   if (!name.starts_with(kPrefix)) return std::nullopt;
   const char* digits = name.data() + kPrefix.size();
   const auto [end, fault] = std::from_chars(digits, name.data() + name.size(), file.number);

@@ -101,6 +101,12 @@ void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, 
     sum.name = count.name;
     sum.events += count.events;
   }
+  for (const auto& [name, count] : news.sinks) {
+    SinkCount& sum = totals->sinks[name];
+    sum.delivered += count.delivered;
+    sum.rejected += count.rejected;
+    sum.fault = count.fault;
+  }
   for (const ProcessSummary& process : processes) merge_process(process, totals);
 }
 

@@ -38,6 +38,12 @@ struct VariableCount {
   std::uint64_t events = 0;
 };
 
+struct SinkCount {
+  std::uint64_t delivered = 0;
+  std::uint64_t rejected = 0;
+  std::string fault;  // why it does not deliver at the moment
+};
+
 /// Sums of a run, or of a part of it.
 struct RunTotals {
   std::uint64_t written = 0;
@@ -50,7 +56,8 @@ struct RunTotals {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::map<std::string, VariableCount> variables;  // by variable_id, as in the events
-  std::vector<ProcessSummary> processes;           // the first ones; all are counted
+  std::map<std::string, SinkCount> sinks;
+  std::vector<ProcessSummary> processes;  // the first ones; all are counted
   std::uint64_t process_count = 0;
 
   std::uint64_t buffered() const;

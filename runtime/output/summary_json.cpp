@@ -87,6 +87,22 @@ void write_variables(const RunTotals& totals, Writer* json) {
   json->EndObject();
 }
 
+void write_sinks(const RunTotals& totals, Writer* json) {
+  json->StartObject();
+  for (const auto& [name, sink] : totals.sinks) {
+    write_text(name, json);
+    json->StartObject();
+    json->Key("delivered");
+    json->Uint64(sink.delivered);
+    json->Key("rejected");
+    json->Uint64(sink.rejected);
+    json->Key("fault");
+    sink.fault.empty() ? json->Null() : write_text(sink.fault, json);
+    json->EndObject();
+  }
+  json->EndObject();
+}
+
 const Json* member(const Json& object, const char* key) {
   if (!object.IsObject()) return nullptr;
   const auto found = object.FindMember(key);
@@ -123,6 +139,13 @@ void parse_variables(const Json& object, RunTotals* totals) {
   }
 }
 
+void parse_sinks(const Json& object, RunTotals* totals) {
+  for (const auto& entry : object.GetObject())
+    totals->sinks.emplace(std::string(entry.name.GetString(), entry.name.GetStringLength()),
+                          SinkCount{count_of(entry.value, "delivered"), count_of(entry.value, "rejected"),
+                                    text_of(entry.value, "fault")});
+}
+
 }  // namespace
 
 std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
@@ -155,6 +178,8 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   write_optional(totals.signal, &json);
   json.Key("variables");
   write_variables(totals, &json);
+  json.Key("sinks");
+  write_sinks(totals, &json);
   json.Key("process_count");
   json.Uint64(totals.process_count);
   json.Key("processes");
@@ -182,6 +207,7 @@ bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* total
   totals->process_count = count_of(document, "process_count");
   if (const Json* variables = member(document, "variables"); variables != nullptr && variables->IsObject())
     parse_variables(*variables, totals);
+  if (const Json* sinks = member(document, "sinks"); sinks != nullptr && sinks->IsObject()) parse_sinks(*sinks, totals);
   if (const Json* processes = member(document, "processes"); processes != nullptr && processes->IsArray())
     for (const Json& process : processes->GetArray()) totals->processes.push_back(parse_process(process));
   return true;
