@@ -5,6 +5,7 @@
 
 #include <rapidjson/document.h>
 
+#include <charconv>
 #include <cstdint>
 #include <string_view>
 
@@ -16,6 +17,15 @@ inline std::string_view take_line(std::string_view* lines) {
   const std::string_view line = lines->substr(0, end);
   lines->remove_prefix(end == std::string_view::npos ? lines->size() : end + 1);
   return line;
+}
+
+/// An integer beyond what a double holds makes all numbers of its event texts.
+inline bool parse_event(std::string_view line, rapidjson::Document* event) {
+  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag;
+  event->Parse<kFlags>(line.data(), line.size());
+  if (event->HasParseError() && event->GetParseError() == rapidjson::kParseErrorNumberTooBig)
+    event->Parse<kFlags | rapidjson::kParseNumbersAsStringsFlag>(line.data(), line.size());
+  return !event->HasParseError() && event->IsObject();
 }
 
 inline const rapidjson::Value* member(const rapidjson::Value& object, const char* key) {
@@ -32,7 +42,11 @@ inline std::string_view text_member(const rapidjson::Value& object, const char* 
 
 inline std::uint64_t count_member(const rapidjson::Value& object, const char* key) {
   const rapidjson::Value* value = member(object, key);
-  return value != nullptr && value->IsUint64() ? value->GetUint64() : 0;
+  if (value != nullptr && value->IsUint64()) return value->GetUint64();
+  const std::string_view digits = text_member(object, key);
+  std::uint64_t count = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), count);
+  return count;
 }
 
 }  // namespace watcher

@@ -204,8 +204,7 @@ std::size_t TraceSink::take(std::string_view lines) {
   while (!lines.empty()) {
     const std::string_view line = take_line(&lines);
     rapidjson::Document event;
-    event.Parse<rapidjson::kParseIterativeFlag>(line.data(), line.size());
-    if (event.HasParseError() || !event.IsObject()) {
+    if (!parse_event(line, &event)) {
       ++skipped;
       continue;
     }
@@ -225,8 +224,10 @@ std::size_t TraceSink::take(std::string_view lines) {
 
 void TraceSink::finish() {
   const std::uint64_t delivered = size_;
+  const std::string fault = this->fault();
   if (delivered != 0) append(kEnd);
   size_ = delivered;
+  set_fault(fault);
 }
 
 }  // namespace watcher
