@@ -30,8 +30,6 @@ namespace {
 
 constexpr std::string_view kRuleKeys[] = {"file",    "local", "global", "both",
                                           "unknown", "when",  "sample", "max_per_second"};
-/// Tables that belong to stages which do not exist yet in this version.
-constexpr std::string_view kTablesWithoutEffect[] = {"otlp"};
 /// [redact] and its keys, each the row `redact_` KEY.
 constexpr std::string_view kRedact = "redact";
 constexpr std::string_view kRedactKeys[] = {"enabled", "names", "allow"};
@@ -42,6 +40,21 @@ std::string at(const std::string& name, const toml::source_region& source) {
 
 Error fault(const std::string& name, const toml::source_region& source, const std::string& sentence) {
   return Error{0, at(name, source) + ": " + sentence};
+}
+
+/// A text within a list of pairs.
+std::string percent_encoded(std::string_view text) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string encoded;
+  for (const char c : text) {
+    if (c == ',' || c == '=' || c == '%' || c == ' ') {
+      const auto byte = static_cast<unsigned char>(c);
+      encoded += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
+    } else {
+      encoded += c;
+    }
+  }
+  return encoded;
 }
 
 struct Entry {
@@ -84,7 +97,7 @@ Result<void> read_option(Options& options, const OptionRow& row, const Entry& en
         std::string(row.key) + " is " + describe_values(row) + (unquoted ? ", without quotes" : ", in quotes"));
   }
   if (row.type == OptionType::kPath && !text->empty()) text = relative_to_file(name, *text);
-  return options.set(entry.key, *text, at(name, entry.value->source()));
+  return options.set(row.key, *text, at(name, entry.value->source()));
 }
 
 /// One of the keys that say which changes count. False: it is another key.
@@ -246,9 +259,43 @@ Result<void> read_processors(Options& options, const Entry& entry, const std::st
   return {};
 }
 
+/// key=value,key=value, as the environment and the command line have it.
+Result<std::string> read_pairs(const OptionRow& row, const toml::table& pairs, const std::string& name) {
+  std::string text;
+  for (const Entry& entry : entries_in_order(pairs)) {
+    const auto* value = entry.value->as_string();
+    if (!value) return fault(name, entry.value->source(), std::string(row.key) + " has texts for values, in quotes");
+    if (!text.empty()) text += ',';
+    text.append(percent_encoded(entry.key)).append(1, '=').append(percent_encoded(value->get()));
+  }
+  return text;
+}
+
+/// [otlp] endpoint = … is otlp_endpoint = …
+Result<void> read_otlp(Options& options, const Entry& table, const std::string& name) {
+  const auto* members = table.value->as_table();
+  if (!members) return fault(name, table.key_source, "otlp is a table: write a line [otlp]");
+  for (const Entry& entry : entries_in_order(*members)) {
+    const OptionRow* row = find_option(std::string("otlp_").append(entry.key));
+    if (!row) {
+      std::vector<std::string_view> keys;
+      for (const OptionRow& known : option_table())
+        if (std::string_view(known.key).starts_with("otlp_")) keys.push_back(std::string_view(known.key).substr(5));
+      return fault(name, entry.key_source, "[otlp] has no key " + in_quotes(entry.key) + did_you_mean(entry.key, keys));
+    }
+    const auto* pairs = row->type == OptionType::kText ? entry.value->as_table() : nullptr;
+    auto text = pairs ? read_pairs(*row, *pairs, name) : Result<std::string>(std::string());
+    if (!text) return text.error();
+    if (pairs && text.value().empty()) continue;
+    const auto read = pairs ? options.set(row->key, text.value(), at(name, entry.value->source()))
+                            : read_option(options, *row, entry, name);
+    if (!read) return read;
+  }
+  return {};
+}
+
 Error unknown_key(const Entry& entry, const std::string& name) {
-  std::vector<std::string_view> keys(std::begin(kTablesWithoutEffect), std::end(kTablesWithoutEffect));
-  keys.insert(keys.end(), {"watch", "processor", kRedact});
+  std::vector<std::string_view> keys = {"watch", "processor", "otlp", kRedact};
   for (const OptionRow& row : option_table()) keys.push_back(row.key);
   return fault(name, entry.key_source, "there is no option " + in_quotes(entry.key) + did_you_mean(entry.key, keys));
 }
@@ -257,10 +304,7 @@ Result<void> read_entry(Options& options, const Entry& entry, const std::string&
   if (entry.key == "watch") return read_rules(options, entry, name);
   if (entry.key == kRedact) return read_redact(options, entry, name);
   if (entry.key == "processor") return read_processors(options, entry, name);
-  if (std::ranges::find(kTablesWithoutEffect, entry.key) != std::end(kTablesWithoutEffect)) {
-    options.warn(at(name, entry.key_source) + ": [" + std::string(entry.key) + "] has no effect in this version");
-    return {};
-  }
+  if (entry.key == "otlp") return read_otlp(options, entry, name);
   const OptionRow* row = find_option(entry.key);
   if (!row) return unknown_key(entry, name);
   return read_option(options, *row, entry, name);

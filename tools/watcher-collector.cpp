@@ -45,15 +45,22 @@ void let_go_of_descriptors() {
   if (null > 2) close(null);
 }
 
+/// SIGCHLD: a closing writer waits for us. SIGHUP: events.jsonl is to be put aside.
+sigset_t awaited_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGCHLD);
+  sigaddset(&signals, SIGHUP);
+  return signals;
+}
+
 // It ends when everything is written, and not before: what it is told by signals, its hosts are told too.
 void let_go_of_signals() {
   for (const int signal : {SIGINT, SIGHUP, SIGPIPE, SIGTERM, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ, SIGUSR1,
                            SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF})
     ::signal(signal, SIG_IGN);
-  sigset_t bell;  // see sleep_us
-  sigemptyset(&bell);
-  sigaddset(&bell, SIGCHLD);
-  sigprocmask(SIG_SETMASK, &bell, nullptr);
+  const sigset_t awaited = awaited_signals();
+  sigprocmask(SIG_SETMASK, &awaited, nullptr);
 }
 
 /// The host's limit may be too low for us. Where it cannot be raised it is better to end at once than to let the host
@@ -74,13 +81,11 @@ bool parse_run_id(const char* text, std::uint64_t* run_id) {
   return !digits.empty() && fault == std::errc() && end == digits.data() + digits.size();
 }
 
-/// Ends early when a closing writer sends SIGCHLD, which is blocked here.
-void sleep_us(long microseconds) {
+/// Ends early when there is a signal, and says which one.
+int sleep_us(long microseconds) {
   const timespec time{microseconds / 1'000'000, microseconds % 1'000'000 * 1000};
-  sigset_t bell;
-  sigemptyset(&bell);
-  sigaddset(&bell, SIGCHLD);
-  sigtimedwait(&bell, nullptr, &time);
+  const sigset_t awaited = awaited_signals();
+  return sigtimedwait(&awaited, nullptr, &time);
 }
 
 void collect(Collector& collector) {
@@ -92,11 +97,11 @@ void collect(Collector& collector) {
       idle_us = 0;
       patience_us = kLastRing_us;
     }
+    if (sleep_us(wrote ? 0 : sleep) == SIGHUP) collector.rotate();
     if (wrote) {
       sleep = kShortestSleep_us;
       continue;
     }
-    sleep_us(sleep);
     if (!collector.busy()) idle_us += sleep;
     sleep = std::min(sleep * 5 / 4, kLongestSleep_us);
   }
@@ -111,6 +116,7 @@ int run(const char* directory) {
   if (!options.value().set("output", directory, "argument")) return kUsage;
   Result<std::unique_ptr<Collector>> collector = Collector::open(options.value(), run_id);
   if (!collector) return EXIT_FAILURE;
+  (void)collector.value()->add_sinks(options.value());  // the summary tells; the events are to be kept all the same
   if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
   collector.value()->recover();
   collect(*collector.value());

@@ -112,6 +112,7 @@ void Supervisor::wait_for_signal(bool busy) {
   const struct timespec patience = {0, busy ? 0 : kIdle_ns};
   siginfo_t info;
   const int signal = sigtimedwait(&all, &info, &patience);
+  if (signal == SIGHUP && !from_kernel(info)) collector_.rotate();
   if (signal > 0 && should_forward(signal, info, program_)) forward(signal, info, program_);
 }
 

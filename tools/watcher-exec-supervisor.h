@@ -6,6 +6,8 @@
 // a process sent to watcher-exec alone is. When the program was stopped, watcher-exec stops in the same way, so that
 // the shell sees a stopped job; the SIGCONT of `fg` or `bg` goes to the whole group again.
 //
+// A SIGHUP from a process also puts events.jsonl aside, as log files are everywhere.
+//
 // Single-threaded; all signals are blocked and waited for, so there is no handler and no descriptor.
 #pragma once
 

@@ -112,6 +112,7 @@ int run(char** arguments, Options options) {
   if (!collector) return refuse(kUsageError, collector.error().message);
   if (auto started = collector.value()->start_processors(); !started)
     return refuse(kUsageError, started.error().message);
+  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kUsageError, added.error().message);
   announce_run(run_id, true);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   const SignalState signals = block_signals();

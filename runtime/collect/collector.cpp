@@ -8,12 +8,14 @@
 #include "runtime/collect/processed_output.h"
 #include "runtime/collect/ring_directory.h"
 #include "runtime/collect/ring_drain.h"
+#include "runtime/collect/sink_set.h"
 #include "runtime/output/own_file.h"
 
 namespace watcher {
 namespace {
 
 constexpr int kLooksAtEndingRings = 2000;  // a millisecond each, or more
+constexpr std::uint64_t kRefreshNs = 1'000'000'000;
 
 SymbolSettings symbol_settings(const Options& options) {
   return {.cache_size = options.number("symbol_cache_size"),
@@ -45,6 +47,13 @@ class DirectoryCollector final : public Collector {
     for (RingDrain& ring : rings_) ring.disown();
   }
 
+  Result<void> add_sinks(const Options& options) override {
+    Result<void> opened = sinks_.open(options, directory_.get(), &summary_.news());
+    sink_->rotated().spare([this] { return sinks_.first_file_in_use(); });
+    sink_->rotated().look_soon();  // at what a killed collector may have left
+    return opened;
+  }
+
   std::uint64_t step() override {
     tools_.clock.refresh();
     adopt(files_.claim_new());
@@ -52,7 +61,9 @@ class DirectoryCollector final : public Collector {
     for (RingDrain& ring : rings_) written += ring.drain();
     close_rings();
     bury_rings();
-    return written + processed_.write();
+    written += processed_.write();
+    refresh_summary(written > 0);
+    return written;
   }
 
   bool busy() const override { return !rings_.empty(); }
@@ -73,6 +84,8 @@ class DirectoryCollector final : public Collector {
     processed_.recover(directory_.get());
   }
 
+  void rotate() override { sink_->rotate(); }
+
   void set_outcome(int exit_code, int signal) override {
     summary_.news().exit_code = exit_code;
     summary_.news().signal = signal;
@@ -91,12 +104,15 @@ class DirectoryCollector final : public Collector {
     processed_.settle();
     for (RingDrain& ring : rings_) ring.report();
     const Result<void> flushed = sink_->flush();
+    sinks_.finish();
+    sink_->rotated().finish();
     const Result<void> summarised = write_summary();
     return flushed ? summarised : flushed;
   }
 
  private:
   void adopt(std::vector<FoundRing> found) {
+    changed_ = changed_ || !found.empty();
     for (FoundRing& ring : found) rings_.emplace_back(std::move(ring), &tools_);
   }
 
@@ -119,7 +135,19 @@ class DirectoryCollector final : public Collector {
     symbol_hits_told_ = symbols_.hits();
     symbol_misses_told_ = symbols_.misses();
     processed_.report();
+    sinks_.report(&summary_.news());
     return summary_.write(directory_.get());
+  }
+
+  // For whoever looks at a run under way.
+  void refresh_summary(bool wrote) {
+    changed_ = changed_ || wrote;
+    const std::uint64_t now = EventRing::realtime_ns();
+    if (!changed_ || (now - refreshed_ns_ < kRefreshNs && now >= refreshed_ns_)) return;
+    refreshed_ns_ = now;
+    changed_ = false;
+    for (RingDrain& ring : rings_) ring.report();
+    (void)write_summary();  // tried again, and reported, by finish()
   }
 
   // All rings that close now share one summary: a storm of short children must not cost one each.
@@ -150,6 +178,7 @@ class DirectoryCollector final : public Collector {
   }
 
   UniqueFd directory_;
+  SinkSet sinks_;
   std::unique_ptr<JsonlSink> sink_;
   NativeSymbols symbols_;
   std::uint64_t symbol_hits_told_ = 0;  // to the summary
@@ -159,7 +188,9 @@ class DirectoryCollector final : public Collector {
   ProcessedOutput processed_;
   DrainTools tools_;
   RingDirectory files_;
-  std::list<RingDrain> rings_;  // a ring's address stays
+  std::list<RingDrain> rings_;                             // a ring's address stays
+  std::uint64_t refreshed_ns_ = EventRing::realtime_ns();  // when the summary was
+  bool changed_ = false;                                   // since then
 };
 
 }  // namespace
@@ -167,8 +198,8 @@ class DirectoryCollector final : public Collector {
 Result<std::unique_ptr<Collector>> Collector::open(const Options& options, std::uint64_t run_id) {
   Result<UniqueFd> directory = open_output_directory(options.get("output"));
   if (!directory) return directory.error();
-  const FsyncPolicy fsync = RecordingRules::from(options).fsync;
-  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), fsync);
+  const RecordingRules rules = RecordingRules::from(options);
+  Result<std::unique_ptr<JsonlSink>> sink = JsonlSink::open(directory.value().get(), rules.fsync, rules.rotation);
   if (!sink) return sink.error();
   Result<std::unique_ptr<ProcessorChain>> chain = ProcessorChain::open(options, directory.value().get());
   if (!chain) return chain.error();

@@ -20,6 +20,10 @@ class Collector {
   static Result<std::unique_ptr<Collector>> open(const Options& options, std::uint64_t run_id);
   virtual ~Collector() = default;
 
+  /// The sinks besides events.jsonl that the options name, before the first step. One that cannot be had is left out,
+  /// told in the summary, and returned as the error.
+  virtual Result<void> add_sinks(const Options& options) = 0;
+
   /// Claims new rings, drains what is there. Returns the number of events written; 0 means nothing to do now.
   virtual std::uint64_t step() = 0;
   /// Rings claimed whose writer lives, or that are not drained yet.
@@ -28,6 +32,8 @@ class Collector {
   virtual bool lingering() const = 0;
   /// Drains every ring in the directory whose writer is dead, whoever it belonged to.
   virtual void recover() = 0;
+  /// Puts events.jsonl aside now, as rotate_size would.
+  virtual void rotate() = 0;
   /// How the run ended, for summary.json: `exit_code` is the full one (402, …), `signal` 0 or the fatal signal.
   virtual void set_outcome(int exit_code, int signal) = 0;
   /// Starts the processors and waits until they can take events; without it their first event starts them.

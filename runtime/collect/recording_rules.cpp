@@ -21,6 +21,16 @@ FsyncPolicy fsync_policy(const std::string& name) {
   return name == "every" ? FsyncPolicy::kEvery : FsyncPolicy::kBatch;
 }
 
+RotationRules rotation_rules(const Options& options, FsyncPolicy fsync) {
+  RotationRules rules;
+  rules.size = options.number("rotate_size");
+  rules.keep = options.number("rotate_keep");
+  const std::string& format = options.get("rotate_compress");
+  if (format != "none") rules.compression = format == "gzip" ? Compression::kGzip : Compression::kZstd;
+  rules.sync = fsync != FsyncPolicy::kNever;
+  return rules;
+}
+
 }  // namespace
 
 RecordingRules RecordingRules::from(const Options& options) {
@@ -30,6 +40,7 @@ RecordingRules RecordingRules::from(const Options& options) {
   rules.deltas.as_ranges = options.get("delta_format") == "ranges";
   if (options.get("mutation_depth") != "FULL") rules.deltas.depth = options.number("mutation_depth");
   rules.fsync = fsync_policy(options.get("fsync"));
+  rules.rotation = rotation_rules(options, rules.fsync);
   return rules;
 }
 

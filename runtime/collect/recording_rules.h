@@ -14,6 +14,7 @@ struct RecordingRules {
   bool skip_silent_stores = false;
   DeltaStyle deltas;
   FsyncPolicy fsync = FsyncPolicy::kBatch;
+  RotationRules rotation;
 
   static RecordingRules from(const Options& options);
 

@@ -159,6 +159,7 @@ void RingDrain::report() {
   process.dictionary_refused = ring_.reader.dictionary().header()->refused.load(std::memory_order_relaxed);
   process.regions_refused = header.regions_refused.load(std::memory_order_relaxed);
   process.contexts_cut = header.contexts_cut.load(std::memory_order_relaxed);
+  process.buffered = ring_.reader.waiting();
   process.unfinished = ring_.reader.skipped();
   tools_->summary->add_process(process);
 }

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <utility>
 
 namespace watcher {
 namespace {
@@ -29,25 +29,17 @@ BackgroundSync::~BackgroundSync() {
     stopping_ = true;
   }
   changed_.notify_all();
-  if (running_) pthread_join(thread_, nullptr);
+  thread_.join();
 }
 
+// Without a thread, sync_now still works.
 void BackgroundSync::use(int fd) {
   {
     const std::lock_guard lock(mutex_);
+    if (dirty_ && file_) former_.push_back(std::move(file_));
     file_ = duplicate(fd);
   }
-  if (!running_) start();
-}
-
-// The thread takes no signals: they are for the program that collects. Without a thread, sync_now still works.
-void BackgroundSync::start() {
-  sigset_t all;
-  sigset_t previous;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &previous);
-  running_ = pthread_create(&thread_, nullptr, run, this) == 0;
-  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+  if (!thread_.running()) thread_.start(run, this);
 }
 
 void BackgroundSync::note_written() {
@@ -61,6 +53,20 @@ void* BackgroundSync::run(void* self) {
   return nullptr;
 }
 
+std::vector<UniqueFd> BackgroundSync::dirty_files() {
+  std::vector<UniqueFd> files = std::move(former_);
+  former_.clear();
+  files.push_back(duplicate(file_.get()));
+  dirty_ = false;
+  return files;
+}
+
+bool BackgroundSync::sync(std::vector<UniqueFd> files) const {
+  bool all = true;
+  for (const UniqueFd& file : files) all = sync_file(file.get()) && all;
+  return all;
+}
+
 void BackgroundSync::loop() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
@@ -70,10 +76,9 @@ void BackgroundSync::loop() {
     }
     changed_.wait_for(lock, kPause, [this] { return stopping_; });
     if (stopping_) return;
-    dirty_ = false;
-    const UniqueFd file = duplicate(file_.get());
+    std::vector<UniqueFd> files = dirty_files();
     lock.unlock();
-    const bool done = sync_file(file.get());
+    const bool done = sync(std::move(files));
     lock.lock();
     failed_ = failed_ || !done;
   }
@@ -81,8 +86,7 @@ void BackgroundSync::loop() {
 
 bool BackgroundSync::sync_now() {
   const std::lock_guard lock(mutex_);
-  dirty_ = false;
-  if (file_ && !failed_) failed_ = !sync_file(file_.get());
+  if (file_ && !failed_) failed_ = !sync(dirty_files());
   return !failed_;
 }
 

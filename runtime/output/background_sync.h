@@ -3,12 +3,12 @@
 // Threads: one owner; the thread behind it touches only what the mutex guards.
 #pragma once
 
-#include <pthread.h>
-
 #include <condition_variable>
 #include <mutex>
+#include <vector>
 
 #include "runtime/base/unique_fd.h"
+#include "runtime/output/worker_thread.h"
 
 namespace watcher {
 
@@ -19,7 +19,8 @@ class BackgroundSync {
   BackgroundSync& operator=(const BackgroundSync&) = delete;
   ~BackgroundSync();
 
-  /// Starts with, or changes to, this file; the descriptor is duplicated.
+  /// Starts with, or changes to, this file; the descriptor is duplicated. What was written to the one before is still
+  /// forced to the disk.
   void use(int fd);
   void note_written();
   /// Returns when everything written before is on the disk. False when an fsync failed, now or earlier: then the kernel
@@ -29,13 +30,14 @@ class BackgroundSync {
  private:
   static void* run(void* self);
   void loop();
-  void start();
+  bool sync(std::vector<UniqueFd> files) const;
+  std::vector<UniqueFd> dirty_files();
 
   std::mutex mutex_;
   std::condition_variable changed_;
   UniqueFd file_;
-  pthread_t thread_{};
-  bool running_ = false;
+  std::vector<UniqueFd> former_;  // written to and left, since the last sync
+  WorkerThread thread_;
   bool stopping_ = false;
   bool dirty_ = false;
   bool failed_ = false;

@@ -121,10 +121,22 @@ void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, 
     sum.name = count.name;
     sum.events += count.events;
   }
+  for (const auto& [name, count] : news.sinks) {
+    SinkCount& sum = totals->sinks[name];
+    sum.delivered += count.delivered;
+    sum.rejected += count.rejected;
+    sum.fault = count.fault;
+  }
   for (const ProcessSummary& process : processes) merge_process(process, totals);
 }
 
 }  // namespace
+
+std::uint64_t RunTotals::buffered() const {
+  std::uint64_t sum = 0;
+  for (const ProcessSummary& process : processes) sum += process.buffered;
+  return sum;
+}
 
 Summary::Summary(std::uint64_t run_id) : run_id_(run_id) {}
 

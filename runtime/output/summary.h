@@ -29,6 +29,7 @@ struct ProcessSummary {
   std::uint64_t single_steps = 0;
   std::uint64_t regions_refused = 0;
   std::uint64_t dictionary_refused = 0;
+  std::uint64_t buffered = 0;    // events in its ring when it was looked at last
   std::uint64_t unfinished = 0;  // events that the process was killed in the middle of
 };
 
@@ -49,6 +50,12 @@ struct VariableCount {
   std::uint64_t events = 0;
 };
 
+struct SinkCount {
+  std::uint64_t delivered = 0;
+  std::uint64_t rejected = 0;
+  std::string fault;  // why it does not deliver at the moment
+};
+
 /// Sums of a run, or of a part of it.
 struct RunTotals {
   std::uint64_t written = 0;
@@ -66,8 +73,11 @@ struct RunTotals {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::map<std::string, VariableCount> variables;  // by variable_id, as in the events
-  std::vector<ProcessSummary> processes;           // the first ones; all are counted
+  std::map<std::string, SinkCount> sinks;
+  std::vector<ProcessSummary> processes;  // the first ones; all are counted
   std::uint64_t process_count = 0;
+
+  std::uint64_t buffered() const;
 };
 
 class Summary {

@@ -34,6 +34,7 @@ constexpr CountMember kProcessCounts[] = {
     {"dictionary_refused", &ProcessSummary::dictionary_refused},
     {"regions_refused", &ProcessSummary::regions_refused},
     {"contexts_cut", &ProcessSummary::contexts_cut},
+    {"buffered", &ProcessSummary::buffered},
     {"unfinished", &ProcessSummary::unfinished},
 };
 struct TextMember {
@@ -108,6 +109,22 @@ void write_processors(const RunTotals& totals, Writer* json) {
   json->EndArray();
 }
 
+void write_sinks(const RunTotals& totals, Writer* json) {
+  json->StartObject();
+  for (const auto& [name, sink] : totals.sinks) {
+    write_text(name, json);
+    json->StartObject();
+    json->Key("delivered");
+    json->Uint64(sink.delivered);
+    json->Key("rejected");
+    json->Uint64(sink.rejected);
+    json->Key("fault");
+    sink.fault.empty() ? json->Null() : write_text(sink.fault, json);
+    json->EndObject();
+  }
+  json->EndObject();
+}
+
 const Json* member(const Json& object, const char* key) {
   if (!object.IsObject()) return nullptr;
   const auto found = object.FindMember(key);
@@ -154,6 +171,13 @@ void parse_variables(const Json& object, RunTotals* totals) {
   }
 }
 
+void parse_sinks(const Json& object, RunTotals* totals) {
+  for (const auto& entry : object.GetObject())
+    totals->sinks.emplace(std::string(entry.name.GetString(), entry.name.GetStringLength()),
+                          SinkCount{count_of(entry.value, "delivered"), count_of(entry.value, "rejected"),
+                                    text_of(entry.value, "fault")});
+}
+
 }  // namespace
 
 std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
@@ -165,11 +189,21 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   json.Int(kSchema);
   json.Key("run_id");
   write_text(run_text(run_id), &json);
-  const std::pair<const char*, std::uint64_t> counts[] = {
-      {"started_ns", totals.started_ns},       {"ended_ns", totals.ended_ns}, {"written", totals.written},
-      {"recovered", totals.recovered},         {"dropped", totals.dropped},   {"coalesced", totals.coalesced},
-      {"filtered", totals.filtered},           {"redacted", totals.redacted}, {"symbol_hits", totals.symbol_hits},
-      {"symbol_misses", totals.symbol_misses}, {"waiting", totals.waiting}};
+  const std::pair<const char*, std::uint64_t> counts[] = {{"started_ns", totals.started_ns},
+                                                          {"ended_ns", totals.ended_ns},
+                                                          {"written", totals.written},
+                                                          {"recovered", totals.recovered},
+                                                          {"dropped", totals.dropped},
+                                                          {"coalesced", totals.coalesced},
+                                                          {"filtered", totals.filtered},
+                                                          {"redacted", totals.redacted},
+                                                          {"waiting", totals.waiting},
+                                                          {"symbol_hits", totals.symbol_hits},
+                                                          {"symbol_misses", totals.symbol_misses},
+                                                          // the guide's names
+                                                          {"events_written", totals.written},
+                                                          {"events_lost", totals.dropped},
+                                                          {"buffered", totals.buffered()}};
   for (const auto& [key, count] : counts) {
     json.Key(key);
     json.Uint64(count);
@@ -182,6 +216,8 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals) {
   write_variables(totals, &json);
   json.Key("processors");
   write_processors(totals, &json);
+  json.Key("sinks");
+  write_sinks(totals, &json);
   json.Key("process_count");
   json.Uint64(totals.process_count);
   json.Key("processes");
@@ -215,6 +251,7 @@ bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* total
     parse_variables(*variables, totals);
   if (const Json* processors = member(document, "processors"); processors != nullptr && processors->IsArray())
     parse_processors(*processors, totals);
+  if (const Json* sinks = member(document, "sinks"); sinks != nullptr && sinks->IsObject()) parse_sinks(*sinks, totals);
   if (const Json* processes = member(document, "processes"); processes != nullptr && processes->IsArray())
     for (const Json& process : processes->GetArray()) totals->processes.push_back(parse_process(process));
   return true;

@@ -64,7 +64,9 @@ struct RingHeader {
   std::atomic<std::uint32_t> handler_pid;
   std::atomic<std::uint32_t> handler_lost;        // 1: it ended or was stopped; what followed is told by another engine
   std::atomic<std::uint64_t> handler_busy_since;  // CLOCK_MONOTONIC ns at which it took up what it works on; 0: idle
-  std::atomic<std::uint64_t> contexts_cut;  // threads, tasks and statements told shorter than they are: too many
+  std::atomic<std::uint64_t> contexts_cut;        // threads, tasks and statements told shorter than they are: too many
+  std::atomic<std::uint64_t>
+      copied_out;                       // drop-oldest: events that readers took; ahead of `taken` by what is unwritten
   std::atomic<std::uint64_t> given_up;  // 1 + the tail at which a writer stopped waiting for the reader; 0: never
 };
 

@@ -78,7 +78,31 @@ RingReader::RingReader(UniqueFd file, ScopedMmap mapping, const RingHeader& head
                 .on_full = header.on_full},
       dictionary_(reinterpret_cast<DictionaryHeader*>(mapping_.bytes() + header.dictionary_offset), header.heap_bytes),
       life_(header.pid, header.start_ticks, header.holds_lock != 0),
-      next_(header_->tail.load(std::memory_order_acquire)) {}
+      next_(header_->tail.load(std::memory_order_acquire)) {
+  count_unwritten();
+}
+
+// A reader that was killed had these in its hands: with `drop-oldest` an event leaves the ring when it is taken.
+void RingReader::count_unwritten() {
+  const std::uint64_t taken = header_->taken.load(std::memory_order_relaxed);
+  const std::uint64_t copied = header_->copied_out.exchange(taken, std::memory_order_relaxed);
+  if (identity_.on_full == OnFull::kDropOldest && copied > taken)
+    header_->dropped.fetch_add(copied - taken, std::memory_order_relaxed);
+}
+
+// Whatever is committed, up to the first event that is still being written.
+std::uint64_t RingReader::waiting() const {
+  const std::uint64_t head = header_->head.load(std::memory_order_acquire);
+  std::uint64_t events = 0;
+  for (std::uint64_t ticket = next_; ticket < head && head - ticket <= slot_count_;) {
+    const std::uint64_t word = slot(ticket)->state.load(std::memory_order_acquire);
+    const auto slots = static_cast<std::uint32_t>(word & 0xffff);
+    if (slots == 0 || word != commit_word(ticket, slots)) break;
+    events += slot(ticket)->op != Op::kCount;
+    ticket += slots;
+  }
+  return events;
+}
 
 EventHead* RingReader::slot(std::uint64_t ticket) const {
   return &slots_[ticket & (slot_count_ - 1)];
@@ -143,6 +167,7 @@ bool RingReader::take_for_good(std::uint32_t slots, RingEvent* event) {
   // Partner: EventRing::drop_oldest.
   if (!header_->tail.compare_exchange_strong(expected, next_ + slots, std::memory_order_acq_rel)) return false;
   event->head = reinterpret_cast<const EventHead*>(copy_.data());
+  if (event->head->op != Op::kCount) header_->copied_out.fetch_add(1, std::memory_order_relaxed);
   event->payload = {reinterpret_cast<const std::byte*>(event->head + 1), event->payload.size()};
   return true;
 }

@@ -62,6 +62,8 @@ class RingReader {
   /// Slots that held no event: claimed and never committed, or damaged.
   std::uint64_t skipped() const { return skipped_; }
   std::uint64_t position() const { return next_; }
+  /// Events in the ring that were not taken yet, at about this moment.
+  std::uint64_t waiting() const;
 
  private:
   RingReader(UniqueFd file, ScopedMmap mapping, const RingHeader& header);
@@ -69,6 +71,7 @@ class RingReader {
   /// Slots of the event at `next_` that this commit word announces, 0 when it does not.
   std::uint32_t committed_slots(std::uint64_t word, std::uint64_t head) const;
   bool resynchronise(std::uint64_t head);
+  void count_unwritten();
   bool take_for_good(std::uint32_t slots, RingEvent* event);
   EventHead* slot(std::uint64_t ticket) const;
 

@@ -1,6 +1,5 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <rapidjson/document.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -10,32 +9,10 @@
 #include <random>
 #include <set>
 
-#include "runtime/collect/collector.h"
-#include "tests/unit/queue_fixture.h"
+#include "tests/unit/collect_fixture.h"
 
 namespace watcher::test {
 namespace {
-
-std::unique_ptr<Collector> open_collector(const std::string& directory, std::uint64_t run_id = kRunId,
-                                          std::vector<std::pair<const char*, const char*>> settings = {}) {
-  Options options;
-  REQUIRE(options.set("output", directory, "test"));
-  for (const auto& [key, value] : settings) REQUIRE(options.set(key, value, "test"));
-  auto collector = Collector::open(options, run_id);
-  REQUIRE(collector);
-  return std::move(collector.value());
-}
-
-rapidjson::Document parse(const std::string& text) {
-  rapidjson::Document document;
-  document.Parse(text.data(), text.size());
-  REQUIRE_FALSE(document.HasParseError());
-  return document;
-}
-
-rapidjson::Document summary_of(const TempDirectory& directory) {
-  return parse(read_text(directory.file("summary.json")));
-}
 
 std::vector<std::int64_t> after_values(const TempDirectory& directory) {
   std::vector<std::int64_t> values;

@@ -219,10 +219,25 @@ TEST_CASE("a wrong processor is told with what would be right") {
   CHECK(toml_error("[processor]\npath = 'a.py'").find("watcher.toml:1:2: processor is a list of tables") == 0);
 }
 
-TEST_CASE("tables of later stages are accepted, and said to have no effect") {
-  const Options options = parsed(parse_toml, "\n[otlp]\nurl='http://x'");
-  REQUIRE(options.warnings().size() == 1);
-  CHECK(options.warnings()[0] == "memory:2:2: [otlp] has no effect in this version");
+TEST_CASE("the table [otlp] is the options otlp_…, its tables are pairs") {
+  const Options options = parsed(parse_toml,
+                                 "[otlp]\nendpoint='http://x'\nbatch_size=7\nheaders={a='1',b='x, y=z%'}\n"
+                                 "[otlp.resource]\n'service.name'='shop'\n");
+  CHECK(options.get("otlp_endpoint") == "http://x");
+  CHECK(options.number("otlp_batch_size") == 7);
+  CHECK(options.get("otlp_headers") == "a=1,b=x%2C%20y%3Dz%25");
+  CHECK(options.get("otlp_resource") == "service.name=shop");
+  for (const auto& [text, fault] :
+       {std::pair("otlp=1", "memory:1:1: otlp is a table: write a line [otlp]"),
+        std::pair("[otlp]\nendpont='x'", "memory:2:1: [otlp] has no key 'endpont'; did you mean 'endpoint'?"),
+        std::pair("[otlp]\nbatch_size='x'",
+                  "memory:2:12: otlp_batch_size is a whole number from 1 to 100000, without quotes"),
+        std::pair("[otlp]\nheaders={a=1}", "memory:2:12: otlp_headers has texts for values, in quotes")}) {
+    Options refused;
+    const auto read = parse_toml(refused, text, "memory");
+    REQUIRE_FALSE(read);
+    CHECK(read.error().message == fault);
+  }
 }
 
 TEST_CASE("relative paths in a TOML file are relative to that file") {
