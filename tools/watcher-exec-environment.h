@@ -16,6 +16,9 @@ namespace watcher {
 /// in both, since the program's descendants may work in other directories.
 Result<Options> establish_options(const std::vector<Setting>& settings);
 
+/// The path of a file of ours that is installed in the directory of the shim; `in_tree` is its folder in a build tree.
+Result<std::string> find_part(const std::string& name, const std::string& in_tree);
+
 /// Appends the shim, found beside this program, to LD_PRELOAD.
 Result<void> preload_shim();
 

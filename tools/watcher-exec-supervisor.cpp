@@ -112,7 +112,18 @@ void Supervisor::wait_for_signal(bool busy) {
   const struct timespec patience = {0, busy ? 0 : kIdle_ns};
   siginfo_t info;
   const int signal = sigtimedwait(&all, &info, &patience);
-  if (signal > 0 && should_forward(signal, info, program_)) forward(signal, info, program_);
+  if (signal > 0 && !insists(signal) && should_forward(signal, info, program_)) forward(signal, info, program_);
+}
+
+bool Supervisor::insists(int signal) {
+  if (!insistent_ || (signal != SIGINT && signal != SIGTERM)) return false;
+  if (interrupted_ == 0) {
+    interrupted_ = signal;
+    return false;
+  }
+  hurried_ = true;
+  kill(program_, SIGKILL);
+  return true;
 }
 
 int Supervisor::run() {
@@ -128,7 +139,7 @@ void Supervisor::drain() {
       if (!collector_.lingering() || ++lingered_ms > kLongestLingering_ms) break;
       usleep(1000);
     }
-    if (others_live && now_s() > deadline) break;
+    if (others_live && (hurried_ || now_s() > deadline)) break;
   }
   collector_.recover();
 }
