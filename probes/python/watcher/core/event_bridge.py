@@ -73,6 +73,8 @@ class _Follower:
             self._file.close()
             self._file = None
 
+    __del__ = close
+
 
 class EventBridge:
     """Follows the session on a thread of its own, or by process_events.
