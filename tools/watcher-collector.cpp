@@ -21,6 +21,7 @@
 #include "config/environment.h"
 #include "config/options.h"
 #include "runtime/collect/collector.h"
+#include "runtime/collect/control_socket.h"
 
 namespace watcher {
 namespace {
@@ -83,11 +84,12 @@ void sleep_us(long microseconds) {
   sigtimedwait(&bell, nullptr, &time);
 }
 
-void collect(Collector& collector) {
+void collect(Collector& collector, ControlSocket& control) {
   long sleep = kShortestSleep_us;
   long patience_us = kFirstRing_us;
   for (long idle_us = 0; idle_us < patience_us;) {
     const bool wrote = collector.step() > 0;
+    control.serve();
     if (collector.busy()) {
       idle_us = 0;
       patience_us = kLastRing_us;
@@ -113,7 +115,8 @@ int run(const char* directory) {
   if (!collector) return EXIT_FAILURE;
   if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
   collector.value()->recover();
-  collect(*collector.value());
+  ControlSocket control(options.value().get("output"));
+  collect(*collector.value(), control);
   return collector.value()->finish() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

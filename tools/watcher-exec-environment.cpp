@@ -82,6 +82,14 @@ Result<std::string> find_part(const std::string& name, const std::string& in_tre
                            directory.value() + "/" INSTALLED_LIBRARIES};
 }
 
+Result<std::string> find_sibling(const std::string& name) {
+  auto directory = own_directory();
+  if (!directory) return directory;
+  const std::string path = directory.value() + "/" + name;
+  if (access(path.c_str(), X_OK) != 0) return Error{errno, path + " is not there"};
+  return path;
+}
+
 Result<void> preload_shim() {
   const auto shim = find_part("libwatcher_preload.so", "preload");
   if (!shim) return shim.error();

@@ -127,7 +127,10 @@ bool Supervisor::insists(int signal) {
 }
 
 int Supervisor::run() {
-  while (!reap()) wait_for_signal(collector_.step() > 0);
+  while (!reap()) {
+    wait_for_signal(collector_.step() > 0);
+    control_.serve();
+  }
   return status_;
 }
 

@@ -12,14 +12,15 @@
 #include <sys/types.h>
 
 #include "runtime/collect/collector.h"
+#include "runtime/collect/control_socket.h"
 
 namespace watcher {
 
 class Supervisor {
  public:
   /// With `insistent` the second SIGINT or SIGTERM ends the program at once.
-  Supervisor(pid_t program, Collector& collector, bool insistent)
-      : program_(program), collector_(collector), insistent_(insistent) {}
+  Supervisor(pid_t program, Collector& collector, ControlSocket& control, bool insistent)
+      : program_(program), collector_(collector), control_(control), insistent_(insistent) {}
 
   /// Returns the program's wait status as soon as it has ended.
   int run();
@@ -36,6 +37,7 @@ class Supervisor {
 
   pid_t program_;
   Collector& collector_;
+  ControlSocket& control_;
   bool insistent_;
   int interrupted_ = 0;
   bool hurried_ = false;

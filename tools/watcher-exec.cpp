@@ -138,11 +138,13 @@ int run(Job& job, const Options& options) {
   const Program program = Program::start(job.command(), signals);
   if (program.error()) return refuse(126, std::string("cannot start a process: ") + strerror(program.error()));
   release_standard_input_and_output();
-  Supervisor supervisor(program.pid(), *collector.value(), job.script.has_value());
+  std::optional<ControlSocket> control(std::in_place, options.get("output"));
+  Supervisor supervisor(program.pid(), *collector.value(), *control, job.script.has_value());
   const int status = supervisor.run();
   supervisor.drain();
   if (program.exec_error()) complain(start_fault(job.command()[0], program.exec_error()).sentence);
   const int code = conclude(*collector.value(), job, status);
+  control.reset();
   collector.value().reset();  // lets go of the rings of those who live on; a signal would not
   if (supervisor.interrupted()) report_interruption(options.get("output"), supervisor.interrupted());
   return job.script && !WIFSIGNALED(status) ? code & 0xff : end_as(status);

@@ -13,7 +13,7 @@ CASES = pathlib.Path(__file__).parent / "guide" / "api_cases.py"
 
 def address_of(program, symbol):
     listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
-    return re.search(rf"^([0-9a-f]+) T {symbol}$", listing, re.M).group(1)
+    return re.search(rf"^([0-9a-f]+) [Tt] {symbol}$", listing, re.M).group(1)
 
 
 class GuideApi(Case):
