@@ -42,7 +42,8 @@ std::string output_of_child(Work work) {
   writing = UniqueFd();
   std::string said;
   char block[4096];
-  for (ssize_t got; (got = read(reading.get(), block, sizeof block)) > 0;) said.append(block, static_cast<std::size_t>(got));
+  for (ssize_t got; (got = read(reading.get(), block, sizeof block)) > 0;)
+    said.append(block, static_cast<std::size_t>(got));
   if (child > 0) waitpid(child, nullptr, 0);
   return said;
 }

@@ -98,7 +98,8 @@ Read read_file(const std::string& path, Lines& lines) {
 }
 
 bool is_still_named(int fd, const std::string& path) {
-  struct stat named {}, opened {};
+  struct stat named {
+  }, opened{};
   return stat(path.c_str(), &named) == 0 && fstat(fd, &opened) == 0 && named.st_ino == opened.st_ino &&
          named.st_dev == opened.st_dev;
 }
@@ -141,7 +142,8 @@ Result<void> read_events(const std::string& directory, bool follow,
   const std::string current = directory + "/" + kCurrent;
   if (follow) return follow_current(current, lines);
   if (access(current.c_str(), F_OK) != 0)
-    return Error{errno, "there is no " + std::string(kCurrent) + " in " + directory + "; is it an output directory of Watcher?"};
+    return Error{
+        errno, "there is no " + std::string(kCurrent) + " in " + directory + "; is it an output directory of Watcher?"};
   return read_file(current, lines) == Read::kFailed ? Result<void>(cannot_read(current)) : Result<void>();
 }
 

@@ -62,7 +62,8 @@ std::optional<std::uint64_t> ago(const std::string& text) {
   if (index == kUnits.npos) return std::nullopt;
   struct timespec now {};
   clock_gettime(CLOCK_REALTIME, &now);
-  const double then = static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9 - amount * kSeconds[index];
+  const double then =
+      static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9 - amount * kSeconds[index];
   return static_cast<std::uint64_t>(std::max(0.0, then) * 1e9);
 }
 
@@ -177,7 +178,8 @@ Result<std::uint64_t> parse_moment(const std::string& text) {
   for (const auto& parse : {ago, since_epoch})
     if (const auto moment = parse(text)) return *moment;
   if (const auto moment = on_the_clock(text)) return *moment;
-  return Error{0, enclosed("'", safe_text(text), "'") + " is no time; write 10m (ago), 04:36:05, '2026-11-23 04:36' or seconds since 1970"};
+  return Error{0, enclosed("'", safe_text(text), "'") +
+                      " is no time; write 10m (ago), 04:36:05, '2026-11-23 04:36' or seconds since 1970"};
 }
 
 bool fits(const std::string& pattern, std::string_view text) {

@@ -40,7 +40,8 @@ class RecordedEvent {
 
 /// Calls for each event until it returns false: the files put aside (compressed ones by gzip or zstd), then
 /// events.jsonl. With `follow` it waits for more, and goes on in the next file when one is put aside.
-Result<void> read_events(const std::string& directory, bool follow, const std::function<bool(const RecordedEvent&)>& see);
+Result<void> read_events(const std::string& directory, bool follow,
+                         const std::function<bool(const RecordedEvent&)>& see);
 
 /// One line, safe for terminals.
 std::string show_event(const RecordedEvent& event, const Painter& paint);

@@ -34,7 +34,8 @@ void describe_log(CLI::App& app, WatcherCommand& command) {
       ->type_name("TEXT")
       ->expected(0, 1)
       ->default_str("*");
-  sub->add_option("--file", log.file, "Only stores in this source file: the end of its path, or a glob")->type_name("FILE");
+  sub->add_option("--file", log.file, "Only stores in this source file: the end of its path, or a glob")
+      ->type_name("FILE");
   sub->add_option("--thread", log.thread, "Only this thread, by id or name")->type_name("THREAD");
   sub->add_option("--op", log.op, "Only this kind of change: store, append, setitem, …")->type_name("OP");
   sub->add_flag("--json", log.json, "The events as they are in the file");
@@ -71,7 +72,9 @@ void describe_config(CLI::App& app, WatcherCommand& command) {
   CLI::App* sub = add_command(app, "config", "Check, convert or show a configuration")->require_subcommand(1);
   const auto add = [&](const char* verb, const char* help, bool required) {
     CLI::App* action = add_command(*sub, verb, help);
-    action->add_option("file", command.config.file, "watcher.toml or a scope file")->type_name("FILE")->required(required);
+    action->add_option("file", command.config.file, "watcher.toml or a scope file")
+        ->type_name("FILE")
+        ->required(required);
     action->callback([&command, verb] {
       command.config.verb = verb;
       command.run = [&command] { return handle_config(command.config); };
@@ -108,9 +111,8 @@ void describe_watcher(CLI::App& app, WatcherCommand& command) {
   describe_why(app, command);
   describe_directory_commands(app, command);
   describe_config(app, command);
-  add_command(app, "doctor", "Find out whether Watcher can work here, with a fix for each problem")->callback([&command] {
-    command.run = examine_system;
-  });
+  add_command(app, "doctor", "Find out whether Watcher can work here, with a fix for each problem")
+      ->callback([&command] { command.run = examine_system; });
   describe_control(app, command);
 }
 

@@ -49,7 +49,8 @@ void warn_of_losses(const Options& options) {
   for (const WatchRule& rule : options.rules())
     for (const WatchName& name : rule.names)
       if (name.terms != WatchTerms{})
-        complain_and_return(kFine, "left out: the conditions of " + in_quotes(name.name) + " in " + in_quotes(rule.file));
+        complain_and_return(kFine,
+                            "left out: the conditions of " + in_quotes(name.name) + " in " + in_quotes(rule.file));
 }
 
 int convert(const Options& options, const std::string& file) {

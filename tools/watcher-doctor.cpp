@@ -62,7 +62,8 @@ void examine_kernel(Page& page) {
   page.line(old ? Verdict::kNote : Verdict::kGood, kernel, old ? "the engine uffd needs Linux 5.7; inline works" : "");
   const std::string libc = gnu_get_libc_version();
   const bool known = at_least(libc, 2, 34);
-  page.line(known ? Verdict::kGood : Verdict::kProblem, "glibc " + libc, known ? "" : "Watcher needs glibc 2.34 or later");
+  page.line(known ? Verdict::kGood : Verdict::kProblem, "glibc " + libc,
+            known ? "" : "Watcher needs glibc 2.34 or later");
   if (access("/proc/self/maps", R_OK) != 0)
     page.line(Verdict::kProblem, "/proc is not mounted", "mount -t proc proc /proc");
   const std::string seccomp = status_value("Seccomp");
@@ -77,10 +78,11 @@ void examine_privileges(Page& page) {
   const std::string userfault = word_of("/proc/sys/vm/unprivileged_userfaultfd");
   const bool device = access("/dev/userfaultfd", R_OK | W_OK) == 0;
   const bool may = device || userfault == "1" || geteuid() == 0;
-  page.line(may ? Verdict::kGood : Verdict::kNote,
-            "userfaultfd: vm.unprivileged_userfaultfd = " + (userfault.empty() ? "?" : userfault) + ", /dev/userfaultfd " +
-                (device ? "usable" : "not usable"),
-            may ? "" : "for the engine uffd: sysctl vm.unprivileged_userfaultfd=1, or setfacl -m u:USER:rw /dev/userfaultfd");
+  page.line(
+      may ? Verdict::kGood : Verdict::kNote,
+      "userfaultfd: vm.unprivileged_userfaultfd = " + (userfault.empty() ? "?" : userfault) + ", /dev/userfaultfd " +
+          (device ? "usable" : "not usable"),
+      may ? "" : "for the engine uffd: sysctl vm.unprivileged_userfaultfd=1, or setfacl -m u:USER:rw /dev/userfaultfd");
   const std::string paranoid = word_of("/proc/sys/kernel/perf_event_paranoid");
   const bool perf = geteuid() == 0 || (!paranoid.empty() && std::atoi(paranoid.c_str()) <= 2);
   page.line(perf ? Verdict::kGood : Verdict::kNote, "kernel.perf_event_paranoid = " + paranoid,
@@ -96,7 +98,10 @@ void examine_engines(Page& page, const std::string& scratch) {
     const std::string name = engine;
     const bool as_asked = name == "auto" || trial.used == name;
     const bool needed = name == "auto" || name == "inline";
-    const std::string finding = name + ": " + (trial.used.empty() ? "nothing can be watched" : as_asked ? "works" : "not here");
+    const std::string finding = name + ": " +
+                                (trial.used.empty() ? "nothing can be watched"
+                                 : as_asked         ? "works"
+                                                    : "not here");
     const std::string detail = trial.used.empty() ? "" : " (" + trial.used + ": " + trial.reason + ")";
     if (trial.recorded && as_asked)
       page.line(Verdict::kGood, finding + detail);
@@ -110,9 +115,10 @@ void examine_interpreter(Page& page, const std::string& program, bool is_node, c
                          const std::string& scratch) {
   const InterpreterTrial trial = try_interpreter(exec, program, is_node, scratch);
   if (trial.recorded) return page.line(Verdict::kGood, program + ": " + trial.version);
-  if (trial.version.empty()) return page.line(Verdict::kNote, program + " cannot be run");
-  page.line(Verdict::kNote, program + ": " + trial.version + ", a watched variable gave no event",
-            is_node ? "" : "CPython 3.8 to 3.13 is served; WATCHER_LOG_LEVEL=DEBUG watcher-exec " + program + " … says why");
+  if (trial.version.empty()) return;  // a version manager's stand-in for what is not installed
+  page.line(
+      Verdict::kNote, program + ": " + trial.version + ", a watched variable gave no event",
+      is_node ? "" : "CPython 3.8 to 3.13 is served; WATCHER_LOG_LEVEL=DEBUG watcher-exec " + program + " … says why");
 }
 
 void examine_interpreters(Page& page, const std::string& scratch) {
@@ -121,8 +127,8 @@ void examine_interpreters(Page& page, const std::string& scratch) {
   if (!shim) return page.line(Verdict::kProblem, shim.error().message, "install Watcher anew: meson install");
   const auto exec = find_sibling("watcher-exec");
   if (!exec) return page.line(Verdict::kProblem, exec.error().message, "install Watcher anew: meson install");
-  const std::vector<std::string> pythons = find_programs({"python3", "python", "python3.8", "python3.9", "python3.10",
-                                                          "python3.11", "python3.12", "python3.13"});
+  const std::vector<std::string> pythons = find_programs(
+      {"python3", "python", "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13"});
   const std::vector<std::string> nodes = find_programs({"node", "nodejs"});
   for (const std::string& program : pythons) examine_interpreter(page, program, false, exec.value(), scratch);
   for (const std::string& program : nodes) examine_interpreter(page, program, true, exec.value(), scratch);
@@ -139,8 +145,9 @@ void examine_configuration(Page& page) {
   const auto options = load_from_environment(&asked);
   if (!options) return page.line(Verdict::kProblem, options.error().message, "watcher config check FILE");
   const std::string& file = options.value().get("config");
-  page.line(Verdict::kGood, file.empty() ? "no watcher.toml; variables are named by watch()"
-                                         : file + ", rules for " + std::to_string(options.value().rules().size()) + " files");
+  page.line(Verdict::kGood, file.empty()
+                                ? "no watcher.toml; variables are named by watch()"
+                                : file + ", rules for " + std::to_string(options.value().rules().size()) + " files");
   for (const std::string& warning : options.value().warnings()) page.line(Verdict::kNote, warning);
 }
 
@@ -159,8 +166,8 @@ int examine_system() {
     examine_interpreters(page, scratch.path());
   }
   examine_configuration(page);
-  std::printf("\n%s\n", page.problems() ? "Watcher cannot do all of its work here; see PROBLEM above."
-                                        : "Watcher works here.");
+  std::printf("\n%s\n",
+              page.problems() ? "Watcher cannot do all of its work here; see PROBLEM above." : "Watcher works here.");
   return page.problems() ? kNothing : kFine;
 }
 

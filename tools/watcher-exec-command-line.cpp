@@ -20,8 +20,10 @@ std::string dashed(std::string_view key) {
 
 class HelpFormatter : public CLI::Formatter {
  public:
-  std::string make_usage(const CLI::App*, std::string) const override { return "Usage: watcher-exec [options] [--] PROGRAM [ARGUMENTS...]\n"
-           "       watcher-exec [options] --user-script FILE [ARGUMENTS...]\n"; }
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: watcher-exec [options] [--] PROGRAM [ARGUMENTS...]\n"
+           "       watcher-exec [options] --user-script FILE [ARGUMENTS...]\n";
+  }
   std::string make_option_name(const CLI::Option* option, bool) const override {
     const std::string name = option->get_name(false, true);
     return name.substr(0, name.find('{'));

@@ -1,6 +1,12 @@
 // watcher: what became of a run, one subcommand a question.
 #include <unistd.h>
 
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/spelling.h"
 #include "tools/watcher-command-line.h"
 
 namespace watcher {
@@ -13,6 +19,15 @@ int complain_and_return(int status, const std::string& sentence) {
 
 namespace {
 
+std::string what_is_wrong(const CLI::App& app, const std::string& first, const CLI::ParseError& mistake) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(sub->get_name());
+  if (first.empty() || first.front() == '-' || std::ranges::find(names, first) != names.end()) return mistake.what();
+  const std::vector<std::string_view> candidates(names.begin(), names.end());
+  return "there is no subcommand " + in_quotes(first) + did_you_mean(first, candidates);
+}
+
 int main_function(int argc, char** argv) {
   CLI::App app("Who changed this variable? Looks at what watcher-exec has recorded.", "watcher");
   WatcherCommand command;
@@ -22,7 +37,7 @@ int main_function(int argc, char** argv) {
   } catch (const CLI::Success& asked) {  // --help, --version
     return app.exit(asked);
   } catch (const CLI::ParseError& mistake) {
-    return complain_and_return(kMistake, std::string(mistake.what()) + "; see watcher --help");
+    return complain_and_return(kMistake, what_is_wrong(app, argc > 1 ? argv[1] : "", mistake) + "; see watcher --help");
   }
   return command.run();
 }

@@ -71,9 +71,10 @@ ScopedMmap map_header(int directory, const std::string& ring) {
 
 std::string describe(const RingHeader& header) {
   const auto number = [](std::uint64_t value) { return std::to_string(value); };
-  const std::uint64_t waiting = header.head.load(std::memory_order_relaxed) - header.tail.load(std::memory_order_relaxed);
-  return std::string("state ") + (header.paused.load(std::memory_order_relaxed) ? "paused" : "running") +
-         "\npid " + number(header.pid) + "\ncollector " + number(static_cast<std::uint64_t>(getpid())) + "\nwaiting " +
+  const std::uint64_t waiting =
+      header.head.load(std::memory_order_relaxed) - header.tail.load(std::memory_order_relaxed);
+  return std::string("state ") + (header.paused.load(std::memory_order_relaxed) ? "paused" : "running") + "\npid " +
+         number(header.pid) + "\ncollector " + number(static_cast<std::uint64_t>(getpid())) + "\nwaiting " +
          number(waiting) + "\ndropped " + number(header.dropped.load(std::memory_order_relaxed)) + "\nblocked " +
          number(header.blocked.load(std::memory_order_relaxed)) + "\n";
 }
@@ -105,7 +106,8 @@ void ControlSocket::remove_stale() const {
     if (!name.starts_with(kPrefix)) continue;
     const UniqueFd probe = new_socket();
     const sockaddr_un address = address_of(directory_.get(), name);
-    const bool refused = probe && connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+    const bool refused = probe &&
+                         connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
                          errno == ECONNREFUSED;
     if (refused) unlinkat(directory_.get(), name.c_str(), 0);
   }
@@ -125,7 +127,8 @@ void ControlSocket::serve() {
 std::string ControlSocket::answer(const std::string& request) const {
   const std::size_t blank = request.find(' ');
   const std::string verb = request.substr(0, blank);
-  const ScopedMmap page = blank == request.npos ? ScopedMmap() : map_header(directory_.get(), request.substr(blank + 1));
+  const ScopedMmap page =
+      blank == request.npos ? ScopedMmap() : map_header(directory_.get(), request.substr(blank + 1));
   if (!page) return "error there is no such ring\n";
   auto& header = *reinterpret_cast<RingHeader*>(page.bytes());
   if (header.magic != kRingMagic) return "error this is no ring\n";

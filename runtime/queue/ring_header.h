@@ -44,7 +44,7 @@ struct RingHeader {
   std::uint32_t start_ticks;    // process_start_ticks() of `pid`: tells a reused pid from the writer; 0 unknown
   std::uint32_t holds_lock;     // 1: the writer's lock on the file outlives its descriptor, as long as the mapping
   std::atomic<std::uint32_t> paused;  // 1: nothing is recorded; set by the collector when `watcher pause` asks for it
-  std::atomic<RingState> state;              // also a futex word: kClosing → kClosed wakes the exiting writer
+  std::atomic<RingState> state;       // also a futex word: kClosing → kClosed wakes the exiting writer
   std::atomic<std::uint32_t> collector_pid;  // who drains this ring, or is about to; 0: nobody known
   alignas(64) std::atomic<std::uint64_t> head;
   std::atomic<std::uint64_t> room_until;  // writers' memory of tail + slot_count: spares them the reader's cache line
@@ -64,7 +64,7 @@ struct RingHeader {
   std::atomic<std::uint32_t> handler_pid;
   std::atomic<std::uint32_t> handler_lost;        // 1: it ended or was stopped; what followed is told by another engine
   std::atomic<std::uint64_t> handler_busy_since;  // CLOCK_MONOTONIC ns at which it took up what it works on; 0: idle
-  std::atomic<std::uint64_t> contexts_cut;  // threads, tasks and statements told shorter than they are: too many
+  std::atomic<std::uint64_t> contexts_cut;        // threads, tasks and statements told shorter than they are: too many
   std::atomic<std::uint64_t> given_up;  // 1 + the tail at which a writer stopped waiting for the reader; 0: never
 };
 
