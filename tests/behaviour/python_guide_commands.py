@@ -4,10 +4,12 @@ import json
 import os
 import pathlib
 import shutil
+import unittest
 
 from harness import BUILD, Case, INTERPRETERS, main
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "python"
+STUB = EXAMPLES / "watcher_stub"
 COMPLETE = '''
 def main():
     from watcher import watch
@@ -116,6 +118,20 @@ class GuideCommands(Case):
             version = self.execute([python, "-c", "import sys; print(sys.version_info[:2])"]).stdout
             self.assertEqual(done.stdout, version)
             self.assertTrue((self.directory / "watcher_output" / "summary.json").exists())
+
+    @unittest.skipUnless((STUB / "watcher" / "__init__.py").exists(), "the package itself is not there")
+    def test_the_installable_package_starts_itself_under_watcher_exec(self):
+        counter = (EXAMPLES / "counter.py").read_text()
+        for python in self.on_each({"app.py": counter}):
+            command = "python -B -m watcher.cli.main --user-script ./app.py --output ./events"
+            for settings in (f"WATCHER_EXEC={BUILD}/tools/watcher-exec", f"PATH={BUILD}/tools:$PATH"):
+                done = self.shell(python, f"PYTHONPATH={STUB} {settings} {command}", preload=False)
+                self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"Final counter: 10\n", b""))
+                self.assertEqual(len(self.events("events")), 10)
+                shutil.rmtree(self.directory / "events")
+            missing = self.shell(python, f"PYTHONPATH={STUB} {command}", preload=False)
+            self.assertEqual(missing.returncode, 2)
+            self.assertIn(b"watcher-exec is not on PATH", missing.stderr)
 
     def test_exit_codes(self):
         files = {"app.py": "def main():\n    raise ValueError\n", "two.py": "def main(a, b):\n    pass\n"}

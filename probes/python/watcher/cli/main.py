@@ -32,19 +32,14 @@ def find_watcher_exec():
 
 
 def main(arguments=None):
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
     program = find_watcher_exec()
     if program is None:
         print("watcher: watcher-exec is not on PATH; install Watcher, or set WATCHER_EXEC to its path", file=sys.stderr)
         return 2
     os.environ.pop("WATCHER_EXEC", None)
-    if not any(argument == "--user-script" or argument.startswith("--user-script=") for argument in arguments):
-        if not {"--help", "--version"} & set(arguments):
-            print("watcher: --user-script FILE is missing; --help lists all options", file=sys.stderr)
-            return 2
     os.environ.setdefault("WATCHER_PYTHON", sys.executable or "python3")
     sys.stdout.flush()
-    os.execv(program, [program, *arguments])
+    os.execv(program, [program, *(sys.argv[1:] if arguments is None else arguments)])
 
 
 if __name__ == "__main__":
