@@ -9,7 +9,13 @@ const { pathToFileURL } = require('url');
 
 const [outcome, script, ...commandLine] = process.argv.slice(2);
 process.argv.splice(1, process.argv.length, script, ...commandLine);
-process.on('uncaughtExceptionMonitor', () => fs.writeFileSync(outcome, '402\n'));
+process.on('uncaughtExceptionMonitor', () => {
+  try {
+    fs.writeFileSync(outcome, '402\n');
+  } catch {
+    // the directory is gone, or no longer ours to write to: the status says 1
+  }
+});
 
 function refuse(sentence) {
   fs.writeSync(2, `watcher-exec: ${sentence}\n`);

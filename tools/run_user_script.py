@@ -65,6 +65,14 @@ def hide_runner():
     sys.excepthook = show_script_only
 
 
+def note(outcome):
+    try:
+        with open(outcome, "w") as file:
+            file.write("402\n")
+    except OSError:  # the directory is gone, or no longer ours to write to: the status says 1
+        pass
+
+
 def run(outcome, script, *arguments):
     process = os.getpid()
     own_directory = os.path.dirname(os.path.abspath(__file__))
@@ -81,8 +89,7 @@ def run(outcome, script, *arguments):
     except BaseException:
         hide_runner()
         if os.getpid() == process:  # and not a child that main() has forked
-            with open(outcome, "w") as file:
-                file.write("402\n")
+            note(outcome)
         raise
 
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +28,13 @@ constexpr std::size_t kMaxMessage = 4096;
 constexpr int kPatience_ms = 2000;
 constexpr int kShortPatience_ms = 20;  // rings are to be drained
 constexpr std::string_view kPrefix = "control.";
+
+/// What is collected comes first.
+bool descriptors_are_plenty() {
+  constexpr rlim_t kPlenty = 64;
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kPlenty;
+}
 
 /// A socket's address has 107 characters: the directory goes by its descriptor.
 sockaddr_un address_of(int directory, const std::string& name) {
@@ -82,7 +90,8 @@ std::string describe(const RingHeader& header) {
 }  // namespace
 
 ControlSocket::ControlSocket(const std::string& output_directory)
-    : directory_(open_directory(output_directory)), name_(std::string(kPrefix) + std::to_string(getpid())) {
+    : directory_(descriptors_are_plenty() ? open_directory(output_directory) : UniqueFd()),
+      name_(std::string(kPrefix) + std::to_string(getpid())) {
   if (!directory_) return;
   remove_stale();
   UniqueFd socket = new_socket();

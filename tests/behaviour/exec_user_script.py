@@ -81,6 +81,9 @@ if __name__ == "__main__":
         del lines[at:at + 2]  # the frame of the caller
         self.assertIn("KeyError", lines[-1])
         self.assertEqual(result.stderr.decode(), "".join(lines))
+        gone = self.run_script(f"import shutil\ndef main():\n    shutil.rmtree({self.output!r})\n    raise KeyError('k')\n")
+        self.assertIn(b"\nKeyError: 'k'\n", gone.stderr)
+        self.assertNotIn(b"During handling", gone.stderr)
         for text in ("raise OSError('while it is loaded')\ndef main():\n    pass\n", "def main(:\n"):
             self.assert_ended(self.run_script(text), 146, 402)
 

@@ -37,7 +37,8 @@ def main(arguments=None):
         print("watcher: watcher-exec is not on PATH; install Watcher, or set WATCHER_EXEC to its path", file=sys.stderr)
         return 2
     os.environ.pop("WATCHER_EXEC", None)
-    os.environ.setdefault("WATCHER_PYTHON", sys.executable or "python3")
+    if sys.executable:
+        os.environ["WATCHER_PYTHON"] = sys.executable
     sys.stdout.flush()
     os.execv(program, [program, *(sys.argv[1:] if arguments is None else arguments)])
 

@@ -64,7 +64,10 @@ class _Follower:
                     return None
                 self.close()
                 continue
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:  # cut short by a full disk
+                continue
             if event.get("pid") == self._pid:
                 return event
 
