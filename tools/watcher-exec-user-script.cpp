@@ -40,7 +40,7 @@ Result<void> check_script(const std::string& script) {
 
 }  // namespace
 
-Result<UserScript> UserScript::prepare(const Options& options, char** arguments) {
+Result<UserScript> UserScript::prepare(const Options& options, char** arguments, bool watched) {
   const std::string& path = options.get("user_script");
   if (auto checked = check_script(path); !checked) return checked.error();
   const Language* language = language_of(path);
@@ -53,13 +53,18 @@ Result<UserScript> UserScript::prepare(const Options& options, char** arguments)
   const auto runner = find_part(language->runner, "tools");
   if (!runner) return runner.error();
   UserScript script;
-  script.outcome_ = options.get("output") + "/outcome." + std::to_string(getpid());
+  if (watched) script.outcome_ = options.get("output") + "/outcome." + std::to_string(getpid());
   script.words_ = {interpreter, runner.value(), script.outcome_, path};
   for (; *arguments; ++arguments) script.words_.push_back(*arguments);
-  for (std::string& word : script.words_) script.pointers_.push_back(word.data());
-  script.pointers_.push_back(nullptr);
   unlink(script.outcome_.c_str());
   return script;
+}
+
+char** UserScript::command() {
+  pointers_.clear();
+  for (std::string& word : words_) pointers_.push_back(word.data());
+  pointers_.push_back(nullptr);
+  return pointers_.data();
 }
 
 int UserScript::exit_code(int status) const {

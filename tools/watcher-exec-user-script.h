@@ -18,11 +18,12 @@ inline constexpr int kShutdownTroubled = 400;
 
 class UserScript {
  public:
-  /// Everything that can be seen of a script without running it. `arguments` is a null-terminated list.
-  static Result<UserScript> prepare(const Options& options, char** arguments);
+  /// Everything that can be seen of a script without running it. `arguments` is a null-terminated list; with `watched`
+  /// its end will be asked for.
+  static Result<UserScript> prepare(const Options& options, char** arguments, bool watched);
 
-  /// Null-terminated; valid as long as this object.
-  char** command() { return pointers_.data(); }
+  /// Null-terminated; valid until the next call, as long as this object stays where it is.
+  char** command();
   /// The full exit code of the run, from that of the program: what the runner has noted stands above it.
   int exit_code(int status) const;
 

@@ -95,7 +95,7 @@ Result<Job> choose_job(const CommandLine& command, const Options& options) {
   if (!by_script && !command.program[0])
     return Error{0, "which program? Usage: watcher-exec [options] [--] PROGRAM [ARGUMENTS...], or --user-script FILE"};
   if (!by_script) return job;
-  auto script = UserScript::prepare(options, command.program);
+  auto script = UserScript::prepare(options, command.program, !command.replace);
   if (!script) return script.error();
   job.script = std::move(script.value());
   return job;

@@ -95,6 +95,13 @@ if __name__ == "__main__":
                 self.assertEqual(result.stderr, words)
                 self.assert_ended(result, status, status)
 
+    def test_replaced_it_ends_as_the_interpreter_does(self):
+        os.mkdir(self.output, 0o700)
+        result = self.run_script("def main():\n    raise KeyError('k')\n", options=["--replace"])
+        self.assertEqual(result.returncode, 1)
+        self.assertTrue(result.stderr.endswith(b"    raise KeyError('k')\nKeyError: 'k'\n"), result.stderr)
+        self.assertEqual([name for name in os.listdir(self.output) if name.startswith("outcome")], [])
+
     def test_a_forked_childs_exception_is_its_own(self):
         result = self.run_script("import os\ndef main():\n    if os.fork() == 0:\n        raise ValueError\n    os.wait()\n")
         self.assert_ended(result, 0, 0)
