@@ -14,7 +14,7 @@ namespace watcher {
 namespace {
 
 constexpr std::string_view kPrefix = "WATCHER_";
-constexpr std::string_view kPrivateKeys[] = {"disable", "run_id", "collector_pid"};
+constexpr std::string_view kPrivateKeys[] = {"disable", "run_id", "collector_pid", "exec"};
 
 struct Variable {
   const OptionRow* row;

@@ -21,6 +21,7 @@
 #include "config/environment.h"
 #include "config/options.h"
 #include "runtime/collect/collector.h"
+#include "runtime/collect/control_socket.h"
 
 namespace watcher {
 namespace {
@@ -88,11 +89,12 @@ int sleep_us(long microseconds) {
   return sigtimedwait(&awaited, nullptr, &time);
 }
 
-void collect(Collector& collector) {
+void collect(Collector& collector, ControlSocket& control) {
   long sleep = kShortestSleep_us;
   long patience_us = kFirstRing_us;
   for (long idle_us = 0; idle_us < patience_us;) {
     const bool wrote = collector.step() > 0;
+    control.serve();
     if (collector.busy()) {
       idle_us = 0;
       patience_us = kLastRing_us;
@@ -119,7 +121,8 @@ int run(const char* directory) {
   (void)collector.value()->add_sinks(options.value());  // the summary tells; the events are to be kept all the same
   if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
   collector.value()->recover();
-  collect(*collector.value());
+  ControlSocket control(options.value().get("output"));
+  collect(*collector.value(), control);
   return collector.value()->finish() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

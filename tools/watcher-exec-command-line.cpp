@@ -11,8 +11,6 @@
 namespace watcher {
 namespace {
 
-constexpr const char* kUsage = "watcher-exec [options] [--] PROGRAM [ARGUMENTS...]";
-
 std::string dashed(std::string_view key) {
   std::string name = "--" + std::string(key);
   for (char& c : name)
@@ -22,7 +20,10 @@ std::string dashed(std::string_view key) {
 
 class HelpFormatter : public CLI::Formatter {
  public:
-  std::string make_usage(const CLI::App*, std::string) const override { return std::string("Usage: ") + kUsage + "\n"; }
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: watcher-exec [options] [--] PROGRAM [ARGUMENTS...]\n"
+           "       watcher-exec [options] --user-script FILE [ARGUMENTS...]\n";
+  }
   std::string make_option_name(const CLI::Option* option, bool) const override {
     const std::string name = option->get_name(false, true);
     return name.substr(0, name.find('{'));
@@ -97,7 +98,8 @@ Parser::Parser() {
       "WATCHER_MAX_QUEUE_SIZE\nfor --max-queue-size. The command line goes over the environment, the environment over "
       "the file.\nThe exit status is the program's own; 2: wrong usage or configuration, 126: the program cannot be "
       "run, "
-      "127: it is not there.");
+      "127: it is not there.\nWith --user-script: 0, 2, 146: main() raised an exception (402 in summary.json), 246: a "
+      "processor failed (502),\n144: not everything was written (400).");
 }
 
 CommandLine refuse(const std::string& sentence) {
@@ -162,7 +164,6 @@ CommandLine parse_command_line(int argc, char** argv) {
   }
   CommandLine command;
   if (auto fault = collect_settings(parser, command.settings)) return refuse(*fault);
-  if (program >= argc) return refuse(std::string("which program? Usage: ") + kUsage);
   command.replace = parser.replace;
   command.program = argv + program;
   return command;

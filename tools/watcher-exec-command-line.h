@@ -17,7 +17,7 @@ struct Setting {
 struct CommandLine {
   std::vector<Setting> settings;
   bool replace = false;
-  char** program = nullptr;  // null-terminated tail of argv
+  char** program = nullptr;  // null-terminated tail of argv; with --user-script the script's arguments
   /// Nothing is to be run: --help and --version have printed, or a mistake was reported.
   std::optional<int> exit_code;
 };

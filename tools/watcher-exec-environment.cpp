@@ -14,8 +14,6 @@
 namespace watcher {
 namespace {
 
-constexpr const char* kShim = "libwatcher_preload.so";
-
 Result<std::string> absolute(const std::string& path) {
   if (path.starts_with('/')) return path;
   char directory[PATH_MAX];
@@ -35,17 +33,6 @@ Result<std::string> own_directory() {
     return Error{errno, "cannot find out where it is installed: " + std::string(strerror(errno))};
   *strrchr(path, '/') = '\0';
   return std::string(path);
-}
-
-Result<std::string> find_shim() {
-  const auto directory = own_directory();
-  if (!directory) return directory;
-  for (const char* place : {"/../preload/", "/" INSTALLED_LIBRARIES "/"}) {
-    char path[PATH_MAX];
-    if (realpath((directory.value() + place + kShim).c_str(), path)) return std::string(path);
-  }
-  return Error{ENOENT, std::string(kShim) + " is neither in " + directory.value() + "/../preload nor in " +
-                           directory.value() + "/" INSTALLED_LIBRARIES};
 }
 
 /// Is `path` one of the words of an LD_PRELOAD?
@@ -84,8 +71,27 @@ Result<Options> establish_options(const std::vector<Setting>& settings) {
   return options;
 }
 
+Result<std::string> find_part(const std::string& name, const std::string& in_tree) {
+  const auto directory = own_directory();
+  if (!directory) return directory;
+  for (const std::string& place : {"/../" + in_tree + "/", std::string("/" INSTALLED_LIBRARIES "/")}) {
+    char path[PATH_MAX];
+    if (realpath((directory.value() + place + name).c_str(), path)) return std::string(path);
+  }
+  return Error{ENOENT, name + " is neither in " + directory.value() + "/../" + in_tree + " nor in " +
+                           directory.value() + "/" INSTALLED_LIBRARIES};
+}
+
+Result<std::string> find_sibling(const std::string& name) {
+  auto directory = own_directory();
+  if (!directory) return directory;
+  const std::string path = directory.value() + "/" + name;
+  if (access(path.c_str(), X_OK) != 0) return Error{errno, path + " is not there"};
+  return path;
+}
+
 Result<void> preload_shim() {
-  const auto shim = find_shim();
+  const auto shim = find_part("libwatcher_preload.so", "preload");
   if (!shim) return shim.error();
   if (shim.value().find_first_of(" :") != std::string::npos)
     return Error{EINVAL, "the loader's list LD_PRELOAD has no way to spell the blank or colon in " + shim.value() +

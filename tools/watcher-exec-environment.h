@@ -16,6 +16,12 @@ namespace watcher {
 /// in both, since the program's descendants may work in other directories.
 Result<Options> establish_options(const std::vector<Setting>& settings);
 
+/// The path of a file of ours that is installed in the directory of the shim; `in_tree` is its folder in a build tree.
+Result<std::string> find_part(const std::string& name, const std::string& in_tree);
+
+/// The path of a program of ours that is installed beside this one.
+Result<std::string> find_sibling(const std::string& name);
+
 /// Appends the shim, found beside this program, to LD_PRELOAD.
 Result<void> preload_shim();
 

@@ -113,11 +113,25 @@ void Supervisor::wait_for_signal(bool busy) {
   siginfo_t info;
   const int signal = sigtimedwait(&all, &info, &patience);
   if (signal == SIGHUP && !from_kernel(info)) collector_.rotate();
-  if (signal > 0 && should_forward(signal, info, program_)) forward(signal, info, program_);
+  if (signal > 0 && !insists(signal) && should_forward(signal, info, program_)) forward(signal, info, program_);
+}
+
+bool Supervisor::insists(int signal) {
+  if (!insistent_ || (signal != SIGINT && signal != SIGTERM)) return false;
+  if (interrupted_ == 0) {
+    interrupted_ = signal;
+    return false;
+  }
+  hurried_ = true;
+  kill(program_, SIGKILL);
+  return true;
 }
 
 int Supervisor::run() {
-  while (!reap()) wait_for_signal(collector_.step() > 0);
+  while (!reap()) {
+    wait_for_signal(collector_.step() > 0);
+    control_.serve();
+  }
   return status_;
 }
 
@@ -129,7 +143,7 @@ void Supervisor::drain() {
       if (!collector_.lingering() || ++lingered_ms > kLongestLingering_ms) break;
       usleep(1000);
     }
-    if (others_live && now_s() > deadline) break;
+    if (others_live && (hurried_ || now_s() > deadline)) break;
   }
   collector_.recover();
 }

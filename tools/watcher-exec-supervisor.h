@@ -14,25 +14,35 @@
 #include <sys/types.h>
 
 #include "runtime/collect/collector.h"
+#include "runtime/collect/control_socket.h"
 
 namespace watcher {
 
 class Supervisor {
  public:
-  Supervisor(pid_t program, Collector& collector) : program_(program), collector_(collector) {}
+  /// With `insistent` the second SIGINT or SIGTERM ends the program at once.
+  Supervisor(pid_t program, Collector& collector, ControlSocket& control, bool insistent)
+      : program_(program), collector_(collector), control_(control), insistent_(insistent) {}
 
   /// Returns the program's wait status as soon as it has ended.
   int run();
   /// Everything that the dead have left, and what the living have written so far: those find a collector of their own.
   void drain();
+  /// The SIGINT or SIGTERM that came; 0: none did, or they are the program's own affair.
+  int interrupted() const { return interrupted_; }
 
  private:
   bool reap();
   void wait_for_signal(bool busy);
   void stop_like_program(int signal);
+  bool insists(int signal);
 
   pid_t program_;
   Collector& collector_;
+  ControlSocket& control_;
+  bool insistent_;
+  int interrupted_ = 0;
+  bool hurried_ = false;
   int status_ = 0;
 };
 

@@ -6,22 +6,26 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "config/environment.h"
 #include "runtime/collect/collector.h"
+#include "runtime/output/summary_json.h"
 #include "tools/watcher-exec-command-line.h"
 #include "tools/watcher-exec-environment.h"
 #include "tools/watcher-exec-message.h"
 #include "tools/watcher-exec-program.h"
 #include "tools/watcher-exec-supervisor.h"
+#include "tools/watcher-exec-user-script.h"
 
 namespace watcher {
 namespace {
-
-constexpr int kUsageError = 2;
 
 /// Closed standard descriptors stay unusable, here and (closed again) in the program, but no file of ours gets their
 /// numbers.
@@ -57,13 +61,6 @@ int become(char** program) {
   return refuse(fault.exit_code, fault.sentence);
 }
 
-/// What these options ask for cannot be left out silently.
-const char* unavailable_option(const Options& options) {
-  for (const char* key : {"user_script"})
-    if (options.is_set(key)) return key;
-  return nullptr;
-}
-
 void show_warnings(const Options& options) {
   if (options.get("log_level") == "ERROR") return;
   for (const std::string& warning : options.warnings()) complain(warning);
@@ -73,10 +70,33 @@ void show_warnings(const Options& options) {
 Result<Options> prepare(const CommandLine& command) {
   auto options = establish_options(command.settings);
   if (!options) return options;
-  if (const char* key = unavailable_option(options.value()))
-    return Error{0, std::string(key) + " is not available in this version"};
   if (auto preloaded = preload_shim(); !preloaded) return preloaded.error();
   return options;
+}
+
+/// What is to be run, and how its end is told.
+struct Job {
+  char** program = nullptr;          // of a user script: its arguments
+  std::optional<UserScript> script;  // the guide's exit codes are used
+  char** command() { return script ? script->command() : program; }
+};
+
+bool is_typed(const CommandLine& command, std::string_view key) {
+  return std::ranges::any_of(command.settings, [&](const Setting& setting) { return setting.key == key; });
+}
+
+/// A script that only the file or the environment names gives way to a program that was typed.
+Result<Job> choose_job(const CommandLine& command, const Options& options) {
+  Job job{command.program, std::nullopt};
+  const bool by_script = options.is_set("user_script") && (is_typed(command, "user_script") || !command.program[0]);
+  unsetenv(environment_name("user_script").c_str());  // a watcher-exec inside the run has a program of its own
+  if (!by_script && !command.program[0])
+    return Error{0, "which program? Usage: watcher-exec [options] [--] PROGRAM [ARGUMENTS...], or --user-script FILE"};
+  if (!by_script) return job;
+  auto script = UserScript::prepare(options, command.program, !command.replace);
+  if (!script) return script.error();
+  job.script = std::move(script.value());
+  return job;
 }
 
 int end_as(int status) {
@@ -93,54 +113,78 @@ Result<void> share_interpreter(Options& options, const std::string& program) {
   return {};
 }
 
-void conclude(Collector& collector, const Options& options, int status) {
-  collector.settle_processors();
+/// The full exit code; the process's status is its lower 8 bits.
+int conclude(Collector& collector, const Options& options, const Job& job, int status) {
+  const bool processors_failed = collector.settle_processors() != 0;
   if (options.get("log_level") != "ERROR")
     for (const std::string& sentence : collector.complaints()) complain(sentence);
-  if (WIFSIGNALED(status))
-    collector.set_outcome(128 + WTERMSIG(status), WTERMSIG(status));
-  else
-    collector.set_outcome(WEXITSTATUS(status), 0);
-  if (auto finished = collector.finish(); !finished) complain(finished.error().message);
+  const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  int code = signal ? 128 + signal : WEXITSTATUS(status);
+  if (job.script) code = job.script->exit_code(code);
+  if (job.script && code == 0 && processors_failed) code = kProcessorFailed;
+  collector.set_outcome(code, signal);
+  if (auto finished = collector.finish(); !finished) {
+    complain(finished.error().message);
+    if (job.script && code == 0) collector.set_outcome(code = kShutdownTroubled, 0), (void)collector.finish();
+  }
+  return code;
 }
 
-int run(char** arguments, Options options) {
+void report_interruption(const std::string& output, int signal) {
+  RunTotals totals;
+  std::ifstream file(output + "/summary.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!parse_summary(text, 0, &totals)) return;
+  complain(std::string("interrupted by SIG") + sigabbrev_np(signal) + ": " + std::to_string(totals.written) +
+           " events are written to " + output + "/events.jsonl, " + std::to_string(totals.dropped) + " are lost");
+}
+
+int run(Job& job, Options options) {
   const std::uint64_t run_id = realtime_ns();
-  if (auto shared = share_interpreter(options, arguments[0]); !shared)
-    return refuse(kUsageError, shared.error().message);
+  if (auto shared = share_interpreter(options, job.command()[0]); !shared)
+    return refuse(kInvalid, shared.error().message);
   auto collector = Collector::open(options, run_id);
-  if (!collector) return refuse(kUsageError, collector.error().message);
-  if (auto started = collector.value()->start_processors(); !started)
-    return refuse(kUsageError, started.error().message);
-  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kUsageError, added.error().message);
+  if (!collector) return refuse(kInvalid, collector.error().message);
+  if (auto started = collector.value()->start_processors(); !started) return refuse(kInvalid, started.error().message);
+  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kInvalid, added.error().message);
   announce_run(run_id, true);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   const SignalState signals = block_signals();
-  const Program program = Program::start(arguments, signals);
+  const Program program = Program::start(job.command(), signals);
   if (program.error()) return refuse(126, std::string("cannot start a process: ") + strerror(program.error()));
   release_standard_input_and_output();
-  Supervisor supervisor(program.pid(), *collector.value());
+  std::optional<ControlSocket> control(std::in_place, options.get("output"));
+  Supervisor supervisor(program.pid(), *collector.value(), *control, job.script.has_value());
   const int status = supervisor.run();
   supervisor.drain();
-  if (program.exec_error()) complain(start_fault(arguments[0], program.exec_error()).sentence);
-  conclude(*collector.value(), options, status);
+  if (program.exec_error()) complain(start_fault(job.command()[0], program.exec_error()).sentence);
+  const int code = conclude(*collector.value(), options, job, status);
+  control.reset();
   collector.value().reset();  // lets go of the rings of those who live on; a signal would not
-  return end_as(status);
+  if (supervisor.interrupted()) report_interruption(options.get("output"), supervisor.interrupted());
+  return job.script && !WIFSIGNALED(status) ? code & 0xff : end_as(status);
+}
+
+int start(const CommandLine& command) {
+  const auto options = prepare(command);
+  if (!options) return refuse(kInvalid, options.error().message);
+  show_warnings(options.value());
+  auto job = choose_job(command, options.value());
+  if (!job) return refuse(kInvalid, job.error().message);
+  if (const StartFault fault = check_program(job.value().command()[0]); fault.exit_code)
+    return refuse(fault.exit_code, fault.sentence);
+  if (!command.replace) return run(job.value(), options.value());
+  announce_run(realtime_ns(), false);
+  return become(job.value().command());
 }
 
 int main_function(int argc, char** argv) {
   reserve_standard_descriptors();
   const CommandLine command = parse_command_line(argc, argv);
   if (command.exit_code) return *command.exit_code;
-  if (is_disabled()) return become(command.program);
-  const auto options = prepare(command);
-  if (!options) return refuse(kUsageError, options.error().message);
-  show_warnings(options.value());
-  if (const StartFault fault = check_program(command.program[0]); fault.exit_code)
-    return refuse(fault.exit_code, fault.sentence);
-  if (!command.replace) return run(command.program, options.value());
-  announce_run(realtime_ns(), false);
-  return become(command.program);
+  // a script needs its runner, Watcher or not: the shim then keeps out of it by itself
+  if (is_disabled() && command.program[0] && !is_typed(command, "user_script")) return become(command.program);
+  return start(command);
 }
 
 }  // namespace

@@ -22,7 +22,10 @@ const char kPackageSource[] =
 #include "init.py.inc"
     ;
 
-constexpr EmbeddedModule kModules[] = {{"watcher", true, kPackageSource}};
+constexpr EmbeddedModule kModules[] = {
+    {"watcher", true, kPackageSource},
+#include "package_modules.inc"
+};
 
 constinit PyObject* finder = nullptr;  // the module object that serves as finder and loader, owned for ever
 
@@ -85,8 +88,10 @@ PyObject* exec_module(PyObject*, PyObject* module) {
   const EmbeddedModule* entry = name ? embedded_or_raise(name.get()) : nullptr;
   if (entry == nullptr) return nullptr;
   PyObject* dictionary = PyModule_GetDict(module);
-  Ref watch(make_watch_function());
-  if (!watch || PyDict_SetItemString(dictionary, "watch", watch.get()) != 0) return nullptr;
+  if (entry == kModules) {
+    Ref watch(make_watch_function());
+    if (!watch || PyDict_SetItemString(dictionary, "watch", watch.get()) != 0) return nullptr;
+  }
   if (PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) != 0) return nullptr;
   Ref code(compile_module(*entry));
   Ref result = code ? Ref(PyEval_EvalCode(code.get(), dictionary, dictionary)) : Ref();
@@ -108,12 +113,21 @@ PyObject* is_package(PyObject*, PyObject* name) {
   return module != nullptr ? PyBool_FromLong(module->is_package) : nullptr;
 }
 
+// session_queue(): the output directory and how many events wait, for watcher.core.event_bridge
+PyObject* session_queue(PyObject*, PyObject*) {
+  const RingHeader* header = ring ? ring.header() : nullptr;
+  Ref directory(header != nullptr ? PyUnicode_FromString(runtime->option("output")) : none());
+  Ref waiting(PyLong_FromUnsignedLongLong(header != nullptr ? header->head.load() - header->tail.load() : 0));
+  return directory && waiting ? PyTuple_Pack(2, directory.get(), waiting.get()) : nullptr;
+}
+
 PyMethodDef methods[] = {{"find_spec", reinterpret_cast<void*>(find_spec), kMethFastcall | kMethKeywords, nullptr},
                          {"create_module", reinterpret_cast<void*>(create_module), kMethO, nullptr},
                          {"exec_module", reinterpret_cast<void*>(exec_module), kMethO, nullptr},
                          {"get_code", reinterpret_cast<void*>(get_code), kMethO, nullptr},
                          {"get_source", reinterpret_cast<void*>(get_source), kMethO, nullptr},
                          {"is_package", reinterpret_cast<void*>(is_package), kMethO, nullptr},
+                         {"session_queue", reinterpret_cast<void*>(session_queue), kMethNoArgs, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef finder_module{.object = {1, nullptr},

@@ -32,7 +32,8 @@ constexpr std::uint64_t commit_word(std::uint64_t ticket, std::uint32_t slots) {
   return (ticket + 1) << 16 | slots;
 }
 
-/// A claim on contiguous slots; `head` is null when the event was dropped (already counted).
+/// A claim on contiguous slots; `head` is null when the event was dropped (already counted),
+/// or recording is paused.
 struct Claim {
   EventHead* head = nullptr;
   std::uint64_t ticket = 0;
@@ -52,6 +53,7 @@ class EventRing {
 
   /// Claims room for one event with that much payload. Waits or drops by `on_full`; any thread, any context.
   Claim claim(std::uint32_t payload_bytes) {
+    if (header_->paused.load(std::memory_order_relaxed) != 0) return {};  // no order: it counts from about now on
     const std::uint32_t slots = slots_for(payload_bytes);
     std::uint64_t ticket = header_->head.load(std::memory_order_relaxed);
     do {

@@ -43,8 +43,8 @@ struct RingHeader {
   DictionaryRef host;           // e.g. "CPython 3.11.2"
   std::uint32_t start_ticks;    // process_start_ticks() of `pid`: tells a reused pid from the writer; 0 unknown
   std::uint32_t holds_lock;     // 1: the writer's lock on the file outlives its descriptor, as long as the mapping
-  std::uint32_t reserved;
-  std::atomic<RingState> state;              // also a futex word: kClosing → kClosed wakes the exiting writer
+  std::atomic<std::uint32_t> paused;  // 1: nothing is recorded; set by the collector when `watcher pause` asks for it
+  std::atomic<RingState> state;       // also a futex word: kClosing → kClosed wakes the exiting writer
   std::atomic<std::uint32_t> collector_pid;  // who drains this ring, or is about to; 0: nobody known
   alignas(64) std::atomic<std::uint64_t> head;
   std::atomic<std::uint64_t> room_until;  // writers' memory of tail + slot_count: spares them the reader's cache line

@@ -174,6 +174,7 @@ int Session::start() {
 
 int Session::open_ring() {
   if (mkdir(output_.c_str(), 0700) != 0 && errno != EEXIST) return errno;
+  (void)options_.set("output", output_, "output");  // for the probe, wherever the program has gone by then
   const char* run = getenv(kRunIdVariable);
   const char* collector = getenv(kCollectorPidVariable);
   RunIdentity identity = run_of_ancestor(output_);

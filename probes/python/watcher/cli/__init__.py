@@ -1,0 +1,1 @@
+"""The guide's command line, and what it is made of."""

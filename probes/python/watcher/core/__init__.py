@@ -1,0 +1,1 @@
+"""Events as Python objects: enriched, written, followed. Usable without a session."""
