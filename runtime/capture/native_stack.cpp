@@ -29,8 +29,8 @@ _Unwind_Reason_Code take_frame(_Unwind_Context* frame, void* argument) {
     return ++walk.own_frames < kMaxOwnFrames ? _URC_NO_REASON : _URC_END_OF_STACK;
   }
   StoreContext& context = *walk.context;
-  if (ip == 0 || context.caller_count == memory_state.callers) return _URC_END_OF_STACK;
-  context.callers[context.caller_count++] = {ip, module_of_code(ip - 1), 0};
+  if (ip == 0 || context.callers.count == memory_state.callers) return _URC_END_OF_STACK;
+  context.callers.frames[context.callers.count++] = {ip, module_of_code(ip - 1), 0};
   return _URC_NO_REASON;
 }
 
@@ -47,16 +47,15 @@ void native_stack_prepare() {
   _Unwind_Backtrace([](_Unwind_Context*, void*) { return _URC_END_OF_STACK; }, nullptr);
 }
 
-std::uint32_t native_callers(StoreContext* context, void* ucontext) {
-  context->caller_count = 0;
-  if (memory_state.callers == 0 || ucontext == nullptr || thread_state.current != context) return 0;
+void find_native_callers(StoreContext* context, void* ucontext) {
+  context->callers.count = 0;
+  if (memory_state.callers == 0 || ucontext == nullptr || thread_state.current != context) return;
   const int saved_errno = errno;
   const Phase phase = context->phase;
   context->phase = Phase::kPlacing;
   watcher_guarded_place(walk_stack, ucontext, nullptr, &context->place_resume);
   context->phase = phase;
   errno = saved_errno;
-  return context->caller_count;
 }
 
 }  // namespace watcher
