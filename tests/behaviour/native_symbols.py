@@ -72,7 +72,7 @@ class Symbols(native_api.Native):
 
     def test_code_that_is_in_no_file(self):
         events, run = self.events(self.build(PROGRAM))
-        made = events[-1]
+        made = events[-2]
         self.assertEqual((made["function"], made["file"], made["line"]), ("made by hand", None, None))
         self.assertEqual((made["native"]["module"], made["native"]["offset"]), (None, made["ip"]))
         time = run.of("now")
@@ -126,8 +126,17 @@ class Symbols(native_api.Native):
                     self.assertEqual((stack[0]["symbol"], stack[0]["file"]), ("main", str(PROGRAM)))
                     line = PROGRAM.read_text().splitlines()[stack[0]["line"] - 1]
                     self.assertIn("account.pay", line)
+                damaged = run.of("total")[-1]
+                self.assertEqual(damaged["after"]["value"] - damaged["before"]["value"], 1000)
+                self.assertLessEqual(len(damaged.get("native_stack", ())), 1)
                 for event in run.events:
                     pathlib.Path(f"/tmp/perf-{event['pid']}.map").unlink(missing_ok=True)
+
+    def test_a_killed_program_is_named_as_well(self):
+        program = self.build(native_api.PROGRAMS / "same_store.c")
+        run = self.run_native([program, "killed"], "inline", launcher=[harness.BUILD / "tools" / "watcher-exec", "--"])
+        self.assertEqual(len(run.events), 100)
+        self.assertEqual({(event["function"], event["line"]) for event in run.events}, {("main", 14)})
 
     def test_the_summary_counts_what_was_looked_up(self):
         program = self.build(native_api.PROGRAMS / "same_store.c")

@@ -26,6 +26,15 @@ struct Account {
 };
 }  // namespace bank
 
+// The return address leads nowhere while it stores.
+__attribute__((noinline)) static void with_damaged_stack() {
+  volatile auto* frame = static_cast<uint64_t*>(__builtin_frame_address(0));
+  const uint64_t back = frame[1];
+  frame[1] = 0x10;
+  add(1000);
+  frame[1] = back;
+}
+
 static void in_library(const char* path) {
   void* library = dlopen(path, RTLD_NOW);
   if (library == nullptr) return;
@@ -68,6 +77,7 @@ int main(int count, char** arguments) {
   account.pay("seven");
   for (int i = 1; i < count; ++i) in_library(arguments[i]);
   in_made_code();
+  with_damaged_stack();
   in_kernels_page();
   watcher_stop();
   return 0;
