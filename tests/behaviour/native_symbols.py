@@ -170,6 +170,24 @@ class Python(harness.Case):
 
         self.on_all({"writer.py": PYTHON}, check)
 
+    def test_an_array_of_numpy_is_written_by_numpy(self):
+        program = "try:\n    import numpy\nexcept ImportError:\n    raise SystemExit\n" \
+                  "from watcher import watch\ndata = watch(numpy.zeros(4096), name='data')\ndata[3] = 7\ndata += 1\nprint('numpy')\n"
+
+        def check(run):
+            events = [event for event in run.of("data") if event["op"] == "write"]
+            self.assertEqual(len(events) >= 2, run.stdout == b"numpy\n")
+            for event in events:
+                native = event["native"]
+                said = addr2line(native["module"], native["offset"])
+                unnamed = f"{pathlib.Path(native['module']).name}+{native['offset']}"
+                self.assertIn("numpy", native["module"])
+                if said and said[0][0] == "??":
+                    self.assertEqual(native["symbol"], unnamed)
+                self.assertEqual(event["file"].rsplit("/", 1)[-1], "array_writer.py")
+
+        self.on_all({"array_writer.py": program}, check)
+
 
 if __name__ == "__main__":
     harness.main()
