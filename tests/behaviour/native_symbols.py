@@ -38,8 +38,6 @@ class Symbols(native_api.Native):
         bare = self.run_native([program, *arguments])
         run = self.run_native([program, *arguments], "auto", **settings)
         self.assert_same_host(bare, run)
-        for event in run.events:
-            pathlib.Path(f"/tmp/perf-{event['pid']}.map").unlink(missing_ok=True)
         return run.of("total"), run
 
     def compare(self, events, module):
@@ -129,8 +127,6 @@ class Symbols(native_api.Native):
                 damaged = run.of("total")[-1]
                 self.assertEqual(damaged["after"]["value"] - damaged["before"]["value"], 1000)
                 self.assertLessEqual(len(damaged.get("native_stack", ())), 1)
-                for event in run.events:
-                    pathlib.Path(f"/tmp/perf-{event['pid']}.map").unlink(missing_ok=True)
 
     def test_a_killed_program_is_named_as_well(self):
         program = self.build(native_api.PROGRAMS / "same_store.c")
