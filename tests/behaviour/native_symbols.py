@@ -166,6 +166,16 @@ class Python(harness.Case):
 
         self.on_all({"writer.py": PYTHON}, check)
 
+    def test_the_callers_are_those_of_the_interpreter(self):
+        def check(run):
+            for event in run.of("data"):
+                modules = {frame["module"] for frame in event["native_stack"]}
+                self.assertFalse([module for module in modules if module and "watcher" in pathlib.Path(module).name])
+                self.assertGreater(len(event["native_stack"]), 4)
+                self.assertEqual(event["native_stack"][-1]["symbol"], "_start")
+
+        self.on_all({"writer.py": PYTHON}, check, options=["--stack", "64"])
+
     def test_an_array_of_numpy_is_written_by_numpy(self):
         program = "try:\n    import numpy\nexcept ImportError:\n    raise SystemExit\n" \
                   "from watcher import watch\ndata = watch(numpy.zeros(4096), name='data')\ndata[3] = 7\ndata += 1\nprint('numpy')\n"
