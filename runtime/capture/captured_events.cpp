@@ -39,7 +39,8 @@ bool was_met_before(const StoreContext& context, int page_index, const Region& r
 }
 
 std::uint32_t payload_of(const StoreContext& context, const CapturedRange& range) {
-  return memory_header_bytes(context) + 2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
+  return static_cast<std::uint32_t>(sizeof(MemoryBlob)) + context.callers.bytes() +
+         2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
 }
 
 void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
@@ -63,9 +64,9 @@ void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& 
   head->coalesced = 0;
   const auto length = static_cast<std::uint32_t>(range->end - range->begin);
   auto* payload = reinterpret_cast<std::byte*>(head + 1);
-  *reinterpret_cast<MemoryBlob*>(payload) = {length, origin.system_call, module, context->caller_count};
-  copy_bytes(payload + sizeof(MemoryBlob), context->callers, context->caller_count * sizeof(NativeFrame));
-  copy_before(context, payload + memory_header_bytes(*context), range->begin, length);
+  *reinterpret_cast<MemoryBlob*>(payload) = {length, origin.system_call, module, context->callers.count};
+  copy_bytes(payload + sizeof(MemoryBlob), context->callers.frames, context->callers.bytes());
+  copy_before(context, payload + sizeof(MemoryBlob) + context->callers.bytes(), range->begin, length);
 }
 
 }  // namespace
@@ -114,7 +115,7 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
   if (context->range_count == 0) return;
   EventRing& ring = *memory_state.ring;
   const DictionaryRef module = module_of_code(origin.ip);
-  context->caller_count = native_callers(context, origin.ucontext);
+  find_native_callers(context, origin.ucontext);
   std::uint32_t slots = 0;
   for (int i = 0; i < context->range_count; ++i) {
     context->ranges[i].slots = slots_for(payload_of(*context, context->ranges[i]));

@@ -216,8 +216,9 @@ void publish(StoreContext* context, Word* word, const Region& region, const Trap
   const bool preparing = context->phase == Phase::kPreparing;
   const DictionaryRef place = preparing ? place_of_writer(context, trap.ucontext, &of_context) : 0;
   const DictionaryRef module = trap.ip != 0 ? module_of_code(trap.ip - 1) : 0;
-  const std::uint32_t callers = preparing ? native_callers(context, trap.ucontext) : 0;
-  const auto callers_bytes = static_cast<std::uint32_t>(callers * sizeof(NativeFrame));
+  if (preparing) find_native_callers(context, trap.ucontext);
+  const std::uint32_t callers = preparing ? context->callers.count : 0;
+  const std::uint32_t callers_bytes = preparing ? context->callers.bytes() : 0;
   const Claim claim = ring.claim(sizeof(MemoryBlob) + callers_bytes + 16);
   const std::uint64_t before = word->shadow;
   const std::uint64_t after = value_at(region.begin(), bytes);
@@ -242,7 +243,7 @@ void publish(StoreContext* context, Word* word, const Region& region, const Trap
   const MemoryBlob blob = {bytes, trap.system_call, module, callers};
   std::byte* values = claim.payload() + sizeof blob + callers_bytes;
   copy_bytes(claim.payload(), &blob, sizeof blob);
-  copy_bytes(claim.payload() + sizeof blob, context->callers, callers_bytes);
+  copy_bytes(claim.payload() + sizeof blob, context->callers.frames, callers_bytes);
   copy_bytes(values, &before, sizeof before);
   copy_bytes(values + 8, &after, sizeof after);
   claim.commit();

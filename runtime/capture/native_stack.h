@@ -13,7 +13,7 @@ namespace watcher {
 /// The unwinder initialises itself once, which must not be in a handler.
 void native_stack_prepare();
 
-/// Fills context->callers, innermost first; returns how many. 0 without a `ucontext`, or when nobody asked for them.
-std::uint32_t native_callers(StoreContext* context, void* ucontext);
+/// Fills context->callers, innermost first: with none when there is no `ucontext`, or nobody asked for them.
+void find_native_callers(StoreContext* context, void* ucontext);
 
 }  // namespace watcher

@@ -128,7 +128,7 @@ void commit_events(StoreContext* context) {
     const CapturedRange& range = context->ranges[i];
     if (range.head == nullptr) continue;
     const std::size_t length = range.end - range.begin;
-    std::byte* before = reinterpret_cast<std::byte*>(range.head + 1) + memory_header_bytes(*context);
+    std::byte* before = reinterpret_cast<std::byte*>(range.head + 1) + sizeof(MemoryBlob) + context->callers.bytes();
     std::byte* after = before + padded8(static_cast<std::uint32_t>(length));
     copy_bytes(after, before, length);
     const std::uintptr_t store_end = context->address + context->bytes;

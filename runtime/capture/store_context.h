@@ -70,13 +70,11 @@ struct StoreContext {
   int page_count = 0;
   CapturedRange ranges[kMaxEventsOfStore] = {};
   int range_count = 0;
+  NativeCallers callers = {};
 
   std::uintptr_t opened[kMaxOpenedPages] = {};  // while stepping
   bool told_elsewhere[kMaxOpenedPages] = {};    // the page had a snapshot before; the others' are in `scratch`
   int opened_count = 0;
-
-  NativeFrame callers[kMaxNativeFrames] = {};  // of the storing function, when they are asked for
-  std::uint32_t caller_count = 0;
 
   std::byte* scratch = nullptr;  // two pages between two that cannot be touched
 };
@@ -103,12 +101,6 @@ struct ThreadState {
 extern __thread ThreadState thread_state __attribute__((tls_model("initial-exec")));
 
 std::uint32_t current_thread_id();
-
-/// What comes before the bytes in the payload of its events.
-inline std::uint32_t memory_header_bytes(const StoreContext& context) {
-  return static_cast<std::uint32_t>(sizeof(MemoryBlob) + context.caller_count * sizeof(NativeFrame));
-}
-
 /// Index of a context: it owns the code slot of the same number.
 int context_index(const StoreContext& context);
 

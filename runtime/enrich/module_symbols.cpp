@@ -251,11 +251,12 @@ bool ModuleSymbols::find_unit(std::uint64_t offset, Dwarf_Die* unit, Dwarf_Addr*
 
 const ModuleSymbols::DieRanges& ModuleSymbols::functions_of(Dwarf_Die* unit) {
   const auto [entry, fresh] = unit_functions_.try_emplace(dwarf_dieoffset(unit));
+  DieRanges& functions = entry->second;
   if (fresh) {
-    for_each_function(*unit, 0, [&](Dwarf_Die* function) { add_ranges(function, 0, &entry->second); });
-    sort_ranges(&entry->second);
+    for_each_function(*unit, 0, [&](Dwarf_Die* function) { add_ranges(function, 0, &functions); });
+    sort_ranges(&functions);
   }
-  return entry->second;
+  return functions;
 }
 
 void ModuleSymbols::resolve_inlined(Dwarf_Die* unit, Dwarf_Addr address, NativeSymbol* symbol) {

@@ -6,6 +6,7 @@ namespace watcher {
 namespace {
 
 constexpr std::string_view kHidden = "[redacted]";
+constexpr std::string_view kHiddenParameter = "***";  // as the probe writes it
 
 bool is_quote(char character) {
   return character == '\'' || character == '"' || character == '`';
@@ -59,6 +60,22 @@ std::size_t value_behind(std::string_view text, std::size_t at) {
   return skip_blanks(text, at);
 }
 
+/// A list of values without the values.
+std::string masked(std::string_view text) {
+  constexpr std::string_view kBetween = "()[], ";
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    if (kBetween.find(text[at]) != kBetween.npos) {
+      out += text[at++];
+      continue;
+    }
+    while (at < text.size() && kBetween.substr(0, 5).find(text[at]) == kBetween.npos)
+      at = is_quote(text[at]) ? skip_quoted(text, at) : at + 1;
+    out += kHiddenParameter;
+  }
+  return out;
+}
+
 void hide(ValueView* value) {
   if (value->kind == ValueKind::kUnbound) return;
   value->redacted = true;
@@ -95,7 +112,7 @@ bool Redaction::is_secret(const EventView& event) {
                      [&](const PathPart& part) { return part.kind == PathKind::kText && names_.matches(part.text); });
 }
 
-bool Redaction::hide_named(std::string_view text, std::string* out) {
+bool Redaction::hide_named(std::string_view text, std::string_view hidden, std::string* out) {
   if (text.find_first_of(":=") == text.npos) return false;
   out->clear();
   std::size_t copied = 0;
@@ -111,7 +128,7 @@ bool Redaction::hide_named(std::string_view text, std::string* out) {
     }
     const std::size_t value = value_behind(text, at);
     if (value == 0 || !names_.matches(text.substr(begin, at - begin))) continue;
-    out->append(text.substr(copied, value - copied)).append(kHidden);
+    out->append(text.substr(copied, value - copied)).append(hidden);
     at = copied = skip_value(text, value);
   }
   if (copied == 0) return false;
@@ -122,7 +139,7 @@ bool Redaction::hide_named(std::string_view text, std::string* out) {
 bool Redaction::hide_parts(EventView* event, Delta* delta) {
   bool hidden = false;
   for (const auto& [value, room] : {std::pair(&event->before, &before_), std::pair(&event->after, &after_)})
-    if (value->kind == ValueKind::kObject && hide_named(value->bytes, room))
+    if (value->kind == ValueKind::kObject && hide_named(value->bytes, kHidden, room))
       hidden = hide_text(value->bytes, *room, value);
   if (hidden) compare(*event, delta);
   return hidden;
@@ -138,16 +155,16 @@ bool Redaction::mentions_secret(std::string_view statement) {
   return false;
 }
 
-// Without keys the parameters belong to names somewhere in the statement.
+// Parameters without keys, or whose keys say nothing, belong to names somewhere in the statement.
 bool Redaction::hide_params(EventView* event) {
-  if (event->sql_params.empty()) return false;
-  if (hide_named(event->sql_params, &params_)) {
-    event->sql_params = params_;
-    return true;
+  const std::string_view params = event->sql_params;
+  if (params.empty()) return false;
+  if (!hide_named(params, kHiddenParameter, &params_)) {
+    if (!mentions_secret(event->sql_statement)) return false;
+    params_ = masked(params);
   }
-  const bool keyed = event->sql_params.find('{') != std::string_view::npos;
-  if (keyed || !mentions_secret(event->sql_statement)) return false;
-  event->sql_params = kHidden;
+  if (params == params_) return false;
+  event->sql_params = params_;
   return true;
 }
 

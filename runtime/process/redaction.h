@@ -26,8 +26,8 @@ class Redaction {
   bool is_secret(const EventView& event);
   bool hide_parts(EventView* event, Delta* delta);
   bool hide_params(EventView* event);
-  /// Writes the text with the values behind secret names replaced. False: there are none.
-  bool hide_named(std::string_view text, std::string* out);
+  /// Writes the text with `hidden` for the values behind secret names. False: there are none.
+  bool hide_named(std::string_view text, std::string_view hidden, std::string* out);
   bool mentions_secret(std::string_view statement);
 
   bool enabled_;

@@ -33,6 +33,11 @@ struct NativeFrame {
 };
 static_assert(sizeof(NativeFrame) == 16);
 inline constexpr std::uint32_t kMaxNativeFrames = 64;
+struct NativeCallers {
+  NativeFrame frames[kMaxNativeFrames];
+  std::uint32_t count;
+  std::uint32_t bytes() const { return count * static_cast<std::uint32_t>(sizeof(NativeFrame)); }
+};
 
 /// With kBulk, a memory event's payload is a BulkBlob, `ranges` BulkRanges in order of offset, then the kept bytes
 /// before of all ranges in a row, padded to 8, then those after. EventHead::before is 0 then.

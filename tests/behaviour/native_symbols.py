@@ -38,8 +38,6 @@ class Symbols(native_api.Native):
         bare = self.run_native([program, *arguments])
         run = self.run_native([program, *arguments], "auto", **settings)
         self.assert_same_host(bare, run)
-        for event in run.events:
-            pathlib.Path(f"/tmp/perf-{event['pid']}.map").unlink(missing_ok=True)
         return run.of("total"), run
 
     def compare(self, events, module):
@@ -72,7 +70,7 @@ class Symbols(native_api.Native):
 
     def test_code_that_is_in_no_file(self):
         events, run = self.events(self.build(PROGRAM))
-        made = events[-1]
+        made = events[-2]
         self.assertEqual((made["function"], made["file"], made["line"]), ("made by hand", None, None))
         self.assertEqual((made["native"]["module"], made["native"]["offset"]), (None, made["ip"]))
         time = run.of("now")
@@ -126,8 +124,15 @@ class Symbols(native_api.Native):
                     self.assertEqual((stack[0]["symbol"], stack[0]["file"]), ("main", str(PROGRAM)))
                     line = PROGRAM.read_text().splitlines()[stack[0]["line"] - 1]
                     self.assertIn("account.pay", line)
-                for event in run.events:
-                    pathlib.Path(f"/tmp/perf-{event['pid']}.map").unlink(missing_ok=True)
+                damaged = run.of("total")[-1]
+                self.assertEqual(damaged["after"]["value"] - damaged["before"]["value"], 1000)
+                self.assertLessEqual(len(damaged.get("native_stack", ())), 1)
+
+    def test_a_killed_program_is_named_as_well(self):
+        program = self.build(native_api.PROGRAMS / "same_store.c")
+        run = self.run_native([program, "killed"], "inline", launcher=[harness.BUILD / "tools" / "watcher-exec", "--"])
+        self.assertEqual(len(run.events), 100)
+        self.assertEqual({(event["function"], event["line"]) for event in run.events}, {("main", 14)})
 
     def test_the_summary_counts_what_was_looked_up(self):
         program = self.build(native_api.PROGRAMS / "same_store.c")
@@ -160,6 +165,34 @@ class Python(harness.Case):
             self.assertEqual([place[1:] for place in chain_of(last)[:len(said)]], [place[1:] for place in said])
 
         self.on_all({"writer.py": PYTHON}, check)
+
+    def test_the_callers_are_those_of_the_interpreter(self):
+        def check(run):
+            for event in run.of("data"):
+                modules = {frame["module"] for frame in event["native_stack"]}
+                self.assertFalse([module for module in modules if module and "watcher" in pathlib.Path(module).name])
+                self.assertGreater(len(event["native_stack"]), 4)
+                self.assertEqual(event["native_stack"][-1]["symbol"], "_start")
+
+        self.on_all({"writer.py": PYTHON}, check, options=["--stack", "64"])
+
+    def test_an_array_of_numpy_is_written_by_numpy(self):
+        program = "try:\n    import numpy\nexcept ImportError:\n    raise SystemExit\n" \
+                  "from watcher import watch\ndata = watch(numpy.zeros(4096), name='data')\ndata[3] = 7\ndata += 1\nprint('numpy')\n"
+
+        def check(run):
+            events = [event for event in run.of("data") if event["op"] == "write"]
+            self.assertEqual(len(events) >= 2, run.stdout == b"numpy\n")
+            for event in events:
+                native = event["native"]
+                said = addr2line(native["module"], native["offset"])
+                unnamed = f"{pathlib.Path(native['module']).name}+{native['offset']}"
+                self.assertIn("numpy", native["module"])
+                if said and said[0][0] == "??":
+                    self.assertEqual(native["symbol"], unnamed)
+                self.assertEqual(event["file"].rsplit("/", 1)[-1], "array_writer.py")
+
+        self.on_all({"array_writer.py": program}, check)
 
 
 if __name__ == "__main__":

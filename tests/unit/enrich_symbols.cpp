@@ -10,8 +10,7 @@
 
 #include "runtime/enrich/native_symbols.h"
 
-using namespace watcher;
-
+namespace watcher::test {
 namespace {
 
 SymbolCache::Symbol made(std::uint32_t id) {
@@ -142,3 +141,5 @@ TEST_CASE("a function is named by its file, and only when it is the one that was
   CHECK(symbols.resolve(1, {0, "/dev/zero", ""}, 0x10)->text() == "zero+0x10");
   CHECK(symbols.resolve(1, {0, "/etc/passwd", ""}, 0x10)->text() == "passwd+0x10");
 }
+
+}  // namespace watcher::test

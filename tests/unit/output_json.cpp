@@ -159,8 +159,9 @@ TEST_CASE("a statement of SQL is told with what is known of it") {
   event.sql_params = "(1)";
   event.sql_cut = true;
   event.sql_statement = {};
-  CHECK(member(line_of(event), "sql_context", "exact") ==
-        R"sql({"statement":null,"operation":"SELECT","driver":"sqlite3","database":"shop","params":"(1)","cut":true})sql");
+  CHECK(
+      member(line_of(event), "sql_context", "exact") ==
+      R"sql({"statement":null,"operation":"SELECT","driver":"sqlite3","database":"shop","params":"(1)","cut":true})sql");
 }
 
 TEST_CASE("marks appear only when they say something") {

@@ -4,8 +4,7 @@
 
 #include "runtime/process/redaction.h"
 
-using namespace watcher;
-
+namespace watcher::test {
 namespace {
 
 EventView changed(std::string_view before, std::string_view after, ValueKind kind = ValueKind::kObject) {
@@ -121,6 +120,22 @@ TEST_CASE("a description that differs only in a secret has no deltas") {
   CHECK(other.delta.changed_bytes == 1);
 }
 
+TEST_CASE("parameters of a statement are hidden by their keys, or by what the statement mentions") {
+  const auto params = [](std::string_view statement, std::string_view text) {
+    EventView event = changed("", "", ValueKind::kText);
+    event.sql_statement = statement;
+    event.sql_params = text;
+    const Redacted redacted(event);
+    return std::string(redacted.event.sql_params);
+  };
+  CHECK(params("insert into t (a, cvv) values (?, ?)", "(1, 'a, b')") == "(***, ***)");
+  CHECK(params("insert into t (cvv) values (?)", "[(1,), ('x',)]") == "[(***,), (***,)]");
+  CHECK(params("insert into t (a) values (?)", "(1, 'x')") == "(1, 'x')");
+  CHECK(params("select :cvv, :a", "{'cvv': 'x', 'a': 1}") == "{'cvv': ***, 'a': 1}");
+  CHECK(params("update t set pin = :p, a = :a", "{'p': 1, 'a': 2}") == "***, ***");
+  CHECK(params("update t set b = :p", "{'p': 1}") == "{'p': 1}");
+}
+
 TEST_CASE("a secret's own values tell their type and nothing else") {
   EventView event = changed("old", "new value", ValueKind::kText);
   event.variable_name = "Config.db_password";
@@ -132,3 +147,5 @@ TEST_CASE("a secret's own values tell their type and nothing else") {
   REQUIRE(options.set("redact_enabled", "false", "test"));
   CHECK_FALSE(Redacted(event, options).hidden);
 }
+
+}  // namespace watcher::test

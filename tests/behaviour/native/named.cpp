@@ -26,6 +26,15 @@ struct Account {
 };
 }  // namespace bank
 
+// The return address leads nowhere while it stores.
+__attribute__((noinline)) static void with_damaged_stack() {
+  volatile auto* frame = static_cast<uint64_t*>(__builtin_frame_address(0));
+  const uint64_t back = frame[1];
+  frame[1] = 0x10;
+  add(1000);
+  frame[1] = back;
+}
+
 static void in_library(const char* path) {
   void* library = dlopen(path, RTLD_NOW);
   if (library == nullptr) return;
@@ -33,14 +42,15 @@ static void in_library(const char* path) {
   dlclose(library);
 }
 
+static char map_path[64];
+
 static void in_made_code() {
   static const unsigned char code[] = {0x48, 0x83, 0x07, 0x05, 0xc3};  // addq $5,(%rdi); ret
   void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) return;
   memcpy(page, code, sizeof code);
-  char path[64];
-  snprintf(path, sizeof path, "/tmp/perf-%d.map", static_cast<int>(getpid()));
-  if (FILE* map = fopen(path, "w")) {
+  snprintf(map_path, sizeof map_path, "/tmp/perf-%d.map", static_cast<int>(getpid()));
+  if (FILE* map = fopen(map_path, "w")) {
     fprintf(map, "%lx %zx made by hand\n", reinterpret_cast<unsigned long>(page), sizeof code);
     fclose(map);
   }
@@ -68,7 +78,9 @@ int main(int count, char** arguments) {
   account.pay("seven");
   for (int i = 1; i < count; ++i) in_library(arguments[i]);
   in_made_code();
+  with_damaged_stack();
   in_kernels_page();
   watcher_stop();
+  unlink(map_path);
   return 0;
 }
