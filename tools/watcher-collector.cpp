@@ -113,7 +113,10 @@ int run(const char* directory) {
   if (!collector) return EXIT_FAILURE;
   if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
   collector.value()->recover();
-  collect(*collector.value());
+  do {
+    collect(*collector.value());
+    collector.value()->settle_processors();
+  } while (collector.value()->busy());  // another process of the run has come meanwhile
   return collector.value()->finish() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

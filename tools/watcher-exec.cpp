@@ -94,14 +94,13 @@ Result<void> share_interpreter(Options& options, const std::string& program) {
 }
 
 void conclude(Collector& collector, const Options& options, int status) {
-  collector.settle_processors();
-  if (options.get("log_level") != "ERROR")
-    for (const std::string& sentence : collector.complaints()) complain(sentence);
   if (WIFSIGNALED(status))
     collector.set_outcome(128 + WTERMSIG(status), WTERMSIG(status));
   else
     collector.set_outcome(WEXITSTATUS(status), 0);
   if (auto finished = collector.finish(); !finished) complain(finished.error().message);
+  if (options.get("log_level") == "ERROR") return;
+  for (const std::string& sentence : collector.complaints()) complain(sentence);
 }
 
 int run(char** arguments, Options options) {

@@ -131,7 +131,7 @@ void ProcessorChain::submit(std::unique_ptr<Spool> spool) {
 }
 
 void ProcessorChain::enqueue(Queued queued) {
-  pending_ += queued.events;
+  submitted_ += queued.events;
   {
     const std::lock_guard lock(mutex_);
     queued_bytes_ += queued.chunk.text.size();
@@ -163,10 +163,10 @@ std::vector<ProcessedEvents> ProcessorChain::take_processed() {
 }
 
 void ProcessorChain::note_written(const ProcessedEvents& events) {
-  pending_ -= events.up_to - events.place.first;
+  finished_ += events.up_to - events.place.first;
   if (events.spool == nullptr) return;
   events.spool->note_done(events.place, events.up_to, events.whole_chunk);
-  if (pending_ == 0) events.spool->clear();
+  if (finished_ == submitted_) events.spool->clear();
 }
 
 void ProcessorChain::idle() {
