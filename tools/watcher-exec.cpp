@@ -87,10 +87,10 @@ int end_as(int status) {
 /// A processor runs in the interpreter that the program runs in, unless another was chosen.
 Result<void> share_interpreter(Options& options, const std::string& program) {
   const std::string name = program.substr(program.rfind('/') + 1);
-  for (const char* key : {"python", "node"})
-    if (name.starts_with(key) && !options.is_set(key))
-      if (auto set = options.set(key, program, "program"); !set) return set;
-  return {};
+  const std::string bare = name.substr(0, name.find_last_not_of("0123456789.") + 1);
+  const char* key = bare == "python" && !name.starts_with("python2") ? "python" : name == "node" ? "node" : nullptr;
+  if (key == nullptr || options.is_set(key)) return {};
+  return options.set(key, program, "program");
 }
 
 void conclude(Collector& collector, const Options& options, int status) {

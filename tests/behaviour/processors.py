@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -367,24 +366,35 @@ WATCHER_PROCESSOR(Odd)
         self.assertEqual(len({event["event_id"] for event in events}), len(events))
         self.assertEqual(len(events), 5001 - summary["processors"][0]["failed"])
 
-    def test_preload_alone(self):
-        run = self.run_with("def main(event):\n    return {'action': 'annotate', 'annotations': {'seen': True}}\n",
-                            preload=False)
-        self.assertEqual(len(run.events), 150)
-        program = self.write({"app.py": APP})
+    def alone(self, processor):
+        """A run by LD_PRELOAD alone; the collector ends after the program."""
+        program = self.write({"app.py": APP, "processor.py": processor})
         output = pathlib.Path(tempfile.mkdtemp(prefix="alone-", dir=self.directory))
         done = self.execute([PYTHONS[0], "-B", str(program)],
                             {"LD_PRELOAD": str(harness.BUILD / "preload" / "libwatcher_preload.so"), "WATCHER_OUTPUT": str(output),
                              "WATCHER_CUSTOM_PROCESSOR": str(self.directory / "processor.py")})
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
-        deadline = time.monotonic() + 30
-        events = []
-        while len(events) < 150 and time.monotonic() < deadline:
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"100 50\n", b""))
+        deadline = time.monotonic() + 60
+        summary = {"written": 0, "waiting": 0}
+        while summary["written"] + summary["waiting"] < 150 and time.monotonic() < deadline:
             time.sleep(0.1)
-            if (output / "events.jsonl").exists():
-                events = (output / "events.jsonl").read_text().splitlines()
-        self.assertEqual(len(events), 150)
-        self.assertTrue(all(json.loads(line)["annotations"] == {"seen": True} for line in events))
+            if (output / "summary.json").exists():
+                summary = json.loads((output / "summary.json").read_text())
+        return summary, [json.loads(line) for line in (output / "events.jsonl").read_text().splitlines()]
+
+    def test_preload_alone(self):
+        summary, events = self.alone("def main(event):\n    return {'action': 'annotate', 'annotations': {'seen': True}}\n")
+        self.assertEqual(summary["written"], 150)
+        self.assertEqual([event["annotations"] for event in events], [{"seen": True}] * 150)
+
+    def test_a_processor_that_cannot_start_under_preload_holds_the_events_back(self):
+        summary, events = self.alone("def main(event:\n")
+        self.assertEqual((summary["written"], summary["waiting"], events), (0, 150, []))
+        self.assertIn("SyntaxError", summary["processors"][0]["last_error"])
+        output = next(self.directory.glob("alone-*"))
+        done = self.execute([EXEC, "--output", str(output), "--", "true"])
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(len((output / "events.jsonl").read_text().splitlines()), 150)
 
 
 if __name__ == "__main__":
