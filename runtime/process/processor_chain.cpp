@@ -77,7 +77,7 @@ ProcessorChain::~ProcessorChain() {
 
 Result<void> ProcessorChain::start_workers() {
   for (ScriptProcessor* worker : workers_)
-    if (auto started = worker->start(); !started) return started;
+    if (auto started = worker->start(stopping_); !started) return started;
   return {};
 }
 
@@ -279,9 +279,10 @@ void ProcessorChain::loop() {
       const std::lock_guard lock(mutex_);
       processed_.push_back(std::move(nothing));
     } else if (!process(queued)) {
-      return;
+      break;
     }
   }
+  for (ScriptProcessor* worker : workers_) worker->end();
 }
 
 }  // namespace watcher

@@ -159,6 +159,14 @@ def main(event):
         self.assert_counts(run, passed=149, failed=1, restarts=1)
         self.assertIn("its process ", self.counts(run)["last_error"])
 
+    def test_a_worker_finishes_what_it_does_at_exit(self):
+        """Also one that was started later than the run, in place of another."""
+        run = self.run_with("import atexit, os\natexit.register(lambda: open('ended', 'a').write('x'))\n"
+                            "def main(event):\n    if event['after'] and event['after']['value'] == 7:\n        os._exit(1)\n"
+                            "    return 'pass'\n", app=COUNTING, arguments=["20"])
+        self.assert_counts(run, passed=19, failed=1, restarts=1)
+        self.assertEqual((self.directory / "ended").read_text(), "x")
+
     def test_what_a_processor_prints_goes_nowhere_or_to_stderr_when_debugging(self):
         processor = "import sys\nprint('loaded')\ndef main(event):\n    print('out')\n    print('err', file=sys.stderr)\n    return 'pass'\n"
         run = self.run_with(processor)
@@ -384,7 +392,7 @@ WATCHER_PROCESSOR(Odd)
 
     def test_preload_alone(self):
         summary, events = self.alone("def main(event):\n    return {'action': 'annotate', 'annotations': {'seen': True}}\n")
-        self.assertEqual(summary["written"], 150)
+        self.assertEqual((summary["written"], summary["processors"][0]["passed"]), (150, 150))
         self.assertEqual([event["annotations"] for event in events], [{"seen": True}] * 150)
 
     def test_a_processor_that_cannot_start_under_preload_holds_the_events_back(self):

@@ -110,13 +110,13 @@ bool no_child_is_left() {
 /// a hanging worker is gone.
 double one_round(const ProcessorSpec& spec, const WorkerCommand& command) {
   ScriptProcessor processor(spec, command, false);
-  if (const auto started = processor.start(); !started) {
+  const std::atomic<bool> stop{false};
+  if (const auto started = processor.start(stop); !started) {
     fprintf(stderr, "%s\n", started.error().message.c_str());
     exit(EXIT_FAILURE);
   }
   const LineInfo info{.variable_id = 7, .bytes = sizeof kLine};
   ChainEvent event{.line = kLine, .info = &info, .annotations = {}, .extra = {}};
-  const std::atomic<bool> stop{false};
   const double begun = now_ms();
   const bool done = processor.process({&event, 1}, stop);
   const double took = now_ms() - begun;
