@@ -177,6 +177,12 @@ void ProcessorChain::stop() {
   stopping_.store(true);
   changed_.notify_all();
   if (std::exchange(running_, false)) pthread_join(thread_, nullptr);
+  for (const Queued& queued : queue_) {
+    if (queued.spool != nullptr) continue;
+    lost_ += queued.events;
+    finished_ += queued.events;
+  }
+  queue_.clear();
   for (const auto& spool : spools_)
     if (spool->unfinished().empty()) spool->remove();
   spools_.clear();
@@ -261,6 +267,8 @@ bool ProcessorChain::process(Queued& queued) {
     if (!pass_through(slice)) return false;
     at += size;
     hand_over(queued, slice, at);
+    queued.place.first = at;
+    queued.events -= size;
     const bool quick = now_ns() - begun_ns < kSliceNs;
     slice_ = std::clamp<std::size_t>(quick ? size * 2 : size / 2, 1, kLargestSlice);
   }
@@ -279,6 +287,8 @@ void ProcessorChain::loop() {
       const std::lock_guard lock(mutex_);
       processed_.push_back(std::move(nothing));
     } else if (!process(queued)) {
+      const std::lock_guard lock(mutex_);
+      queue_.push_front(std::move(queued));
       break;
     }
   }

@@ -106,7 +106,7 @@ bool ScriptProcessor::ensure_worker(const std::atomic<bool>& stop) {
   if (now_ns() < next_start_ns_) return false;
   const Result<void> started = start(stop);
   if (started) return true;
-  counts().say(started.error().message);
+  if (!stop.load(std::memory_order_relaxed)) counts().say(started.error().message);
   next_start_ns_ = now_ns() + kPauseAfterFailedStartNs;
   return false;
 }

@@ -63,8 +63,14 @@ class Processors(harness.Case):
         for key in ("passed", "dropped", "failed", "timeouts", "restarts"):
             self.assertEqual(counts[key], expected.get(key, 0), (key, counts))
 
-    def assert_nothing_left(self, run_directory=None):
-        self.assertEqual(list(self.directory.glob("out-*/spool.*")), [])
+    def start(self, output, processor, events, *options):
+        """The counting program, its first line of output awaited."""
+        env = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
+        run = subprocess.Popen([EXEC, "--output", str(output), *options, "--custom-processor", str(self.directory / processor), "--",
+                                PYTHONS[0], str(self.directory / "app.py"), str(events)], cwd=self.directory, env=env,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(run.stdout.readline(), b"%d\n" % events)
+        return run
 
     def test_the_guides_complete_example(self):
         processor = """
@@ -80,7 +86,7 @@ def main(event):
                 self.assertEqual([event.get("annotations") for event in run.events], [{"flagged": True}] * 150)
                 self.assert_counts(run, passed=150)
                 self.assertEqual(run.stderr, b"")
-                self.assert_nothing_left()
+                self.assertEqual(list(self.directory.glob("out-*/spool.*")), [])
 
     def test_the_guides_second_example_leaves_out_what_is_small(self):
         processor = """
@@ -285,13 +291,12 @@ path = "log.txt"
         self.assertEqual(len((self.directory / "log.txt").read_text().splitlines()), 8)
 
     def test_a_plugin(self):
-        compiler = shutil.which("g++")
         include = self.directory / "include" / "watcher"
         include.mkdir(parents=True)
         for header in ("plugin.h", "processor.hpp"):
             (include / header).symlink_to(SOURCE / "runtime" / "process" / header)
         flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC", f"-I{include.parent}"]
-        subprocess.run([compiler, *flags, str(SOURCE / "examples" / "processor" / "risk.cpp"), "-o", str(self.directory / "risk.so")],
+        subprocess.run(["g++", *flags, str(SOURCE / "examples" / "processor" / "risk.cpp"), "-o", str(self.directory / "risk.so")],
                        check=True, timeout=120)
         (self.directory / "odd.cpp").write_text("""#include <watcher/processor.hpp>
 #include <cstdlib>
@@ -309,7 +314,7 @@ struct Odd final : watcher::Processor {
 };
 WATCHER_PROCESSOR(Odd)
 """)
-        subprocess.run([compiler, *flags, str(self.directory / "odd.cpp"), "-o", str(self.directory / "odd.so")], check=True, timeout=120)
+        subprocess.run(["g++", *flags, str(self.directory / "odd.cpp"), "-o", str(self.directory / "odd.so")], check=True, timeout=120)
         os.chmod(self.directory / "odd.so", 0o755)
         os.chmod(self.directory / "risk.so", 0o755)
         config = '[[processor]]\ntype = "plugin"\npath = "%s"\nargs = ["/usr/"]\n'
@@ -317,50 +322,37 @@ WATCHER_PROCESSOR(Odd)
         self.assertEqual([event["after"]["value"] for event in run.events], [2, 4, 10, 12, 14, 16, 18, 20])
         self.assertEqual([event["extra"]["before"] for event in run.events], [1, 3, 9, 11, 13, 15, 17, 19])
         self.assert_counts(run, passed=8, dropped=8, failed=4, timeouts=1, restarts=2)
-        run = self.run_with(None, config=config % "risk.so")
-        self.assert_counts(run, passed=150)
+        self.assert_counts(self.run_with(None, config=config % "risk.so"), passed=150)
 
     def test_the_program_never_waits_and_a_kill_loses_nothing(self):
         """The rings are drained at once into the spool; the next run takes up what a killed collector has left."""
         self.write({"app.py": COUNTING, "slow.py": "import time\ndef main(event):\n    time.sleep(0.02)\n    return 'pass'\n",
                     "quick.py": "def main(event):\n    return {'action': 'annotate', 'annotations': {'quick': True}}\n"})
         output = self.directory / "o"
-        command = [EXEC, "--output", str(output), "--max-queue-size", "1000", "--custom-processor"]
-        env = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
-        first = subprocess.Popen([*command, str(self.directory / "slow.py"), "--", PYTHONS[0], str(self.directory / "app.py"), "20000"],
-                                 cwd=self.directory, env=env, stdout=subprocess.PIPE)
         started = time.monotonic()
-        self.assertEqual(first.stdout.readline(), b"20000\n")  # through the slow processor: 400 seconds
-        self.assertLess(time.monotonic() - started, 60)
+        first = self.start(output, "slow.py", 20000, "--max-queue-size", "1000")
+        self.assertLess(time.monotonic() - started, 60)  # through the slow processor: 400 seconds
         time.sleep(1)
         first.kill()
-        first.wait()
-        first.stdout.close()
+        first.communicate()
         self.assertEqual(len(list(output.glob("spool.*"))), 1)
-        done = self.execute([*command, str(self.directory / "quick.py"), "--", PYTHONS[0], str(self.directory / "app.py"), "1"])
-        self.assertEqual(done.returncode, 0, done.stderr)
+        before = len((output / "events.jsonl").read_text().splitlines())
+        second = self.start(output, "quick.py", 1)
+        second.communicate(timeout=100)
         events = [json.loads(line) for line in (output / "events.jsonl").read_text().splitlines()]
-        values = [event["after"]["value"] for event in events]
-        ids = {event["event_id"] for event in events}
         summary = json.loads((output / "summary.json").read_text())
         failed = summary["processors"][0]["failed"]
-        self.assertGreaterEqual(len(ids) + failed + 1, 20001)  # the killed run may have had a timeout, too
-        self.assertEqual([name.name for name in output.glob("spool.*")], [])
-        self.assertEqual(summary["recovered"] + summary["written"] + failed, len(
-            [event for event in events if "annotations" in event]) + failed)
-        self.assertEqual(sorted(set(values))[-1], 20000)
+        self.assertEqual(list(output.glob("spool.*")), [])
+        self.assertEqual(summary["recovered"] + summary["written"], len(events) - before)
+        # at the kill one slice may have been written and not yet noted; the slow one may have had a timeout
+        self.assertGreaterEqual(len({event["event_id"] for event in events}) + failed + 2, 20001)
+        self.assertTrue(all(event["annotations"] == {"quick": True} for event in events[before:]))
 
     def test_what_does_not_get_through_stays_for_a_run_without_processors(self):
         self.write({"app.py": COUNTING, "slow.py": "import time\ndef main(event):\n    time.sleep(0.05)\n    return 'pass'\n"})
         output = self.directory / "o"
-        env = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
-        run = subprocess.Popen([EXEC, "--output", str(output), "--custom-processor", str(self.directory / "slow.py"), "--", PYTHONS[0],
-                                str(self.directory / "app.py"), "5000"], cwd=self.directory, env=env, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
-        self.assertEqual(run.stdout.readline(), b"5000\n")
-        deadline = time.monotonic() + 60
-        while run.stdout.read(1) and time.monotonic() < deadline:
-            pass
+        run = self.start(output, "slow.py", 5000)
+        self.assertEqual(run.stdout.read(), b"")
         time.sleep(1)  # the program has ended; watcher-exec waits for the processor
         run.send_signal(signal.SIGTERM)
         stderr = run.communicate(timeout=60)[1]
@@ -400,8 +392,7 @@ WATCHER_PROCESSOR(Odd)
         self.assertEqual((summary["written"], summary["waiting"], events), (0, 150, []))
         self.assertIn("SyntaxError", summary["processors"][0]["last_error"])
         output = next(self.directory.glob("alone-*"))
-        done = self.execute([EXEC, "--output", str(output), "--", "true"])
-        self.assertEqual(done.returncode, 0)
+        self.execute([EXEC, "--output", str(output), "--", "true"])
         self.assertEqual(len((output / "events.jsonl").read_text().splitlines()), 150)
 
 
