@@ -37,7 +37,7 @@ struct ProcessorSpec {
   std::string path;  // the script, the shared object, the log
   std::vector<std::string> args;
   std::uint32_t timeout_ms = 100;  // for one event
-  std::uint32_t memory_mb = 1024;  // of a worker
+  std::uint32_t memory_mb = 512;  // of a worker
   bool subprocesses = false;       // may a worker start processes
   FilterSpec filter;
   bool operator==(const ProcessorSpec&) const = default;

@@ -122,7 +122,10 @@ int run(const char* directory) {
   if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
   collector.value()->recover();
   ControlSocket control(options.value().get("output"));
-  collect(*collector.value(), control);
+  do {
+    collect(*collector.value(), control);
+    collector.value()->settle_processors();
+  } while (collector.value()->busy());  // another process of the run has come meanwhile
   return collector.value()->finish() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -107,17 +107,15 @@ int end_as(int status) {
 /// A processor runs in the interpreter that the program runs in, unless another was chosen.
 Result<void> share_interpreter(Options& options, const std::string& program) {
   const std::string name = program.substr(program.rfind('/') + 1);
-  for (const char* key : {"python", "node"})
-    if (name.starts_with(key) && !options.is_set(key))
-      if (auto set = options.set(key, program, "program"); !set) return set;
-  return {};
+  const std::string bare = name.substr(0, name.find_last_not_of("0123456789.") + 1);
+  const char* key = bare == "python" && !name.starts_with("python2") ? "python" : name == "node" ? "node" : nullptr;
+  if (key == nullptr || options.is_set(key)) return {};
+  return options.set(key, program, "program");
 }
 
 /// The full exit code; the process's status is its lower 8 bits.
 int conclude(Collector& collector, const Options& options, const Job& job, int status) {
   const bool processors_failed = collector.settle_processors() != 0;
-  if (options.get("log_level") != "ERROR")
-    for (const std::string& sentence : collector.complaints()) complain(sentence);
   const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   int code = signal ? 128 + signal : WEXITSTATUS(status);
   if (job.script) code = job.script->exit_code(code);
@@ -127,6 +125,8 @@ int conclude(Collector& collector, const Options& options, const Job& job, int s
     complain(finished.error().message);
     if (job.script && code == 0) collector.set_outcome(code = kShutdownTroubled, 0), (void)collector.finish();
   }
+  if (options.get("log_level") != "ERROR")
+    for (const std::string& sentence : collector.complaints()) complain(sentence);
   return code;
 }
 

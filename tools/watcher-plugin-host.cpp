@@ -65,8 +65,8 @@ class Event {
     view_.file = text(document_, "file");
     view_.scope = text(document_, "scope");
     view_.op = text(document_, "op");
-    const auto sql = document_.FindMember("sql_context");
-    view_.sql_statement = sql != document_.MemberEnd() ? text(sql->value, "statement") : "";
+    const rapidjson::Value* sql = member(document_, "sql_context");
+    view_.sql_statement = sql != nullptr ? text(*sql, "statement") : "";
     read_deltas();
     view_.json = line.c_str();
     view_.json_length = line.size();
@@ -76,32 +76,38 @@ class Event {
   const watcher_processor_event& view() const { return view_; }
 
  private:
-  static const char* text(const rapidjson::Value& object, const char* key) {
-    if (!object.IsObject()) return "";
+  /// Null when there is none.
+  static const rapidjson::Value* member(const rapidjson::Value& object, const char* key) {
+    if (!object.IsObject()) return nullptr;
     const auto found = object.FindMember(key);
-    return found != object.MemberEnd() && found->value.IsString() ? found->value.GetString() : "";
+    return found == object.MemberEnd() ? nullptr : &found->value;
+  }
+
+  static const char* text(const rapidjson::Value& object, const char* key) {
+    const rapidjson::Value* found = member(object, key);
+    return found != nullptr && found->IsString() ? found->GetString() : "";
   }
 
   std::uint64_t number(const char* key) const {
-    const auto found = document_.FindMember(key);
-    return found != document_.MemberEnd() && found->value.IsUint64() ? found->value.GetUint64() : 0;
+    const rapidjson::Value* found = member(document_, key);
+    return found != nullptr && found->IsUint64() ? found->GetUint64() : 0;
   }
 
   void read_deltas() {
     deltas_.clear();
-    const auto list = document_.FindMember("deltas");
-    if (list == document_.MemberEnd() || !list->value.IsArray()) return;
-    for (const auto& delta : list->value.GetArray()) {
+    const rapidjson::Value* list = member(document_, "deltas");
+    if (list == nullptr || !list->IsArray()) return;
+    for (const auto& delta : list->GetArray()) {
       const char *before = text(delta, "before"), *after = text(delta, "after");
       if (strncmp(before, "0x", 2) != 0 || strncmp(after, "0x", 2) != 0) continue;
-      const auto offset = delta.FindMember("offset");
-      if (offset == delta.MemberEnd() || !offset->value.IsUint64()) continue;
-      deltas_.push_back({offset->value.GetUint64(), static_cast<std::uint8_t>(strtoul(before, nullptr, 16)),
+      const rapidjson::Value* offset = member(delta, "offset");
+      if (offset == nullptr || !offset->IsUint64()) continue;
+      deltas_.push_back({offset->GetUint64(), static_cast<std::uint8_t>(strtoul(before, nullptr, 16)),
                          static_cast<std::uint8_t>(strtoul(after, nullptr, 16))});
     }
     view_.deltas = deltas_.data();
     view_.delta_count = deltas_.size();
-    view_.change_count = list->value.Size();
+    view_.change_count = list->Size();
   }
 
   rapidjson::Document document_;

@@ -94,14 +94,15 @@ class DirectoryCollector final : public Collector {
   Result<void> start_processors() override { return chain_ ? chain_->start_workers() : Result<void>(); }
 
   std::uint64_t settle_processors() override {
-    processed_.settle();
+    processed_.settle(*this);
     return processed_.failed();
   }
 
   std::vector<std::string> complaints() const override { return processed_.complaints(); }
 
   Result<void> finish() override {
-    processed_.settle();
+    processed_.settle(*this);
+    processed_.stop();
     for (RingDrain& ring : rings_) ring.report();
     const Result<void> flushed = sink_->flush();
     sinks_.finish();

@@ -38,10 +38,10 @@ class Collector {
   virtual void set_outcome(int exit_code, int signal) = 0;
   /// Starts the processors and waits until they can take events; without it their first event starts them.
   virtual Result<void> start_processors() = 0;
-  /// Waits for the processors, as long as they get on; returns for how many events they have failed. finish() does it
-  /// too.
+  /// Waits until what was drained is through the processors, as long as they get on; returns for how many events they
+  /// have failed so far. finish() does it too.
   virtual std::uint64_t settle_processors() = 0;
-  /// What the user should know of the processors, a sentence each.
+  /// What the user should know of the processors after finish(), a sentence each.
   virtual std::vector<std::string> complaints() const = 0;
   /// Flushes, fsyncs, writes summary.json.
   virtual Result<void> finish() = 0;

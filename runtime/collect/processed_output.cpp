@@ -3,6 +3,10 @@
 #include <signal.h>
 #include <time.h>
 
+#include <algorithm>
+
+#include "runtime/collect/collector.h"
+
 namespace watcher {
 namespace {
 
@@ -105,16 +109,21 @@ void ProcessedOutput::recover(int directory_fd) {
   }
 }
 
-void ProcessedOutput::settle() {
+void ProcessedOutput::settle(Collector& collector) {
   if (chain_ == nullptr) return;
-  for (const std::uint64_t begun = now_ns(); write() > 0 || chain_->pending() > 0;) {
-    if (asked_to_end() || now_ns() > std::max(begun, chain_->last_success_ns()) + kPatienceNs) break;
-    nanosleep(&kPause, nullptr);
+  const std::uint64_t begun = now_ns();
+  for (const std::uint64_t goal = chain_->submitted(); chain_->finished() < goal && !gave_up_;) {
+    if (collector.step() == 0) nanosleep(&kPause, nullptr);
+    gave_up_ = asked_to_end() || now_ns() > std::max(begun, chain_->last_success_ns()) + kPatienceNs;
   }
+}
+
+void ProcessedOutput::stop() {
+  if (chain_ == nullptr) return;
   chain_->stop();
   write();
-  summary_->news().waiting += chain_->pending() - left_;
-  left_ = chain_->pending();
+  left_ = chain_->submitted() - chain_->finished();
+  summary_->news().waiting += left_;
 }
 
 void ProcessedOutput::report() {

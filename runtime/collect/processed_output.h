@@ -15,6 +15,8 @@
 
 namespace watcher {
 
+class Collector;
+
 class ProcessedOutput {
  public:
   /// Everything is borrowed; `chain` may be null.
@@ -25,9 +27,11 @@ class ProcessedOutput {
   std::uint64_t write();
   /// Sends what dead collectors have left through our processors, or writes it as it is when there are none.
   void recover(int directory_fd);
-  /// Waits until the processors are through, as long as they get on and nobody asks us to end. What they do not get
-  /// through stays in its spool.
-  void settle();
+  /// Waits until what was drained so far is through, as long as the processors get on and nobody asks us to end; the
+  /// rings are drained meanwhile.
+  void settle(Collector& collector);
+  /// Ends the processors. What they did not get through stays in its spool.
+  void stop();
   /// Adds what came since the last time to the summary.
   void report();
   /// Events that processors failed for, so far.
@@ -44,6 +48,7 @@ class ProcessedOutput {
   Summary* summary_;
   std::uint64_t run_id_;
   std::vector<ProcessorCount> reported_;
+  bool gave_up_ = false;
   std::uint64_t left_ = 0;
 };
 

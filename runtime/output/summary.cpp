@@ -118,7 +118,7 @@ void merge(const RunTotals& news, const std::vector<ProcessSummary>& processes, 
   if (news.signal) totals->signal = news.signal;
   for (const auto& [id, count] : news.variables) {
     VariableCount& sum = totals->variables[id];
-    sum.name = count.name;
+    if (!count.name.empty()) sum.name = count.name;  // events that were recovered came without
     sum.events += count.events;
   }
   for (const auto& [name, count] : news.sinks) {

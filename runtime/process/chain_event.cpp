@@ -68,10 +68,11 @@ std::vector<Members::Member> members_of(std::string_view object, bool* valid) {
   return members.members();
 }
 
+/// The parser takes a zero byte for the end.
 bool is_object(std::string_view text) {
-  bool valid = false;
-  members_of(text, &valid);
-  return valid && text.ends_with('}');
+  bool valid = text.find('\0') == std::string_view::npos && text.ends_with('}');
+  if (valid) members_of(text, &valid);
+  return valid;
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -112,7 +113,7 @@ bool decode_text(std::string_view inside, std::string* decoded) {
   rapidjson::MemoryStream stream(quoted.data(), quoted.size());
   rapidjson::Reader reader;
   Text text;
-  const bool valid = !reader.Parse<kStrict>(stream, text).IsError();
+  const bool valid = inside.find('\0') == std::string_view::npos && !reader.Parse<kStrict>(stream, text).IsError();
   if (decoded != nullptr) *decoded = std::move(text.decoded);
   return valid;
 }

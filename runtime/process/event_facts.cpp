@@ -32,6 +32,12 @@ void add_value(const ValueView& value, Hash* hash) {
       .add(value.type_name);
 }
 
+/// Null when there is none.
+const rapidjson::Value* member(const rapidjson::Value& object, const char* key) {
+  const auto found = object.FindMember(key);
+  return found == object.MemberEnd() ? nullptr : &found->value;
+}
+
 /// A value that is no plain one, or is not wholly there.
 ConditionValue other(std::string_view text, std::string_view type) {
   ConditionValue value{.kind = ConditionValue::Kind::kOther, .text = text, .type = type};
@@ -95,20 +101,20 @@ LineFacts::LineFacts(std::string_view line_text) : line_(line_text) {
   scope = text("scope");
   thread_name = text("thread_name");
   op = text("op");
-  const auto listed = event_.FindMember("deltas");
-  if (listed != event_.MemberEnd() && listed->value.IsArray()) deltas = listed->value.Size();
+  const rapidjson::Value* listed = member(event_, "deltas");
+  if (listed != nullptr && listed->IsArray()) deltas = listed->Size();
   deltas = std::max(deltas, static_cast<std::uint64_t>(number("deltas_total")));
 }
 
 std::string_view LineFacts::text(const char* key) const {
-  const auto found = event_.FindMember(key);
-  if (found == event_.MemberEnd() || !found->value.IsString()) return {};
-  return {found->value.GetString(), found->value.GetStringLength()};
+  const rapidjson::Value* found = member(event_, key);
+  return found != nullptr && found->IsString() ? std::string_view(found->GetString(), found->GetStringLength())
+                                               : std::string_view();
 }
 
 std::int64_t LineFacts::number(const char* key) const {
-  const auto found = event_.FindMember(key);
-  return found != event_.MemberEnd() && found->value.IsInt64() ? found->value.GetInt64() : 0;
+  const rapidjson::Value* found = member(event_, key);
+  return found != nullptr && found->IsInt64() ? found->GetInt64() : 0;
 }
 
 /// From the variable's id to the deltas: all but the event's number, its time, and what tells of other events.
@@ -119,13 +125,12 @@ std::uint64_t LineFacts::content_hash() const {
 }
 
 ConditionValue LineFacts::side(const char* key) const {
-  const auto found = event_.FindMember(key);
-  if (found == event_.MemberEnd() || !found->value.IsObject()) return {};
-  const auto type = found->value.FindMember("type");
-  const auto value = found->value.FindMember("value");
-  const std::string_view type_name =
-      type != found->value.MemberEnd() && type->value.IsString() ? type->value.GetString() : "";
-  return value == found->value.MemberEnd() ? other({}, type_name) : plain_value(value->value, type_name);
+  const rapidjson::Value* found = member(event_, key);
+  if (found == nullptr || !found->IsObject()) return {};
+  const rapidjson::Value* type = member(*found, "type");
+  const rapidjson::Value* value = member(*found, "value");
+  const std::string_view type_name = type != nullptr && type->IsString() ? type->GetString() : "";
+  return value == nullptr ? other({}, type_name) : plain_value(*value, type_name);
 }
 
 ConditionValue LineFacts::value(ConditionName wanted) const {
@@ -153,9 +158,9 @@ ConditionValue LineFacts::value(ConditionName wanted) const {
       break;
   }
   path_.clear();
-  const auto path = event_.FindMember("path");
-  if (path == event_.MemberEnd() || !path->value.IsArray()) return ConditionValue::of(std::string_view(path_));
-  for (const auto& part : path->value.GetArray()) {
+  const rapidjson::Value* path = member(event_, "path");
+  if (path == nullptr || !path->IsArray()) return ConditionValue::of(std::string_view(path_));
+  for (const auto& part : path->GetArray()) {
     if (!path_.empty()) path_ += '.';
     path_ += part.IsString() ? part.GetString() : part.IsInt64() ? std::to_string(part.GetInt64()) : "";
   }

@@ -77,7 +77,7 @@ ProcessorChain::~ProcessorChain() {
 
 Result<void> ProcessorChain::start_workers() {
   for (ScriptProcessor* worker : workers_)
-    if (auto started = worker->start(); !started) return started;
+    if (auto started = worker->start(stopping_); !started) return started;
   return {};
 }
 
@@ -131,7 +131,7 @@ void ProcessorChain::submit(std::unique_ptr<Spool> spool) {
 }
 
 void ProcessorChain::enqueue(Queued queued) {
-  pending_ += queued.events;
+  submitted_ += queued.events;
   {
     const std::lock_guard lock(mutex_);
     queued_bytes_ += queued.chunk.text.size();
@@ -163,10 +163,10 @@ std::vector<ProcessedEvents> ProcessorChain::take_processed() {
 }
 
 void ProcessorChain::note_written(const ProcessedEvents& events) {
-  pending_ -= events.up_to - events.place.first;
+  finished_ += events.up_to - events.place.first;
   if (events.spool == nullptr) return;
   events.spool->note_done(events.place, events.up_to, events.whole_chunk);
-  if (pending_ == 0) events.spool->clear();
+  if (finished_ == submitted_) events.spool->clear();
 }
 
 void ProcessorChain::idle() {
@@ -177,6 +177,12 @@ void ProcessorChain::stop() {
   stopping_.store(true);
   changed_.notify_all();
   if (std::exchange(running_, false)) pthread_join(thread_, nullptr);
+  for (const Queued& queued : queue_) {
+    if (queued.spool != nullptr) continue;
+    lost_ += queued.events;
+    finished_ += queued.events;
+  }
+  queue_.clear();
   for (const auto& spool : spools_)
     if (spool->unfinished().empty()) spool->remove();
   spools_.clear();
@@ -261,6 +267,8 @@ bool ProcessorChain::process(Queued& queued) {
     if (!pass_through(slice)) return false;
     at += size;
     hand_over(queued, slice, at);
+    queued.place.first = at;
+    queued.events -= size;
     const bool quick = now_ns() - begun_ns < kSliceNs;
     slice_ = std::clamp<std::size_t>(quick ? size * 2 : size / 2, 1, kLargestSlice);
   }
@@ -279,9 +287,12 @@ void ProcessorChain::loop() {
       const std::lock_guard lock(mutex_);
       processed_.push_back(std::move(nothing));
     } else if (!process(queued)) {
-      return;
+      const std::lock_guard lock(mutex_);
+      queue_.push_front(std::move(queued));
+      break;
     }
   }
+  for (ScriptProcessor* worker : workers_) worker->end();
 }
 
 }  // namespace watcher

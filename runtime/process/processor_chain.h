@@ -61,7 +61,8 @@ class ProcessorChain {
   /// Events that could not be read back.
   std::uint64_t take_lost() { return lost_.exchange(0); }
 
-  std::uint64_t pending() const { return pending_; }
+  std::uint64_t submitted() const { return submitted_; }
+  std::uint64_t finished() const { return finished_; }
   /// When the last event went through in good order (CLOCK_MONOTONIC).
   std::uint64_t last_success_ns() const { return last_success_ns_.load(std::memory_order_relaxed); }
   /// The thread and the workers end. What did not get through stays in the spools, for the next run.
@@ -101,7 +102,8 @@ class ProcessorChain {
   std::vector<std::unique_ptr<Spool>> spools_;  // the first is ours, once there is one; the others were adopted
   Spool* own_spool_ = nullptr;
   bool spool_failed_ = false;
-  std::uint64_t pending_ = 0;
+  std::uint64_t submitted_ = 0;  // events
+  std::uint64_t finished_ = 0;
 
   pthread_t thread_{};
   bool running_ = false;

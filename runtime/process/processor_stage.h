@@ -50,6 +50,8 @@ class ProcessorStage {
   virtual bool process(std::span<ChainEvent> events, const std::atomic<bool>& stop) = 0;
   /// Now and then, when there is nothing to do.
   virtual void idle() {}
+  /// On the thread that process() was called on, when it will not be called again.
+  virtual void end() {}
 
   const std::string& name() const { return name_; }
   StageCounts& counts() { return counts_; }

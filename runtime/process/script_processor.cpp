@@ -60,12 +60,12 @@ bool ScriptProcessor::Patience::is_over(std::uint64_t limit_ns, const WorkerProc
 ScriptProcessor::ScriptProcessor(const ProcessorSpec& spec, Result<WorkerCommand> command, bool shows_output)
     : ProcessorStage(base_name(spec.path)), spec_(spec), command_(std::move(command)), shows_output_(shows_output) {}
 
-ScriptProcessor::~ScriptProcessor() {
+void ScriptProcessor::end() {
   drain_output();
   worker_.finish(kFarewell_ms);
 }
 
-Result<void> ScriptProcessor::start() {
+Result<void> ScriptProcessor::start(const std::atomic<bool>& stop) {
   if (!command_) return command_.error();
   if (was_started_) count(counts().restarts);
   was_started_ = true;
@@ -74,17 +74,18 @@ Result<void> ScriptProcessor::start() {
   worker_ = std::move(worker.value());
   incoming_.clear();
   ended_ = nonsense_ = false;
-  const Result<void> ready = wait_until_ready();
+  const Result<void> ready = wait_until_ready(stop);
   if (!ready) worker_.kill();
   return ready;
 }
 
-Result<void> ScriptProcessor::wait_until_ready() {
+Result<void> ScriptProcessor::wait_until_ready(const std::atomic<bool>& stop) {
   const auto refused = [this](const std::string& why) { return Error{0, spec_.path + ": " + why}; };
   for (patience_.restart(); !ended_;) {
     if (!receive()) wait(kTick_ms);
     const std::size_t end = incoming_.find('\n');
     if (end == std::string::npos) {
+      if (stop.load(std::memory_order_relaxed)) return refused("the run ended while it was loaded");
       if (patience_.is_over(kStartNs, worker_)) return refused("it does not finish loading within 10 seconds");
       continue;
     }
@@ -98,14 +99,14 @@ Result<void> ScriptProcessor::wait_until_ready() {
 }
 
 /// A start that fails holds the events back; the next attempt is a second later.
-bool ScriptProcessor::ensure_worker() {
+bool ScriptProcessor::ensure_worker(const std::atomic<bool>& stop) {
   pollfd end{worker_.handle(), POLLIN, 0};
   if (worker_.running() && ::poll(&end, 1, 0) == 0) return true;
   worker_.kill();  // it has ended by itself, in no event's time
   if (now_ns() < next_start_ns_) return false;
-  const Result<void> started = start();
+  const Result<void> started = start(stop);
   if (started) return true;
-  counts().say(started.error().message);
+  if (!stop.load(std::memory_order_relaxed)) counts().say(started.error().message);
   next_start_ns_ = now_ns() + kPauseAfterFailedStartNs;
   return false;
 }
@@ -218,7 +219,7 @@ bool ScriptProcessor::process(std::span<ChainEvent> events, const std::atomic<bo
   while (true) {
     while (answered_ < events.size() && events[answered_].dropped) ++answered_;
     if (answered_ == events.size()) break;
-    if (stop.load(std::memory_order_relaxed) || !ensure_worker()) return false;
+    if (stop.load(std::memory_order_relaxed) || !ensure_worker(stop)) return false;
     queue_events(events);
     while (answered_ < events.size() && worker_.running()) {
       if (stop.load(std::memory_order_relaxed)) {

@@ -18,13 +18,15 @@ class ScriptProcessor final : public ProcessorStage {
  public:
   /// A command that is an error is told by start().
   ScriptProcessor(const ProcessorSpec& spec, Result<WorkerCommand> command, bool shows_output);
-  ~ScriptProcessor() override;
+  ~ScriptProcessor() override { end(); }
 
   /// Starts the worker, and waits until it has loaded the processor. The error says what is wrong with that.
-  Result<void> start();
+  Result<void> start(const std::atomic<bool>& stop);
 
   bool process(std::span<ChainEvent> events, const std::atomic<bool>& stop) override;
   void idle() override { drain_output(); }
+  /// The worker may finish what it does at its exit; it would die with the thread that started it.
+  void end() override;
 
  private:
   /// The clock of an event. Time in which we did not look does not count, and a worker that had next to no processor
@@ -42,8 +44,8 @@ class ScriptProcessor final : public ProcessorStage {
     std::uint64_t ran_before_ns_ = 0;
   };
 
-  bool ensure_worker();
-  Result<void> wait_until_ready();
+  bool ensure_worker(const std::atomic<bool>& stop);
+  Result<void> wait_until_ready(const std::atomic<bool>& stop);
   void queue_events(std::span<ChainEvent> events);
   void send();
   bool receive();

@@ -18,7 +18,7 @@ namespace watcher {
 
 struct WorkerCommand {
   std::vector<std::string> arguments;  // the first is the program's path
-  std::uint64_t memory_mb = 1024;
+  std::uint64_t memory_mb = 512;
   bool subprocesses = false;
 };
 

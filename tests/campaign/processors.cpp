@@ -1,7 +1,7 @@
 // Processors that hang, crash, flood, multiply and close what is not theirs: each ends in time, leaves no process
 // behind, and whoever hands events to the chain does not wait.
 //
-//     campaign_processors [ROUNDS_OF_EACH_KIND]
+//     campaign_processors [ROUNDS_OF_EACH_KIND]        in full: 770, 10,010 runs
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +26,8 @@ namespace {
 
 using namespace std::literals;
 
-constexpr double kLongestMs = 150;
+double longest_ms = 150;
+constexpr double kLongestShortMs = 1000;  // as a test, beside others, on whatever machine
 
 constexpr const char kTorture[] = R"py(
 import os, signal, sys, threading, time
@@ -109,13 +110,13 @@ bool no_child_is_left() {
 /// a hanging worker is gone.
 double one_round(const ProcessorSpec& spec, const WorkerCommand& command) {
   ScriptProcessor processor(spec, command, false);
-  if (const auto started = processor.start(); !started) {
+  const std::atomic<bool> stop{false};
+  if (const auto started = processor.start(stop); !started) {
     fprintf(stderr, "%s\n", started.error().message.c_str());
     exit(EXIT_FAILURE);
   }
   const LineInfo info{.variable_id = 7, .bytes = sizeof kLine};
   ChainEvent event{.line = kLine, .info = &info, .annotations = {}, .extra = {}};
-  const std::atomic<bool> stop{false};
   const double begun = now_ms();
   const bool done = processor.process({&event, 1}, stop);
   const double took = now_ms() - begun;
@@ -140,10 +141,10 @@ bool run_kind(const Options& options, ProcessorSpec spec, const char* kind, int 
     left += no_child_is_left() ? 0 : 1;
   }
   std::ranges::sort(times);
-  const auto late = std::ranges::count_if(times, [](double time) { return time > kLongestMs; });
+  const auto late = std::ranges::count_if(times, [](double time) { return time > longest_ms; });
   printf("%-9s %6d rounds: p50 %6.1f ms, p99 %6.1f ms, longest %6.1f ms, %ld above %.0f ms, %d left a process\n", kind,
          rounds, times[times.size() / 2], times[times.size() * 99 / 100], times.back(), static_cast<long>(late),
-         kLongestMs, left);
+         longest_ms, left);
   fflush(stdout);
   return late == 0 && left == 0;
 }
@@ -176,7 +177,7 @@ bool run_handover(const Options& base, const std::string& directory, const std::
   chain.value()->stop();
   chain.value().reset();
   close(fd);
-  return no_child_is_left() && longest < kLongestMs;
+  return no_child_is_left() && longest < longest_ms;
 }
 
 int run_campaign(int rounds) {
@@ -203,5 +204,6 @@ int run_campaign(int rounds) {
 }  // namespace watcher
 
 int main(int argc, char** argv) {
+  if (argc == 1) watcher::longest_ms = watcher::kLongestShortMs;
   return watcher::run_campaign(argc > 1 ? atoi(argv[1]) : 3);
 }

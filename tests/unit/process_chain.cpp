@@ -42,6 +42,8 @@ TEST_CASE("what would break the line is never let through") {
   for (const char* content : {R"({"a":1},"event_id":{"b":2})", "{\"a\":\"\xff\"}", R"({"a":NaN})", R"({"a":)", "{}}",
                               "{} ", "", "{\"a\":\"\n\"}"})
     CHECK(parse_reply(std::string(R"({"action":"annotate","annotations":)") + content + "}").kind == Kind::kFailure);
+  const std::string with_end = std::string("{}") + '\0' + "}";
+  CHECK(parse_reply(R"({"action":"annotate","annotations":)" + with_end + "}").kind == Kind::kFailure);
   const auto nested = [](std::size_t depth) {
     return R"({"action":"enrich","extra":{"a":)" + std::string(depth, '[') + std::string(depth, ']') + "}}";
   };
