@@ -1,5 +1,6 @@
-// Changes as a trace in the JSON format of Chrome and Perfetto: a track a variable, a counter where the value is a
-// number, and a flow that leads from each change of a thread to its next one.
+// Changes as a trace in the JSON format of Chrome and Perfetto: a track a variable, on it a slice for each value that
+// lasts until the next one, a counter where the value is a number, and a flow that leads from each change of a thread
+// to its next one.
 //
 // The file is an array whose end may be missing, which the format allows; finish() writes it. See Sink for threads.
 #pragma once
@@ -9,7 +10,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "runtime/base/result.h"
 #include "runtime/base/unique_fd.h"
@@ -37,8 +40,12 @@ class TraceSink final : public Sink {
   bool begin();
   bool append(std::string_view text);
   bool read_start();
+  void read_tracks();
+  void note_entry(std::string_view line);
   void render(const rapidjson::Value& event);
-  void name_track(std::uint64_t pid, std::uint64_t track, std::string_view name);
+  /// Ends the slice that is open on the track; names the track when it is new.
+  void change_slice(std::uint64_t pid, std::uint64_t track, std::string_view name);
+  void end_slice(std::uint64_t pid, std::uint64_t track);
   /// Opens one object of the array with what all have; the caller closes it.
   template <class Writer>
   void open_entry(Writer& json, const char* phase, std::string_view name, std::uint64_t pid, std::uint64_t track);
@@ -47,7 +54,7 @@ class TraceSink final : public Sink {
   std::uint64_t size_ = 0;      // of what is delivered; behind it may be the array's end
   std::uint64_t start_ns_ = 0;  // time 0 of the trace: an absolute time has more digits than a double
   std::uint64_t now_ns_ = 0;
-  std::unordered_set<std::uint64_t> named_;
+  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>> tracks_;  // process and number
   std::unordered_set<std::uint64_t> flows_;
   rapidjson::StringBuffer text_;
 };
