@@ -154,7 +154,7 @@ void TraceSink::note_entry(std::string_view line) {
   if (!parse_event(line, &entry)) return;
   const std::uint64_t pid = count_member(entry, "pid"), track = count_member(entry, "tid");
   if (names_track)
-    tracks_.try_emplace(pid << 32 ^ track, pid, track);
+    tracks_.try_emplace(pid << 32 ^ track, Track{pid, track, ""});
   else
     flows_.insert(count_member(entry, "id"));
 }
@@ -194,8 +194,10 @@ void TraceSink::open_entry(Json& json, const char* phase, std::string_view name,
            static_cast<unsigned>(ns % 1000));
   json.Reset(text_);
   json.StartObject();
-  json.Key("name");
-  text(json, name);
+  if (!name.empty()) {
+    json.Key("name");
+    text(json, name);
+  }
   json.Key("ph");
   json.String(phase);
   json.Key("ts");
@@ -206,17 +208,21 @@ void TraceSink::open_entry(Json& json, const char* phase, std::string_view name,
   json.Uint64(track);
 }
 
-void TraceSink::end_slice(std::uint64_t pid, std::uint64_t track) {
+void TraceSink::end_slice(const Track& track) {
   Writer json(text_);
-  open_entry(json, "E", "", pid, track);
+  open_entry(json, "E", track.slice, track.pid, track.number);
   json.EndObject();
   separate(&text_);
 }
 
-void TraceSink::change_slice(std::uint64_t pid, std::uint64_t track, std::string_view name) {
-  if (!tracks_.try_emplace(pid << 32 ^ track, pid, track).second) return end_slice(pid, track);
+TraceSink::Track& TraceSink::change_slice(std::uint64_t pid, std::uint64_t number, std::string_view name) {
+  const auto [found, is_new] = tracks_.try_emplace(pid << 32 ^ number, Track{pid, number, ""});
+  if (!is_new) {
+    end_slice(found->second);
+    return found->second;
+  }
   Writer json(text_);
-  open_entry(json, "M", "thread_name", pid, track);
+  open_entry(json, "M", "thread_name", pid, number);
   json.Key("args");
   json.StartObject();
   json.Key("name");
@@ -224,6 +230,7 @@ void TraceSink::change_slice(std::uint64_t pid, std::uint64_t track, std::string
   json.EndObject();
   json.EndObject();
   separate(&text_);
+  return found->second;
 }
 
 void TraceSink::render(const rapidjson::Value& event) {
@@ -232,9 +239,10 @@ void TraceSink::render(const rapidjson::Value& event) {
   // A track's number must be one that no thread has; threads' are below 2^22.
   const std::uint64_t track = 0x4000'0000 | (hex(text_member(event, "variable_id")) & 0x3fff'ffff);
   const std::uint64_t thread = count_member(event, "thread_id");
-  change_slice(pid, track, name);
+  std::string& slice = change_slice(pid, track, name).slice;
+  slice = short_value(event);
   Writer json(text_);
-  open_entry(json, "B", short_value(event), pid, track);
+  open_entry(json, "B", slice, pid, track);
   json.Key("cat");
   json.String(kCategory);
   write_details(json, event);
@@ -290,7 +298,7 @@ void TraceSink::finish() {
   const std::uint64_t delivered = size_;
   const std::string fault = this->fault();
   text_.Clear();
-  for (const auto& [key, track] : tracks_) end_slice(track.first, track.second);
+  for (const auto& [key, track] : tracks_) end_slice(track);
   if (delivered != 0) append(std::string(text_.GetString(), text_.GetSize()).append(kEnd));
   size_ = delivered;
   set_fault(fault);

@@ -12,7 +12,6 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
-#include <utility>
 
 #include "runtime/base/result.h"
 #include "runtime/base/unique_fd.h"
@@ -43,9 +42,14 @@ class TraceSink final : public Sink {
   void read_tracks();
   void note_entry(std::string_view line);
   void render(const rapidjson::Value& event);
+  struct Track {
+    std::uint64_t pid = 0;
+    std::uint64_t number = 0;
+    std::string slice;  // the open one's name; empty when an earlier follower began it
+  };
   /// Ends the slice that is open on the track; names the track when it is new.
-  void change_slice(std::uint64_t pid, std::uint64_t track, std::string_view name);
-  void end_slice(std::uint64_t pid, std::uint64_t track);
+  Track& change_slice(std::uint64_t pid, std::uint64_t number, std::string_view name);
+  void end_slice(const Track& track);
   /// Opens one object of the array with what all have; the caller closes it.
   template <class Writer>
   void open_entry(Writer& json, const char* phase, std::string_view name, std::uint64_t pid, std::uint64_t track);
@@ -54,7 +58,7 @@ class TraceSink final : public Sink {
   std::uint64_t size_ = 0;      // of what is delivered; behind it may be the array's end
   std::uint64_t start_ns_ = 0;  // time 0 of the trace: an absolute time has more digits than a double
   std::uint64_t now_ns_ = 0;
-  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>> tracks_;  // process and number
+  std::unordered_map<std::uint64_t, Track> tracks_;
   std::unordered_set<std::uint64_t> flows_;
   rapidjson::StringBuffer text_;
 };

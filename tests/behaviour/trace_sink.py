@@ -50,7 +50,7 @@ class Trace(ExecTest):
         depth, flows = collections.Counter(), set()
         for entry in entries:
             self.assertIn(entry["ph"], {"M", "B", "E", "C", "s", "t"})
-            self.assertTrue(isinstance(entry["name"], str) and isinstance(entry["pid"], int) and isinstance(entry["tid"], int))
+            self.assertTrue(isinstance(entry.get("name", ""), str) and isinstance(entry["pid"], int) and isinstance(entry["tid"], int))
             if entry["ph"] != "M":
                 self.assertGreaterEqual(entry["ts"], 0)
             if entry["ph"] in "BE":
@@ -77,7 +77,7 @@ class Trace(ExecTest):
         changes = self.check(entries)
         self.assert_each_once(changes)
         events = {event["event_id"]: event for event in rotated.events(self.output)}
-        tracks = {(e["pid"], e["tid"]): e["args"]["name"] for e in entries if e["name"] == "thread_name"}
+        tracks = {(e["pid"], e["tid"]): e["args"]["name"] for e in entries if e.get("name") == "thread_name"}
         self.assertEqual(sorted(tracks.values()), ["huge", "ratio", "title", "total"])
         start = int(entries[0]["args"]["start_ns"])
         for change in changes:
