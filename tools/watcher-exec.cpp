@@ -96,8 +96,9 @@ int run(char** arguments, const Options& options) {
   const std::uint64_t run_id = realtime_ns();
   auto collector = Collector::open(options, run_id);
   if (!collector) return refuse(kUsageError, collector.error().message);
-  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kUsageError, added.error().message);
   announce_run(run_id, true);
+  // after the last change of the environment, which their threads read
+  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kUsageError, added.error().message);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   const SignalState signals = block_signals();
   const Program program = Program::start(arguments, signals);
