@@ -146,8 +146,9 @@ int run(Job& job, Options options) {
   auto collector = Collector::open(options, run_id);
   if (!collector) return refuse(kInvalid, collector.error().message);
   if (auto started = collector.value()->start_processors(); !started) return refuse(kInvalid, started.error().message);
-  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kInvalid, added.error().message);
   announce_run(run_id, true);
+  // after the last change of the environment, which their threads read
+  if (auto added = collector.value()->add_sinks(options); !added) return refuse(kInvalid, added.error().message);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   const SignalState signals = block_signals();
   const Program program = Program::start(job.command(), signals);

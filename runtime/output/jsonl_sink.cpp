@@ -108,14 +108,17 @@ bool JsonlSink::put_file_aside() {
   return true;
 }
 
-/// The lock on the file that has the name, and has room for another line. False: there is no file to write to.
+/// The lock on the file that has the name, ends in a whole line, and has room for another one. False: there is no file
+/// to write to.
 bool JsonlSink::lock_named_file(std::unique_ptr<AppendLock>* lock, std::size_t wanted_bytes) {
   for (int attempt = 0; attempt < kLookAttempts; ++attempt) {
     lock->reset();
     if (!reopen_if_moved()) return false;
     *lock = std::make_unique<AppendLock>(directory_fd_, file_.get());
     if (!is_named(directory_fd_, kEventsFile, file_.get())) continue;
-    if (!(*lock)->held() || !is_due(wanted_bytes) || !put_file_aside()) return true;
+    if (!(*lock)->held()) return true;
+    repair_tail();
+    if (!is_due(wanted_bytes) || !put_file_aside()) return true;
   }
   return true;
 }
@@ -130,7 +133,6 @@ std::string_view JsonlSink::lines_within(std::string_view lines, std::uint64_t s
 void JsonlSink::rotate() {
   std::unique_ptr<AppendLock> lock;
   if (!lock_named_file(&lock, 0) || !lock->held()) return;
-  repair_tail();
   if (size_of(file_.get()) != 0) put_file_aside();
 }
 
@@ -161,7 +163,6 @@ std::size_t JsonlSink::append_once(std::string_view lines, int* error) {
     *error = ENOENT;
     return 0;
   }
-  if (lock->held()) repair_tail();
   const std::uint64_t start = size_of(file_.get());
   lines = lines_within(lines, start);
   const std::uint64_t room = room_below_limit(start);

@@ -21,8 +21,12 @@ using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
 constexpr std::string_view kHeader =
     "[\n{\"name\":\"watcher\",\"ph\":\"M\",\"pid\":0,\"tid\":0,\"args\":{\"schema\":1,\"start_ns\":\"";
 constexpr std::string_view kEnd = "{\"name\":\"end\",\"ph\":\"M\",\"pid\":0,\"tid\":0,\"args\":{}}\n]\n";
+constexpr std::string_view kNameStart = "{\"name\":\"thread_name\",\"ph\":\"M\"";
+constexpr std::string_view kFlowStart = "{\"name\":\"thread\",\"ph\":\"s\"";
+constexpr std::size_t kBlockBytes = 256 * 1024;
 /// Another process's events of the same time may be written later than the first one.
 constexpr std::uint64_t kLeadNs = 60'000'000'000;
+constexpr std::size_t kLongestName = 48;
 constexpr const char* kCategory = "variable";
 
 std::uint64_t hex(std::string_view text) {
@@ -47,11 +51,36 @@ const rapidjson::Value* number_of(const rapidjson::Value* side) {
   return value != nullptr && (value->IsNumber() || value->IsBool()) ? value : nullptr;
 }
 
+/// What a slice is called: the value, or what happened when there is none.
+std::string short_value(const rapidjson::Value& event) {
+  const rapidjson::Value* after = member(event, "after");
+  const rapidjson::Value* value = after == nullptr ? nullptr : member(*after, "value");
+  if (value == nullptr && after != nullptr) value = member(*after, "repr");
+  std::string name(text_member(event, "op"));
+  if (value != nullptr && value->IsString()) {
+    name.assign(value->GetString(), value->GetStringLength());
+  } else if (value != nullptr) {
+    rapidjson::StringBuffer buffer;
+    Writer json(buffer);
+    value->Accept(json);
+    name.assign(buffer.GetString(), buffer.GetSize());
+  }
+  if (name.size() <= kLongestName) return name;
+  std::size_t end = kLongestName;
+  while (end > 0 && (name[end] & 0xc0) == 0x80) --end;  // not in the middle of a character
+  return name.substr(0, end) + "…";
+}
+
+void separate(rapidjson::StringBuffer* text) {
+  text->Put(',');
+  text->Put('\n');
+}
+
 void write_details(Writer& json, const rapidjson::Value& event) {
   json.Key("args");
   json.StartObject();
-  for (const char* key : {"event_id", "path", "before", "after", "file", "line", "thread_id", "thread_name", "task",
-                          "sql_context", "exact", "coalesced", "dropped_before", "annotations"})
+  for (const char* key : {"event_id", "op", "function", "path", "before", "after", "file", "line", "thread_id",
+                          "thread_name", "task", "sql_context", "exact", "coalesced", "dropped_before", "annotations"})
     copy(json, key, member(event, key));
   json.EndObject();
 }
@@ -82,10 +111,13 @@ Result<std::unique_ptr<Sink>> TraceSink::open(const std::string& path) {
 
 // What lies behind the delivered part was delivered and not told any more, or is the array's end.
 bool TraceSink::resume(std::uint64_t state) {
-  named_.clear();
+  tracks_.clear();
   flows_.clear();
   size_ = state <= size_of(file_.get()) && state >= kHeader.size() ? state : 0;
-  if (size_ != 0 && read_start()) return ::ftruncate(file_.get(), static_cast<off_t>(size_)) == 0;
+  if (size_ != 0 && read_start()) {
+    read_tracks();
+    return ::ftruncate(file_.get(), static_cast<off_t>(size_)) == 0;
+  }
   size_ = start_ns_ = 0;
   return true;
 }
@@ -95,6 +127,36 @@ bool TraceSink::read_start() {
   if (!begin.starts_with(kHeader)) return false;
   const char* digits = begin.data() + kHeader.size();
   return std::from_chars(digits, begin.data() + begin.size(), start_ns_).ec == std::errc();
+}
+
+/// A track that has a name has an open slice, a flow that has begun goes on.
+void TraceSink::read_tracks() {
+  std::string block;
+  for (std::uint64_t offset = 0; offset < size_;) {
+    const std::size_t kept = block.size();
+    block.resize(kept + std::min<std::uint64_t>(kBlockBytes, size_ - offset));
+    const ssize_t got = ::pread(file_.get(), block.data() + kept, block.size() - kept, static_cast<off_t>(offset));
+    if (got <= 0) return;
+    offset += static_cast<std::uint64_t>(got);
+    block.resize(kept + static_cast<std::size_t>(got));
+    std::string_view lines = std::string_view(block).substr(0, block.rfind('\n') + 1);
+    const std::size_t whole = lines.size();
+    while (!lines.empty()) note_entry(take_line(&lines));
+    block.erase(0, whole);
+  }
+}
+
+void TraceSink::note_entry(std::string_view line) {
+  const bool names_track = line.starts_with(kNameStart);
+  if (!names_track && !line.starts_with(kFlowStart)) return;
+  rapidjson::Document entry;
+  if (line.ends_with(',')) line.remove_suffix(1);
+  if (!parse_event(line, &entry)) return;
+  const std::uint64_t pid = count_member(entry, "pid"), track = count_member(entry, "tid");
+  if (names_track)
+    tracks_.try_emplace(pid << 32 ^ track, Track{pid, track, ""});
+  else
+    flows_.insert(count_member(entry, "id"));
 }
 
 /// Before the first event: the trace begins with it.
@@ -132,8 +194,10 @@ void TraceSink::open_entry(Json& json, const char* phase, std::string_view name,
            static_cast<unsigned>(ns % 1000));
   json.Reset(text_);
   json.StartObject();
-  json.Key("name");
-  text(json, name);
+  if (!name.empty()) {
+    json.Key("name");
+    text(json, name);
+  }
   json.Key("ph");
   json.String(phase);
   json.Key("ts");
@@ -144,18 +208,29 @@ void TraceSink::open_entry(Json& json, const char* phase, std::string_view name,
   json.Uint64(track);
 }
 
-void TraceSink::name_track(std::uint64_t pid, std::uint64_t track, std::string_view name) {
-  if (!named_.insert(pid << 32 ^ track).second) return;
+void TraceSink::end_slice(const Track& track) {
   Writer json(text_);
-  open_entry(json, "M", "thread_name", pid, track);
+  open_entry(json, "E", track.slice, track.pid, track.number);
+  json.EndObject();
+  separate(&text_);
+}
+
+TraceSink::Track& TraceSink::change_slice(std::uint64_t pid, std::uint64_t number, std::string_view name) {
+  const auto [found, is_new] = tracks_.try_emplace(pid << 32 ^ number, Track{pid, number, ""});
+  if (!is_new) {
+    end_slice(found->second);
+    return found->second;
+  }
+  Writer json(text_);
+  open_entry(json, "M", "thread_name", pid, number);
   json.Key("args");
   json.StartObject();
   json.Key("name");
   text(json, name);
   json.EndObject();
   json.EndObject();
-  text_.Put(',');
-  text_.Put('\n');
+  separate(&text_);
+  return found->second;
 }
 
 void TraceSink::render(const rapidjson::Value& event) {
@@ -164,20 +239,15 @@ void TraceSink::render(const rapidjson::Value& event) {
   // A track's number must be one that no thread has; threads' are below 2^22.
   const std::uint64_t track = 0x4000'0000 | (hex(text_member(event, "variable_id")) & 0x3fff'ffff);
   const std::uint64_t thread = count_member(event, "thread_id");
-  name_track(pid, track, name);
+  std::string& slice = change_slice(pid, track, name).slice;
+  slice = short_value(event);
   Writer json(text_);
-  const auto close = [&] {
-    json.EndObject();
-    text_.Put(',');
-    text_.Put('\n');
-  };
-  open_entry(json, "X", text_member(event, "op"), pid, track);
-  json.Key("dur");
-  json.Int(0);
+  open_entry(json, "B", slice, pid, track);
   json.Key("cat");
   json.String(kCategory);
   write_details(json, event);
-  close();
+  json.EndObject();
+  separate(&text_);
   open_entry(json, flows_.insert(thread).second ? "s" : "t", "thread", pid, track);
   json.Key("cat");
   json.String(kCategory);
@@ -185,7 +255,8 @@ void TraceSink::render(const rapidjson::Value& event) {
   json.Uint64(thread);
   json.Key("bp");
   json.String("e");
-  close();
+  json.EndObject();
+  separate(&text_);
   const rapidjson::Value* number = number_of(member(event, "after"));
   if (number == nullptr) return;
   open_entry(json, "C", name, pid, track);
@@ -194,7 +265,8 @@ void TraceSink::render(const rapidjson::Value& event) {
   json.Key("value");
   number->IsBool() ? json.Int(number->GetBool()) : number->Accept(json);
   json.EndObject();
-  close();
+  json.EndObject();
+  separate(&text_);
 }
 
 std::size_t TraceSink::take(std::string_view lines) {
@@ -214,7 +286,7 @@ std::size_t TraceSink::take(std::string_view lines) {
     ++rendered;
   }
   if (!append({text_.GetString(), text_.GetSize()})) {
-    named_.clear();
+    tracks_.clear();
     flows_.clear();
     return 0;
   }
@@ -225,7 +297,9 @@ std::size_t TraceSink::take(std::string_view lines) {
 void TraceSink::finish() {
   const std::uint64_t delivered = size_;
   const std::string fault = this->fault();
-  if (delivered != 0) append(kEnd);
+  text_.Clear();
+  for (const auto& [key, track] : tracks_) end_slice(track);
+  if (delivered != 0) append(std::string(text_.GetString(), text_.GetSize()).append(kEnd));
   size_ = delivered;
   set_fault(fault);
 }

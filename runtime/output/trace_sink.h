@@ -1,5 +1,6 @@
-// Changes as a trace in the JSON format of Chrome and Perfetto: a track a variable, a counter where the value is a
-// number, and a flow that leads from each change of a thread to its next one.
+// Changes as a trace in the JSON format of Chrome and Perfetto: a track a variable, on it a slice for each value that
+// lasts until the next one, a counter where the value is a number, and a flow that leads from each change of a thread
+// to its next one.
 //
 // The file is an array whose end may be missing, which the format allows; finish() writes it. See Sink for threads.
 #pragma once
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "runtime/base/result.h"
@@ -37,8 +39,17 @@ class TraceSink final : public Sink {
   bool begin();
   bool append(std::string_view text);
   bool read_start();
+  void read_tracks();
+  void note_entry(std::string_view line);
   void render(const rapidjson::Value& event);
-  void name_track(std::uint64_t pid, std::uint64_t track, std::string_view name);
+  struct Track {
+    std::uint64_t pid = 0;
+    std::uint64_t number = 0;
+    std::string slice;  // the open one's name; empty when an earlier follower began it
+  };
+  /// Ends the slice that is open on the track; names the track when it is new.
+  Track& change_slice(std::uint64_t pid, std::uint64_t number, std::string_view name);
+  void end_slice(const Track& track);
   /// Opens one object of the array with what all have; the caller closes it.
   template <class Writer>
   void open_entry(Writer& json, const char* phase, std::string_view name, std::uint64_t pid, std::uint64_t track);
@@ -47,7 +58,7 @@ class TraceSink final : public Sink {
   std::uint64_t size_ = 0;      // of what is delivered; behind it may be the array's end
   std::uint64_t start_ns_ = 0;  // time 0 of the trace: an absolute time has more digits than a double
   std::uint64_t now_ns_ = 0;
-  std::unordered_set<std::uint64_t> named_;
+  std::unordered_map<std::uint64_t, Track> tracks_;
   std::unordered_set<std::uint64_t> flows_;
   rapidjson::StringBuffer text_;
 };

@@ -47,19 +47,22 @@ class Trace(ExecTest):
 
     def check(self, entries):
         """The keys that the format requires; returns the changes."""
+        depth, flows = collections.Counter(), set()
         for entry in entries:
-            self.assertIn(entry["ph"], {"M", "X", "C", "s", "t"})
-            self.assertTrue(isinstance(entry["name"], str) and isinstance(entry["pid"], int) and isinstance(entry["tid"], int))
+            self.assertIn(entry["ph"], {"M", "B", "E", "C", "s", "t"})
+            self.assertTrue(isinstance(entry.get("name", ""), str) and isinstance(entry["pid"], int) and isinstance(entry["tid"], int))
             if entry["ph"] != "M":
                 self.assertGreaterEqual(entry["ts"], 0)
-            if entry["ph"] == "X":
-                self.assertEqual((entry["dur"], entry["cat"]), (0, "variable"))
+            if entry["ph"] in "BE":
+                depth[entry["pid"], entry["tid"]] += 1 if entry["ph"] == "B" else -1
+                self.assertIn(depth[entry["pid"], entry["tid"]], (0, 1))
             if entry["ph"] in "st":
                 self.assertEqual((entry["cat"], entry["bp"]), ("variable", "e"))
-                self.assertIsInstance(entry["id"], int)
+                self.assertEqual(entry["ph"] == "t", entry["id"] in flows)
+                flows.add(entry["id"])
             if entry["ph"] == "C":
                 self.assertIsInstance(entry["args"]["value"], (int, float))
-        return [entry for entry in entries if entry["ph"] == "X"]
+        return [entry for entry in entries if entry["ph"] == "B"]
 
     def assert_each_once(self, changes):
         ids = collections.Counter(change["args"]["event_id"] for change in changes)
@@ -74,13 +77,15 @@ class Trace(ExecTest):
         changes = self.check(entries)
         self.assert_each_once(changes)
         events = {event["event_id"]: event for event in rotated.events(self.output)}
-        tracks = {(e["pid"], e["tid"]): e["args"]["name"] for e in entries if e["name"] == "thread_name"}
+        tracks = {(e["pid"], e["tid"]): e["args"]["name"] for e in entries if e.get("name") == "thread_name"}
         self.assertEqual(sorted(tracks.values()), ["huge", "ratio", "title", "total"])
         start = int(entries[0]["args"]["start_ns"])
         for change in changes:
             event = events[change["args"]["event_id"]]
             self.assertEqual(tracks[change["pid"], change["tid"]], event["variable_name"])
-            self.assertEqual(change["name"], event["op"])
+            self.assertEqual(change["args"]["op"], event["op"])
+            if event["variable_name"] == "total":
+                self.assertEqual(change["name"], str(event["after"]["value"]))
             if event["variable_name"] != "huge":
                 self.assertEqual(change["args"]["after"], event["after"])
             self.assertAlmostEqual(change["ts"] * 1000 + start, event["timestamp_ns"], delta=1000)

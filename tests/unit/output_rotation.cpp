@@ -79,6 +79,19 @@ TEST_CASE("a line longer than the size has a file of its own") {
   CHECK(read_text(directory.file("events.jsonl")) == "2\n");
 }
 
+TEST_CASE("a torn tail is cut off before the file is put aside") {
+  for (const bool by_size : {true, false}) {
+    const TempDirectory directory;
+    std::ofstream(directory.file("events.jsonl")) << "1\n2\n{torn";
+    chmod(directory.file("events.jsonl").c_str(), 0600);
+    Opened opened = open_sink(directory.path(), {.size = by_size ? 5u : 0u});
+    if (!by_size) opened.sink->rotate();
+    CHECK(opened.sink->append("3\n") == 0);
+    CHECK(read_text(directory.file("events-000001.jsonl")) == "1\n2\n");
+    CHECK(read_text(directory.file("events.jsonl")) == "3\n");
+  }
+}
+
 TEST_CASE("a file renamed or removed by somebody else is left at once, with and without a new one in its place") {
   const TempDirectory directory;
   Opened opened = open_sink(directory.path());
