@@ -20,6 +20,10 @@
 namespace watcher {
 namespace {
 
+// What shared a killed program's memory, and a killed collector, hold a queue for a moment longer.
+constexpr int kLooks = 10;
+constexpr unsigned kPause_us = 50'000;
+
 struct Rings {
   std::size_t count = 0;
   std::uint64_t run_id = 0;  // of one of them
@@ -53,7 +57,11 @@ Result<void> drain(const std::string& directory, std::uint64_t run_id) {
   if (auto set = options.value().set("output", directory, "DIR"); !set) return set;
   auto collector = Collector::open(options.value(), run_id);
   if (!collector) return collector.error();
-  collector.value()->recover();
+  for (int looks = 0; looks < kLooks; ++looks) {
+    collector.value()->recover();
+    if (find_rings(directory).count == 0) break;
+    usleep(kPause_us);
+  }
   return collector.value()->finish();
 }
 

@@ -11,7 +11,8 @@ namespace watcher {
 
 std::string summary_text(std::uint64_t run_id, const RunTotals& totals);
 
-/// False when the text is no summary, or one of another run (`run_id` 0: any run's is read); then `totals` is untouched.
+/// False when the text is no summary, or one of another run (`run_id` 0: any run's is read); then `totals` is
+/// untouched.
 bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* totals);
 
 }  // namespace watcher

@@ -279,6 +279,7 @@ int ring_renew_in_child(EventRing* ring) {
   settings.clock = parent->clock;
   settings.run_id = parent->run_id;
   settings.collector_pid = parent->collector_pid.load(std::memory_order_relaxed);
+  const std::uint32_t paused = parent->paused.load(std::memory_order_relaxed);
   const RingLayout layout{parent->slot_count, parent->heap_bytes};
   auto* address = reinterpret_cast<std::byte*>(ring->header());
 
@@ -288,6 +289,7 @@ int ring_renew_in_child(EventRing* ring) {
   raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all_signals, &previous_mask, sizeof previous_mask);
   const int error = make_ring(settings, layout, ring, address);
   if (error != 0) deafen(address, settings, layout);
+  ring->header()->paused.store(paused, std::memory_order_relaxed);
   raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &previous_mask, nullptr, sizeof previous_mask);
   return error;
 }

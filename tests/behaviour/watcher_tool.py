@@ -283,6 +283,18 @@ class Pausing(Tool):
         process.stdout.readline()
         self.check_pausing(process.pid)
 
+    def test_a_forked_child_stays_paused(self):
+        self.write("app.py", "import os, time\nfrom watcher import watch\nn = watch(0, name='n')\nn = 1\nprint('ready', flush=True)\n"
+                             "while not os.path.exists('go'):\n    time.sleep(0.01)\nn = 2\n"
+                             "if os.fork() == 0:\n    n = 3\n    os._exit(0)\nos.wait()\nn = 4\n")
+        process = self.start(PYTHON, "app.py")
+        process.stdout.readline()
+        program = str(self.children_of(process.pid)[0])
+        self.tool("pause", program)
+        self.write("go", "")
+        self.assertEqual(process.wait(30), 0)
+        self.assertEqual([event["after"]["value"] for event in self.events()], [1])
+
     def test_who_cannot_be_asked(self):
         self.tool("pause", str(os.getpid()), status=1)
         self.assertIn("is not recorded by Watcher", self.said)
