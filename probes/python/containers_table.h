@@ -77,6 +77,12 @@ class ContainerTable {
   /// The object's entry, a new one if need be; null when there is no memory for it.
   WatchedContainer* add(PyObject* object);
   void remove(const PyObject* object);
+  /// The table must not change meanwhile.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (std::size_t at = 0; slots_ != nullptr && at <= mask_; ++at)
+      if (slots_[at].object != nullptr) visit(slots_[at]);
+  }
 
  private:
   std::size_t home(const PyObject* object) const {

@@ -54,6 +54,7 @@ struct Site {
   bool from_rule = false;          // named by the configuration: watched from the first binding on
   std::uint16_t slot = 0;          // local: index into the frame's variables
   std::int32_t cell_index = -1;    // closure variable: index of its cell in the frame's values
+  std::int32_t local_index = -1;   // local: of its value there
   std::int32_t binds_handler = 0;  // `except … as x`: the handler that unbinds x at its end, 0 none
   std::int32_t import_level = 0;   // kStar: leading dots; `text` is the module's name
   int line = 0;
@@ -82,9 +83,11 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites);
 
 /// Was watch() called for a global, of that name if one is given?
 bool any_watched_global(std::string_view name = {});
+void forget_watched_global(const std::string& name);
 
-/// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable
-/// that it was tracked for meanwhile (0: none).
-void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional);
+/// What watch() leaves for the binding that follows it: the value, what was asked for, and the variable that it was
+/// tracked for meanwhile (0: none).
+void forget_announcements(const WatchRequest* request);
+void announce_watch(PyObject* value, const WatchRequest* request, DictionaryRef provisional);
 
 }  // namespace watcher::python

@@ -5,6 +5,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
+#include "probes/python/frames.h"
 #include "probes/python/watch_function.h"
 
 namespace watcher::python {
@@ -85,10 +86,10 @@ PyObject* exec_module(PyObject*, PyObject* module) {
   const EmbeddedModule* entry = name ? embedded_or_raise(name.get()) : nullptr;
   if (entry == nullptr) return nullptr;
   PyObject* dictionary = PyModule_GetDict(module);
-  Ref watch(make_watch_function());
-  if (!watch || PyDict_SetItemString(dictionary, "watch", watch.get()) != 0) return nullptr;
+  if (entry == kModules && !add_functions(dictionary)) return nullptr;
   if (PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) != 0) return nullptr;
   Ref code(compile_module(*entry));
+  if (code && entry == kModules) hide_frames_of(field<PyObject*>(code.get(), compat.code_file));
   Ref result = code ? Ref(PyEval_EvalCode(code.get(), dictionary, dictionary)) : Ref();
   return result ? none() : nullptr;
 }

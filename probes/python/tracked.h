@@ -19,6 +19,7 @@ struct Tracked {
       nullptr;  // the frame of a local, the cell of a closure variable: it counts while that lives; null: for ever
   const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is; null: a plain function's
   bool by_rule = false;              // not by watch()
+  const WatchRequest* request = nullptr;  // of the watch() call
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:

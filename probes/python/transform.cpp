@@ -264,13 +264,13 @@ bool Transformer::rewrite_statements(PyObject* body, ssize_t first, PyObject* ou
 }
 
 bool Transformer::rewrite_block(PyObject* node, const char* attribute, LexicalScope& scope, const Bindings& opening,
-                                PyObject* at) {
+                                PyObject* at, SiteKind kind) {
   Ref body = get(node, attribute);
   if (length(body) == 0) return true;
   Ref out(PyList_New(0));
   if (!out) return false;
   for (const Binding& binding : opening)
-    append_hook(out.get(), binding, scope, SiteKind::kStore, at != nullptr ? at : binding.at);
+    append_hook(out.get(), binding, scope, kind, at != nullptr ? at : binding.at);
   return rewrite_statements(body.get(), 0, out.get(), scope) && set(node, attribute, out.get());
 }
 

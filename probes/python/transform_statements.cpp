@@ -193,12 +193,14 @@ bool Transformer::rewrite_for(PyObject* node, LexicalScope& scope) {
 bool Transformer::rewrite_with(PyObject* node, LexicalScope& scope) {
   Ref items = get(node, "items");
   PendingNames pending;
+  SiteKind kind = SiteKind::kStore;
   for (ssize_t i = 0; i < length(items); ++i) {
-    if (!tell_before({item(items, i), "context_expr", 0}, &pending, scope, SiteKind::kStore) ||
-        !rewrite_targets(item(items, i), "optional_vars", scope, SiteKind::kStore, &pending))
-      return false;
+    Ref entered = get(item(items, i), "context_expr");
+    if (!tell_before({item(items, i), "context_expr", 0}, &pending, scope, kind)) return false;
+    kind = entered && calls_.is_watch_call(entered.get()) ? SiteKind::kWatchBind : SiteKind::kStore;
+    if (!rewrite_targets(item(items, i), "optional_vars", scope, kind, &pending)) return false;
   }
-  return rewrite_block(node, "body", scope, bindings_of(pending));
+  return rewrite_block(node, "body", scope, bindings_of(pending), nullptr, kind);
 }
 
 bool Transformer::rewrite_try(PyObject* node, LexicalScope& scope) {

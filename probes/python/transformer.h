@@ -75,7 +75,7 @@ class Transformer {
   bool rewrite_body(PyObject* node, LexicalScope& scope, const Bindings& opening = {});
   bool rewrite_statements(PyObject* body, ssize_t first, PyObject* out, LexicalScope& scope);
   bool rewrite_block(PyObject* node, const char* attribute, LexicalScope& scope, const Bindings& opening = {},
-                     PyObject* at = nullptr);
+                     PyObject* at = nullptr, SiteKind kind = SiteKind::kStore);
 
   // Targets and comprehensions (transform_targets.cpp).
   bool rewrite_target(const Place& place, LexicalScope& scope, SiteKind kind, PendingNames* pending);

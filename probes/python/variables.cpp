@@ -34,7 +34,7 @@ void Variable::renew(bool from_rule) {
   before.clear();
   object = nullptr;
   watched = from_rule;
-  given = false;
+  given = nullptr;
   ever_bound = false;
   handler = 0;
   variable = 0;
@@ -51,13 +51,14 @@ void Variable::track(PyObject* value, std::string_view name, std::string_view ow
   if (tracked != value) untrack();
   // what watch() was called with stays watched when the function is left
   tracked_frame = variable != 0 ? nullptr : frame;
-  const Tracked request{.name = name,
+  const Tracked request{.name = shown_name(name),
                         .owner = owner,
                         .scope = scope,
                         .references = 2,
                         .frame = tracked_frame,
                         .keeper = tracked_frame != nullptr ? keeper : nullptr,
-                        .by_rule = !given};
+                        .by_rule = given == nullptr,
+                        .request = given};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
 }
@@ -131,8 +132,10 @@ void Namespace::renew(PyObject* dictionary) {
     if (present != nullptr && variable.watched && variable.tracked == present) continue;
     const bool by_call = variable.watched && variable.variable != 0;
     const DictionaryRef renamed = variable.variable;
+    const WatchRequest* given = variable.given;
     variable.renew(by_call || rules->wants(name, "", true));
     if (by_call) variable.variable = renamed;
+    if (by_call) variable.given = given;
     variable.object = present;
     if (present == nullptr || !ensure_session()) continue;
     variable.before.assign(encode(present, scratch_before));

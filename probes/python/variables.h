@@ -15,7 +15,7 @@ namespace watcher::python {
 struct Variable {
   Shadow before;
   bool watched = false;
-  bool given = false;  // by a watch() call
+  const WatchRequest* given = nullptr;  // by a watch() call
   bool ever_bound = false;
   bool from_watch = false;           // the binding under way is that of a watch() call
   const PyObject* object = nullptr;  // the value bound last: an address
@@ -29,6 +29,10 @@ struct Variable {
   const void* tracked_frame = nullptr;
 
   void renew(bool from_rule);
+  /// The name that its events show.
+  std::string_view shown_name(std::string_view name) const {
+    return given != nullptr && !given->name.empty() ? std::string_view(given->name) : name;
+  }
   /// The end of `except … as x` unbound it.
   void leave_handler();
   /// Watches the new value in place, and the old one no more for this variable.

@@ -1,4 +1,4 @@
-// watch(value, name=None, *, …): the function scripts call.
+// The functions scripts call: watch(), unwatch(), pause(), resume(), stats(), and what the embedded package builds on.
 //
 // Threads: the GIL is held.
 #pragma once
@@ -7,7 +7,7 @@
 
 namespace watcher::python {
 
-/// A new builtin function `watch`; null with an exception set.
-PyObject* make_watch_function();
+/// Puts them into the package's namespace. False: an exception is set.
+bool add_functions(PyObject* dictionary);
 
 }  // namespace watcher::python

@@ -150,6 +150,20 @@ bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary&
   return true;
 }
 
+bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, std::vector<StackFrame>* stack) {
+  StackHeader header{};
+  if (!cursor.read(&header) || header.count > kMaxStack) return false;
+  for (std::uint32_t i = 0; i < header.count; ++i) {
+    DictionaryRef ref = 0;
+    PlaceBlob place{};
+    if (!cursor.read(&ref)) return false;
+    if (!dictionary.read(BlobKind::kPlace, ref, &place)) continue;  // the dictionary was full
+    stack->push_back(
+        {.function = dictionary.string(place.function), .file = dictionary.string(place.file), .line = place.line});
+  }
+  return true;
+}
+
 void resolve_sql(const Dictionary& dictionary, DictionaryRef ref, EventView* view) {
   SqlBlob sql{};
   if (ref == 0 || !dictionary.read(BlobKind::kSql, ref, &sql)) return;
@@ -170,6 +184,9 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
     view->item_format = dictionary.string(variable.format);
     view->item_size = variable.item_size;
     view->filter_ref = variable.filter;
+    view->mutation_depth = variable.mutation_depth;
+    if ((variable.flags & kScopeGiven) != 0)
+      view->scope = static_cast<Scope>(variable.flags / kGivenScope & kScopeMask);
   }
   PlaceBlob place{};
   if (dictionary.read(BlobKind::kPlace, view->place_ref, &place)) {
@@ -180,20 +197,25 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
   }
   ContextBlob context{};
   if (context_ref != 0 && dictionary.read(BlobKind::kContext, context_ref, &context)) {
-    view->thread_name = dictionary.string(context.thread_name);
-    view->task = dictionary.string(context.task);
-    resolve_sql(dictionary, context.sql, view);
+    if ((variable.flags & kHidesThreads) == 0) {
+      view->thread_name = dictionary.string(context.thread_name);
+      view->task = dictionary.string(context.task);
+    }
+    if ((variable.flags & kHidesSql) == 0) resolve_sql(dictionary, context.sql, view);
   }
 }
 
 void reset(EventView* view) {
   std::vector<PathPart> path = std::move(view->path);
   std::vector<BulkRange> ranges = std::move(view->ranges);
+  std::vector<StackFrame> stack = std::move(view->stack);
   path.clear();
   ranges.clear();
+  stack.clear();
   *view = EventView{};
   view->path = std::move(path);
   view->ranges = std::move(ranges);
+  view->stack = std::move(stack);
 }
 
 }  // namespace
@@ -228,6 +250,7 @@ bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* vie
   PayloadCursor cursor(event.payload);
   if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path)) return false;
   if (!read_values(cursor, head, dictionary, view)) return false;
+  if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, &view->stack)) return false;
   resolve(dictionary, head.context, view);
   return true;
 }

@@ -78,6 +78,8 @@ ConditionValue value_of(const EventView& event, const ValueView& value) {
   return result;
 }
 
+}  // namespace
+
 std::string path_text(const std::vector<PathPart>& path) {
   std::string text;
   for (const PathPart& part : path) {
@@ -90,8 +92,6 @@ std::string path_text(const std::vector<PathPart>& path) {
   }
   return text;
 }
-
-}  // namespace
 
 ConditionValue condition_value(ConditionName name, const void* change) {
   const auto& subject = *static_cast<const ConditionSubject*>(change);
