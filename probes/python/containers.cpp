@@ -198,7 +198,8 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
                       .code = variable.frame != nullptr && variable.keeper == nullptr
                                   ? code_of(const_cast<void*>(variable.frame))
                                   : nullptr,
-                      .thread = thread_state()};
+                      .thread = thread_state(),
+                      .paths = variable.paths};
   const bool added = watched->add(holder);
   if (!added && watched->unneeded()) let_go(value);
   return added ? holder.variable : 0;

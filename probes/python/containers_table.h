@@ -13,6 +13,8 @@
 
 namespace watcher::python {
 
+class AttributePaths;
+
 /// A variable that holds a container.
 struct Holder {
   DictionaryRef variable = 0;
@@ -22,6 +24,7 @@ struct Holder {
   Keeper keeper;  // what the variable lives in when that is no running frame
   const PyObject* code = nullptr;  // of the frame: its address may be used again
   const void* thread = nullptr;    // state of the thread that runs it
+  AttributePaths* paths = nullptr;  // told of stores to attributes; then the variable has no events of its own
 
   /// Does the variable still exist? Looks through its thread's frames.
   bool alive() const;

@@ -20,7 +20,7 @@ std::string text_of_name(PyObject* name) {
 Variable* watched_global(Namespace& space, const std::string& name) {
   const auto found = space.variables.find(name);
   if (found != space.variables.end()) return found->second.watched ? &found->second : nullptr;
-  return space.rules->wants(name, "", true) ? &space.variable(name) : nullptr;
+  return space.rules->wants_global(name) ? &space.variable(name) : nullptr;
 }
 
 Subject subject_of_global(const Namespace& space, const Variable& variable, const std::string& name,

@@ -1,5 +1,6 @@
 #include "probes/python/names.h"
 
+#include "probes/python/attribute_paths.h"
 #include "probes/python/compat.h"
 #include "probes/python/debugger.h"
 #include "probes/python/globals_dict.h"
@@ -203,13 +204,9 @@ void watch_locals(Site& site, void* frame) {
     if (!has_variable(other->kind) || other->declared_global || other->comprehension != nullptr || index < 0) continue;
     Variable& variable = variable_in_frame(*other, frame);
     if (variable.watched) continue;
-    variable.watched = true;
     auto* value = field<PyObject*>(frame, compat.frame_values + index * 8);
     if (is_cell(value)) value = field<PyObject*>(value, kCellContent);
-    variable.object = value;
-    variable.before.assign(encode(value, scratch_before));
-    variable.ever_bound = value != nullptr;
-    if (value != nullptr) variable.track(value, other->text, other->owner, Scope::kLocal);
+    variable.take(value, other->text, other->owner, Scope::kLocal);
   }
 }
 
@@ -221,6 +218,19 @@ PyObject* on_watch_bind(PyObject* self, Arguments args, ssize_t) {
   record_store(site, variable, args[0], request);
   if (request != nullptr && request->locals && !site.declared_global) watch_locals(site, frame_of_call(site, args));
   return after_event() ? same(args[0]) : nullptr;
+}
+
+/// `self.x = watch(…)`: called with `self`; the site's text is "self.x".
+PyObject* on_watch_attribute(PyObject* self, Arguments args, ssize_t) {
+  Site& site = site_of(self);
+  const std::size_t dot = site.text.find('.');
+  std::string attribute = site.text.substr(dot + 1);
+  PyObject* value = attribute_value(args[0], &attribute);
+  const WatchRequest* request = value != nullptr ? take_announcement(value) : nullptr;
+  if (request == nullptr || !ensure_session()) return none();
+  watch_attribute(args[0], std::string_view(site.text).substr(0, dot), attribute, site.owner + "\n" + site.function,
+                  site.function == "<module>" ? Scope::kGlobal : Scope::kLocal, request);
+  return none();
 }
 
 PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
@@ -305,6 +315,7 @@ PyObject* make_sink(Site* site) {
 
 PyMethodDef store_method{"__watcher__", reinterpret_cast<void*>(on_store), kMethFastcall, nullptr};
 PyMethodDef watch_bind_method{"__watcher__", reinterpret_cast<void*>(on_watch_bind), kMethFastcall, nullptr};
+PyMethodDef watch_attribute_method{"__watcher__", reinterpret_cast<void*>(on_watch_attribute), kMethFastcall, nullptr};
 PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethFastcall, nullptr};
 PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethFastcall, nullptr};
 PyMethodDef begin_method{"__watcher__", reinterpret_cast<void*>(on_begin), kMethFastcall, nullptr};
@@ -317,6 +328,7 @@ PyObject* make_hook(Site* site) {
   PyMethodDef* method = site->kind == SiteKind::kStore       ? &store_method
                         : site->kind == SiteKind::kWatchBind ? &watch_bind_method
                         : site->kind == SiteKind::kDelete    ? &delete_method
+                        : site->kind == SiteKind::kWatchAttribute ? &watch_attribute_method
                         : site->kind == SiteKind::kStar      ? star_import_method()
                         : site->kind == SiteKind::kBegin     ? &begin_method
                         : site->kind == SiteKind::kLeave     ? &leave_method

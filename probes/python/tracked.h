@@ -9,6 +9,8 @@
 
 namespace watcher::python {
 
+class AttributePaths;
+
 /// The variable on whose behalf a value is watched. `name` and `owner` are only read during the call.
 struct Tracked {
   std::string_view name;
@@ -20,6 +22,7 @@ struct Tracked {
   const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is; null: a plain function's
   bool by_rule = false;              // not by watch()
   const WatchRequest* request = nullptr;  // of the watch() call
+  AttributePaths* paths = nullptr;        // it is told of stores to attributes instead of having events
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:

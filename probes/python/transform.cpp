@@ -150,7 +150,7 @@ bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* fro
   const bool global = is_global(name, scope);
   if (!global && name == "super") return false;  // reading it would give the function a `__class__` cell
   const LexicalScope& owner = owner_of(name, scope);
-  *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
+  *from_rule = global ? rules_.wants_global(name) : rules_.wants(name, owner.qualified, false);
   return *from_rule ||
          (global ? calls_.global(name) || (statement_ && any_watched_global(name)) : calls_.local(owner.node, name));
 }

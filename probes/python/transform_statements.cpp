@@ -133,7 +133,24 @@ bool Transformer::rewrite_assignment(PyObject* node, PyObject* out, LexicalScope
   const char* field = kind == Node::kAssign ? "targets" : kind == Node::kTypeAlias ? "name" : "target";
   if (!rewrite_targets(node, field, scope, site, &pending)) return false;
   for (const Pending& name : pending) append_hook(out, name.binding, scope, site, name.binding.at);
-  return !failed_;
+  return !failed_ && (site != SiteKind::kWatchBind || append_attribute_hooks(get(node, field).get(), out, scope));
+}
+
+/// `self.x = watch(…)` becomes `self.x = watch(…); hook(self)`.
+bool Transformer::append_attribute_hooks(PyObject* target, PyObject* out, LexicalScope& scope) {
+  Ref elements = target->type == &PyList_Type ? Ref::borrow(target) : get(target, "elts");
+  for (ssize_t i = 0; i < length(elements); ++i)
+    if (!append_attribute_hooks(item(elements, i), out, scope)) return false;
+  if (target->type == &PyList_Type || kind_of(target) != Node::kAttribute) return true;
+  Ref object = get(target, "value");
+  if (!object || kind_of(object.get()) != Node::kName) return true;
+  const std::string base(get_text(object.get(), "id"));
+  add_site(SiteKind::kWatchAttribute, base + "." + std::string(get_text(target, "attr")), scope,
+           get_int(target, "lineno", 0), false);
+  Ref name = make_name(target, base);
+  Ref call = name ? hook_call(target, name.get()) : Ref();
+  if (call) append_call(out, call.get(), scope, target);
+  return call && !failed_;
 }
 
 // `del a, b[9]` becomes a statement for each: the first is gone when the second fails.

@@ -92,6 +92,7 @@ class Transformer {
   bool rewrite_statement(PyObject* statement, PyObject* out, LexicalScope& scope);
   bool rewrite_statement_itself(PyObject* statement, PyObject* out, LexicalScope& scope);
   bool append_check(PyObject* out, PyObject* node, LexicalScope& scope);
+  bool append_attribute_hooks(PyObject* target, PyObject* out, LexicalScope& scope);
   bool rewrite_assignment(PyObject* node, PyObject* out, LexicalScope& scope);
   bool rewrite_function(PyObject* node, PyObject* out, LexicalScope& scope);
   bool rewrite_class(PyObject* node, PyObject* out, LexicalScope& scope);

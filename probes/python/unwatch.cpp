@@ -46,7 +46,7 @@ bool end_holds(Matches matches) {
   std::vector<Hold> found;
   watched_containers.for_each([&](const WatchedContainer& watched) {
     for (std::uint32_t i = 0; i < watched.count; ++i)
-      if (matches(watched, watched.holders[i].variable))
+      if (watched.holders[i].paths == nullptr && matches(watched, watched.holders[i].variable))
         found.push_back({watched.object, watched.holders[i].variable, watched.holders[i].frame});
   });
   for (const Hold& hold : found) untrack_value(hold.object, hold.variable, hold.frame);
@@ -57,6 +57,10 @@ bool end_holds(Matches matches) {
 
 void note_given(Variable* variable, const std::string& name) {
   given_variables()[variable] = name;
+}
+
+void forget_given(Variable* variable) {
+  given_variables().erase(variable);
 }
 
 void unwatch_name(std::string_view name) {

@@ -13,6 +13,8 @@ namespace watcher::python {
 /// watch() was called for the variable, which is `name` in the source. Keeps the pointer for ever.
 void note_given(Variable* variable, const std::string& name);
 
+void forget_given(Variable* variable);
+
 /// Ends the watch of all variables whose events show that name; a name from a rule is watched when it is bound next.
 void unwatch_name(std::string_view name);
 /// Of all variables that hold the object. False: nothing was watched in it, nor is it what watch() was given.
