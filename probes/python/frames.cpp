@@ -118,7 +118,15 @@ bool comes_from_file(const PyObject* code) {
   return name.empty() || name[0] != '<';
 }
 
-constinit const PyObject* hidden_file = nullptr;
+constexpr int kHiddenFiles = 4;
+constinit const PyObject* hidden_files[kHiddenFiles] = {};
+
+bool is_hidden(const PyObject* file) {
+  for (int i = 0; i < kHiddenFiles && hidden_files[i] != nullptr; ++i)
+    if (hidden_files[i] == file) return true;
+  return false;
+}
+
 constinit std::uint32_t most_callers = 0;
 
 /// The next frame that runs Python code of the program, from this one on.
@@ -127,7 +135,7 @@ void* python_frame_from(void* frame) {
     if (compat.minor >= 12 && field<std::uint8_t>(frame, compat.frame_owner) == kOwnedByCStack) continue;
     const PyObject* code = code_of(frame);
     if (code == nullptr || code->type != &PyCode_Type) continue;
-    if (hidden_file == nullptr || field<PyObject*>(code, compat.code_file) != hidden_file) return frame;
+    if (!is_hidden(field<PyObject*>(code, compat.code_file))) return frame;
   }
   return nullptr;
 }
@@ -175,8 +183,13 @@ bool innermost_frame(void* state, FramePosition* out) {
 }
 
 void hide_frames_of(PyObject* file) {
-  incref(file);
-  hidden_file = file;
+  for (const PyObject*& hidden : hidden_files) {
+    if (hidden == file) return;
+    if (hidden != nullptr) continue;
+    incref(file);
+    hidden = file;
+    return;
+  }
 }
 
 void record_callers(std::uint32_t most) {

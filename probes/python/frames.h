@@ -33,7 +33,7 @@ struct Position {
 };
 Position position_here();
 
-/// Code objects of this file are no part of the program: what they do is told of their callers. Set once.
+/// Code objects of this file are no part of the program: what they do is told of their callers. For ever.
 void hide_frames_of(PyObject* file);
 
 /// Callers of the running Python code, innermost first, as many as the option `stack` says. GIL held.

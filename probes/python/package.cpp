@@ -20,10 +20,13 @@ struct EmbeddedModule {
 };
 
 const char kPackageSource[] =
-#include "init.py.inc"
+#include "__init__.py.inc"
+    ;
+const char kProxySource[] =
+#include "_proxy.py.inc"
     ;
 
-constexpr EmbeddedModule kModules[] = {{"watcher", true, kPackageSource}};
+constexpr EmbeddedModule kModules[] = {{"watcher", true, kPackageSource}, {"watcher._proxy", false, kProxySource}};
 
 constinit PyObject* finder = nullptr;  // the module object that serves as finder and loader, owned for ever
 
@@ -43,6 +46,11 @@ const EmbeddedModule* embedded_or_raise(PyObject* name) {
   const EmbeddedModule* module = embedded(name);
   if (module == nullptr) PyErr_Format(PyExc_ImportError, "watcher has no module %R", name);
   return module;
+}
+
+/// What happens in its code is told of its callers.
+bool is_own(const EmbeddedModule& module) {
+  return module.name == "watcher" || module.name == "watcher._proxy";
 }
 
 std::string file_name(const EmbeddedModule& module) {
@@ -86,10 +94,10 @@ PyObject* exec_module(PyObject*, PyObject* module) {
   const EmbeddedModule* entry = name ? embedded_or_raise(name.get()) : nullptr;
   if (entry == nullptr) return nullptr;
   PyObject* dictionary = PyModule_GetDict(module);
-  if (entry == kModules && !add_functions(dictionary)) return nullptr;
+  if (!add_functions(dictionary, entry->name)) return nullptr;
   if (PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) != 0) return nullptr;
   Ref code(compile_module(*entry));
-  if (code && entry == kModules) hide_frames_of(field<PyObject*>(code.get(), compat.code_file));
+  if (code && is_own(*entry)) hide_frames_of(field<PyObject*>(code.get(), compat.code_file));
   Ref result = code ? Ref(PyEval_EvalCode(code.get(), dictionary, dictionary)) : Ref();
   return result ? none() : nullptr;
 }

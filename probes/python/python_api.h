@@ -70,6 +70,7 @@ const char* PyUnicode_AsUTF8AndSize(PyObject*, ssize_t*);
 int PyUnicode_Compare(PyObject*, PyObject*);
 int PyUnicode_CompareWithASCIIString(PyObject*, const char*);
 PyObject* PyBytes_FromStringAndSize(const char*, ssize_t);
+PyObject* PyMemoryView_FromMemory(char*, ssize_t, int flags);
 
 ssize_t PyTuple_Size(PyObject*);
 PyObject* PyTuple_New(ssize_t);

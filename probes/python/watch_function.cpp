@@ -8,7 +8,9 @@
 #include "probes/python/compat.h"
 #include "probes/python/frames.h"
 #include "probes/python/names.h"
+#include "probes/python/load_hooks.h"
 #include "probes/python/pause.h"
+#include "probes/python/shadow_memory.h"
 #include "probes/python/sql.h"
 #include "probes/python/tracked.h"
 #include "probes/python/unwatch.h"
@@ -75,25 +77,38 @@ void begin_watch(PyObject* value, const WatchRequest* request) {
   announce_watch(value, request, track_value(value, tracked));
 }
 
+/// The names that code without a file binds may be out of reach, as on standard input that nobody has copied.
+bool must_be_proxy(const PyObject* value) {
+  const PyObject* type = value->type;
+  if (type != &PyLong_Type && type != &PyFloat_Type && type != &PyUnicode_Type && type != &PyBytes_Type) return false;
+  const std::string file = position_here().file;
+  return std::string_view(file).substr(0, 1) == "<" && !has_hooks(file);
+}
+
 PyObject* watch(PyObject*, PyObject* const* args, ssize_t count, PyObject* keywords) {
   WatchRequest request;
   PyObject* value = nullptr;
   bool proxy = false;
   if (!parse_request("watch", args, count, keywords, &value, &proxy, &request)) return nullptr;
-  if (ensure_session()) begin_watch(value, keep_request(request));
+  if (!ensure_session()) return Ref::borrow(value).release();
+  if (proxy || must_be_proxy(value)) return make_proxy(value, keep_request(request));
+  begin_watch(value, keep_request(request));
   return Ref::borrow(value).release();
 }
 
-/// (value, block): the same for a `with` block, whose end is told by end_block.
+/// (value, block): the same for a `with` block, whose end is told by end_block; a proxy ends with its ShadowMemory.
 PyObject* begin_block(PyObject*, PyObject* const* args, ssize_t count, PyObject* keywords) {
   static std::uint64_t blocks = 0;
   WatchRequest request;
   PyObject* value = nullptr;
   bool proxy = false;
   if (!parse_request("watching", args, count, keywords, &value, &proxy, &request)) return nullptr;
-  request.block = ++blocks;
   const WatchRequest* kept = nullptr;
-  if (ensure_session()) begin_watch(value, kept = keep_request(request));
+  if (ensure_session()) {
+    if (proxy || must_be_proxy(value)) return make_proxy_block(value, keep_request(request));
+    request.block = ++blocks;
+    begin_watch(value, kept = keep_request(request));
+  }
   const Ref block(PyLong_FromLongLong(reinterpret_cast<long long>(kept)));
   return block ? PyTuple_Pack(2, value, block.get()) : nullptr;
 }
@@ -114,10 +129,12 @@ PyObject* unwatch(PyObject*, PyObject* subject) {
     const char* text = PyUnicode_AsUTF8AndSize(subject, &size);
     if (text == nullptr) return nullptr;
     unwatch_name({text, static_cast<std::size_t>(size)});
+    unwatch_shadows({text, static_cast<std::size_t>(size)});
     return none();
   }
   const bool plain = is_inline(encode(subject, scratch_before).kind) || subject->type == &PyTuple_Type ||
                      subject->type == &PyBytes_Type || subject->type == &PyLong_Type;
+  if (is_proxy(subject)) return close_proxy(subject);
   if (!plain) {
     unwatch_object(subject);
     return none();
@@ -178,15 +195,17 @@ PyMethodDef functions[] = {
     {"stats", reinterpret_cast<void*>(stats), kMethNoArgs, kStatsDoc},
     {"_begin_block", reinterpret_cast<void*>(begin_block), kMethFastcall | kMethKeywords, nullptr},
     {"_end_block", reinterpret_cast<void*>(end_block), kMethO, nullptr},
+    {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
 
-bool add_functions(PyObject* dictionary) {
-  const Ref module(PyUnicode_FromString("watcher"));
-  for (PyMethodDef& definition : functions) {
-    const Ref function(module ? PyCFunction_NewEx(&definition, nullptr, module.get()) : nullptr);
-    if (!function || PyDict_SetItemString(dictionary, definition.name, function.get()) != 0) return false;
+bool add_functions(PyObject* dictionary, std::string_view module) {
+  const Ref name(PyUnicode_FromStringAndSize(module.data(), static_cast<ssize_t>(module.size())));
+  PyMethodDef* definition = module == "watcher" ? functions : module == "watcher._proxy" ? shadow_functions : nullptr;
+  for (; definition != nullptr && definition->name != nullptr; ++definition) {
+    const Ref function(name ? PyCFunction_NewEx(definition, nullptr, name.get()) : nullptr);
+    if (!function || PyDict_SetItemString(dictionary, definition->name, function.get()) != 0) return false;
   }
   return true;
 }

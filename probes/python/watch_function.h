@@ -3,11 +3,13 @@
 // Threads: the GIL is held.
 #pragma once
 
+#include <string_view>
+
 #include "probes/python/python_api.h"
 
 namespace watcher::python {
 
-/// Puts them into the package's namespace. False: an exception is set.
-bool add_functions(PyObject* dictionary);
+/// Puts those that an embedded module has into its namespace. False: an exception is set.
+bool add_functions(PyObject* dictionary, std::string_view module);
 
 }  // namespace watcher::python

@@ -12,7 +12,7 @@ A watched variable keeps its real value and type. Events are written as JSON lin
 output directory. pause() and resume() stop and continue the recording, unwatch() ends it for a variable.
 """
 
-__all__ = ["watch", "unwatch", "watching", "pause", "resume", "stats"]
+__all__ = ["watch", "unwatch", "watching", "pause", "resume", "stats", "WatchProxy", "ShadowMemory"]
 
 
 class watching:
@@ -32,4 +32,11 @@ class watching:
         return value
 
     def __exit__(self, kind, error, traceback):
-        _end_block(self._block)
+        _end_block(self._block) if type(self._block) is int else self._block.close()
+
+
+def __getattr__(name):
+    if name not in ("WatchProxy", "ShadowMemory"):
+        raise AttributeError(f"module 'watcher' has no attribute {name!r}")
+    from watcher import _proxy
+    return globals().setdefault(name, getattr(_proxy, name))
