@@ -99,6 +99,7 @@ void WatchCalls::find_imports(PyObject* node) {
     for (ssize_t i = 0; i < length(names); ++i) {
       const std::string_view name = get_text(item(names, i), "name");
       const std::string_view alias = get_text(item(names, i), "asname");
+      if (name == "*") functions_.insert({"watch", "watching"});
       if (kind == Node::kImport ? name == "watcher" : is_watch(name))
         (kind == Node::kImport ? modules_ : functions_).emplace(alias.empty() ? name : alias);
     }

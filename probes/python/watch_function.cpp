@@ -19,7 +19,7 @@ namespace watcher::python {
 namespace {
 
 const char kWatchDoc[] =
-    "watch($module, value, name=None, *, track_threads=False, track_locals=False,\n"
+    "watch(value, name=None, *, track_threads=False, track_locals=False,\n"
     "      track_sql=False, mutation_depth='FULL', scope=None, when=None,\n"
     "      proxy=False, on_change='record')\n"
     "--\n\n"
@@ -37,23 +37,23 @@ const char kWatchDoc[] =
     "on_change       'break' enters the debugger at each such change, by sys.breakpointhook()";
 
 const char kUnwatchDoc[] =
-    "unwatch($module, name_or_value, /)\n"
+    "unwatch(name_or_value, /)\n"
     "--\n\n"
     "End the watch of the variables of that name, or of those that hold this list, dict, object or buffer.";
 
 const char kPauseDoc[] =
-    "pause($module, /)\n"
+    "pause()\n"
     "--\n\n"
     "Record no changes until resume(), which records what changed meanwhile as one event 'resumed' of each\n"
     "variable.";
 
 const char kResumeDoc[] =
-    "resume($module, /)\n"
+    "resume()\n"
     "--\n\n"
     "End a pause().";
 
 const char kStatsDoc[] =
-    "stats($module, /)\n"
+    "stats()\n"
     "--\n\n"
     "What happened so far, as a dict: 'emitted', 'dropped' and 'blocked' events, 'regions' of memory watched\n"
     "now, 'neighbour_traps', 'kernel_redirects', 'single_steps', 'engine', 'engine_reason', 'paused'.";
