@@ -28,8 +28,8 @@
 namespace watcher {
 namespace {
 
-constexpr std::string_view kRuleKeys[] = {"file",    "local", "global", "both",
-                                          "unknown", "when",  "sample", "max_per_second", "on_change"};
+constexpr std::string_view kRuleKeys[] = {"file", "local",  "global",         "both",     "unknown",
+                                          "when", "sample", "max_per_second", "on_change"};
 /// Tables that belong to stages which do not exist yet in this version.
 constexpr std::string_view kTablesWithoutEffect[] = {"processor", "redact", "otlp"};
 

@@ -116,7 +116,8 @@ struct watcher_probe {
   /* Null when a call's return cannot be witnessed here. */
   const struct watcher_call_witness* witness;
   /* The callers of the running code, innermost first, as places: writes up to 64 of them to `places`, an array of
-   * uint32_t, and how many to `count`. Called like `place`, in the same contexts. Null when callers are not recorded. */
+   * uint32_t, and how many to `count`. Called like `place`, in the same contexts. Null when callers are not recorded.
+   */
   uint32_t (*stack)(void* places, uint32_t* count);
 };
 

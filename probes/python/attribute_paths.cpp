@@ -116,7 +116,8 @@ void AttributePaths::settle(const PyObject* stored_in, std::string_view stored, 
     if (!is_stored && variable.holds(leaf.value)) continue;
     if (leaf.value == nullptr && !variable.ever_bound) continue;
     const std::string_view shown = variable.shown_name(name);
-    const Subject subject{.variable = intern_variable(shown, owner_, scope_, request_), .place = place, .scope = scope_};
+    const Subject subject{
+        .variable = intern_variable(shown, owner_, scope_, request_), .place = place, .scope = scope_};
     variable.variable = request_ != nullptr ? subject.variable : 0;
     if (quiet) {
       variable.take(leaf.value, name, owner_, scope_);

@@ -24,8 +24,8 @@ class AttributePaths {
   AttributePaths& operator=(const AttributePaths&) = delete;
   ~AttributePaths();
 
-  /// The variable is bound to another object, null: unbound. What its attributes hold is told where it differs; `quiet`:
-  /// is where they start from.
+  /// The variable is bound to another object, null: unbound. What its attributes hold is told where it differs;
+  /// `quiet`: is where they start from.
   void bind(PyObject* object, DictionaryRef place, bool quiet);
   /// An attribute of one of our objects was stored or deleted, perhaps to the same value.
   void changed(PyObject* object, std::string_view attribute, DictionaryRef place);
@@ -55,9 +55,9 @@ class AttributePaths {
   Scope scope_;
   std::vector<std::string> patterns_;
   const WatchRequest* request_;
-  PyObject* root_ = nullptr;               // an address
-  DictionaryRef holder_ = 0;               // what our holders are known by
-  std::vector<PyObject*> objects_;         // addresses of those that are watched for us
+  PyObject* root_ = nullptr;                    // an address
+  DictionaryRef holder_ = 0;                    // what our holders are known by
+  std::vector<PyObject*> objects_;              // addresses of those that are watched for us
   std::map<std::string, Variable> attributes_;  // by path
 };
 

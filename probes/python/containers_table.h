@@ -22,8 +22,8 @@ struct Holder {
   const void* frame =
       nullptr;    // a local holds it while this frame runs, a closure variable while its cell lives; null: for ever
   Keeper keeper;  // what the variable lives in when that is no running frame
-  const PyObject* code = nullptr;  // of the frame: its address may be used again
-  const void* thread = nullptr;    // state of the thread that runs it
+  const PyObject* code = nullptr;   // of the frame: its address may be used again
+  const void* thread = nullptr;     // state of the thread that runs it
   AttributePaths* paths = nullptr;  // told of stores to attributes; then the variable has no events of its own
 
   /// Does the variable still exist? Looks through its thread's frames.

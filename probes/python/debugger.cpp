@@ -46,7 +46,8 @@ bool holds(const Condition& condition, Op op, const Subject& subject, std::span<
   event.before = view_of(before);
   event.after = view_of(after);
   for (const PathStep& step : path)
-    event.path.push_back({.kind = step.kind, .value = step.index, .end = step.end, .text = {step.text, step.text_bytes}});
+    event.path.push_back(
+        {.kind = step.kind, .value = step.index, .end = step.end, .text = {step.text, step.text_bytes}});
   const ConditionSubject change{&event, path_text(event.path)};
   return condition.test(condition_value, &change) != Condition::Verdict::kFalse;
 }

@@ -25,8 +25,8 @@ inline DictionaryRef intern(std::string_view text) {
   return ring ? ring.dictionary().intern(text) : 0;
 }
 DictionaryRef intern_place(std::string_view function, std::string_view file, int line);
-/// `owner` makes the id: file and function for names, so that it is the same in every process and run. `request` is what
-/// the watch() call asked for; null: none, or a rule names it.
+/// `owner` makes the id: file and function for names, so that it is the same in every process and run. `request` is
+/// what the watch() call asked for; null: none, or a rule names it.
 DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, const WatchRequest* request,
                               std::string_view format = {}, std::uint32_t item_bytes = 0);
 

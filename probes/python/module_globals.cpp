@@ -25,8 +25,8 @@ Variable* watched_global(Namespace& space, const std::string& name) {
 
 Subject subject_of_global(const Namespace& space, const Variable& variable, const std::string& name,
                           DictionaryRef place) {
-  return {.variable =
-              variable.variable != 0 ? variable.variable : intern_variable(name, space.rules->path(), Scope::kGlobal, nullptr),
+  return {.variable = variable.variable != 0 ? variable.variable
+                                             : intern_variable(name, space.rules->path(), Scope::kGlobal, nullptr),
           .place = place,
           .scope = Scope::kGlobal};
 }

@@ -325,15 +325,15 @@ PyMethodDef leave_method{"__watcher__", reinterpret_cast<void*>(on_leave), kMeth
 
 PyObject* make_hook(Site* site) {
   if (site->kind == SiteKind::kSink) return make_sink(site);
-  PyMethodDef* method = site->kind == SiteKind::kStore       ? &store_method
-                        : site->kind == SiteKind::kWatchBind ? &watch_bind_method
-                        : site->kind == SiteKind::kDelete    ? &delete_method
+  PyMethodDef* method = site->kind == SiteKind::kStore            ? &store_method
+                        : site->kind == SiteKind::kWatchBind      ? &watch_bind_method
+                        : site->kind == SiteKind::kDelete         ? &delete_method
                         : site->kind == SiteKind::kWatchAttribute ? &watch_attribute_method
-                        : site->kind == SiteKind::kStar      ? star_import_method()
-                        : site->kind == SiteKind::kBegin     ? &begin_method
-                        : site->kind == SiteKind::kLeave     ? &leave_method
-                        : site->kind == SiteKind::kCheck     ? check_method()
-                                                             : &enter_method;
+                        : site->kind == SiteKind::kStar           ? star_import_method()
+                        : site->kind == SiteKind::kBegin          ? &begin_method
+                        : site->kind == SiteKind::kLeave          ? &leave_method
+                        : site->kind == SiteKind::kCheck          ? check_method()
+                                                                  : &enter_method;
   Ref capsule(PyCapsule_New(site, nullptr, nullptr));
   return capsule ? PyCFunction_NewEx(method, capsule.get(), nullptr) : nullptr;
 }

@@ -18,16 +18,16 @@ namespace watcher::python {
 
 /// What happens at a site.
 enum class SiteKind : std::uint8_t {
-  kStore,      // the name was bound
-  kWatchBind,  // … perhaps from a watch() call: then the variable is watched from here on
-  kDelete,     // the name was unbound
+  kStore,           // the name was bound
+  kWatchBind,       // … perhaps from a watch() call: then the variable is watched from here on
+  kDelete,          // the name was unbound
   kWatchAttribute,  // an attribute was bound, perhaps from a watch() call: `self.x = watch(0)`
-  kStar,       // `from m import *`: any of the module's watched names may have been bound
-  kEnter,      // a body begins: a function's variables are unbound, a module's may be there already
-  kSink,       // a target that is bound again before anybody could read it: stands in its place and takes the value
-  kBegin,      // a comprehension is about to be evaluated: its variables are unbound
-  kCheck,      // behind a statement that may change globals by their dictionary
-  kLeave       // … was evaluated, in the frame of the function around it
+  kStar,            // `from m import *`: any of the module's watched names may have been bound
+  kEnter,           // a body begins: a function's variables are unbound, a module's may be there already
+  kSink,   // a target that is bound again before anybody could read it: stands in its place and takes the value
+  kBegin,  // a comprehension is about to be evaluated: its variables are unbound
+  kCheck,  // behind a statement that may change globals by their dictionary
+  kLeave   // … was evaluated, in the frame of the function around it
 };
 
 /// Does the site bind or unbind a variable of its own?

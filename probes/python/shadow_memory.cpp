@@ -103,18 +103,19 @@ PyObject* open(PyObject* value, const WatchRequest* request) {
   if (request->sql) sql_start();
   const Position here = position_here();
   const Scope scope = here.function == "<module>" ? Scope::kGlobal : Scope::kLocal;
-  auto* shadow = new ShadowPage{.request = request,
-                            .name = request->name.empty() ? here.file + ":" + std::to_string(here.line) : request->name,
-                            .owner = here.file + "\n" + here.function,
-                            .scope = scope,
-                            .variable = 0,
-                            .tracked = nullptr,
-                            .tracked_variable = 0,
-                            .page = nullptr,
-                            .size = 0,
-                            .region = 0,
-                            .ended = false,
-                                .exposed = false};  // until it is closed
+  auto* shadow =
+      new ShadowPage{.request = request,
+                     .name = request->name.empty() ? here.file + ":" + std::to_string(here.line) : request->name,
+                     .owner = here.file + "\n" + here.function,
+                     .scope = scope,
+                     .variable = 0,
+                     .tracked = nullptr,
+                     .tracked_variable = 0,
+                     .page = nullptr,
+                     .size = 0,
+                     .region = 0,
+                     .ended = false,
+                     .exposed = false};  // until it is closed
   shadow->variable = intern_variable(shadow->name, shadow->owner, scope, request);
   hold(shadow, value);
   shadows().insert(shadow);
@@ -155,7 +156,8 @@ PyObject* shadow_memory(PyObject*, PyObject* handle) {
   return PyMemoryView_FromMemory(reinterpret_cast<char*>(shadow->page), shadow->size, kWritable);
 }
 
-/// Names of the running function, or of its module, that are bound to the object. Frames' `f_locals` would hold on to it.
+/// Names of the running function, or of its module, that are bound to the object. Frames' `f_locals` would hold on to
+/// it.
 PyObject* bound_names(PyObject*, PyObject* object) {
   Ref names(PyList_New(0));
   void* frame = innermost_python_frame(thread_state());

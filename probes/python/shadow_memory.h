@@ -10,7 +10,8 @@
 
 namespace watcher::python {
 
-/// _shadow_open(value, name, …as watch()), _shadow_store(handle, old, new), _shadow_read, _shadow_memory, _shadow_close.
+/// _shadow_open(value, name, …as watch()), _shadow_store(handle, old, new), _shadow_read, _shadow_memory,
+/// _shadow_close.
 extern PyMethodDef shadow_functions[];
 
 /// A WatchProxy of the value; null with an exception set.

@@ -269,8 +269,7 @@ bool Transformer::rewrite_block(PyObject* node, const char* attribute, LexicalSc
   if (length(body) == 0) return true;
   Ref out(PyList_New(0));
   if (!out) return false;
-  for (const Binding& binding : opening)
-    append_hook(out.get(), binding, scope, kind, at != nullptr ? at : binding.at);
+  for (const Binding& binding : opening) append_hook(out.get(), binding, scope, kind, at != nullptr ? at : binding.at);
   return rewrite_statements(body.get(), 0, out.get(), scope) && set(node, attribute, out.get());
 }
 

@@ -71,9 +71,8 @@ void unwatch_name(std::string_view name) {
 }
 
 bool unwatch_object(PyObject* object) {
-  const bool given = end_given([object](const Variable& variable, const std::string&) {
-    return variable.tracked == object;
-  });
+  const bool given =
+      end_given([object](const Variable& variable, const std::string&) { return variable.tracked == object; });
   const bool held =
       end_holds([object](const WatchedContainer& watched, DictionaryRef) { return watched.object == object; });
   return unwatch_buffer(object) || held || given;

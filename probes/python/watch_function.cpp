@@ -7,8 +7,8 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/frames.h"
-#include "probes/python/names.h"
 #include "probes/python/load_hooks.h"
+#include "probes/python/names.h"
 #include "probes/python/pause.h"
 #include "probes/python/shadow_memory.h"
 #include "probes/python/sql.h"
@@ -157,7 +157,8 @@ PyObject* pause(PyObject*, PyObject*) {
 PyObject* resume(PyObject*, PyObject*) {
   KeepException keep;
   const int error = resume_recording();
-  if (error != 0) runtime->log(WATCHER_WARNING, "some variables are watched no more after the pause: %s", strerror(error));
+  if (error != 0)
+    runtime->log(WATCHER_WARNING, "some variables are watched no more after the pause: %s", strerror(error));
   return none();
 }
 

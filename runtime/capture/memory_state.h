@@ -12,7 +12,7 @@ namespace watcher {
 struct MemoryState {
   EventRing* ring = nullptr;
   PlaceOfWriter place = nullptr;
-  PlaceOfWriter stack = nullptr;  // watcher_probe::stack
+  PlaceOfWriter stack = nullptr;         // watcher_probe::stack
   const Engine* arena_engine = nullptr;  // for memory that is mapped twice; everything else is inline
   bool paused = false;                   // pages are placed, not armed
 };

@@ -43,7 +43,8 @@ static_assert(sizeof(BulkRange) == 24);
 inline constexpr std::uint32_t kMaxBulkRanges = 1024;
 inline constexpr std::uint32_t kMaxBulkBytes = 64 * 1024;
 
-/// With kHasStack, a payload ends with a StackHeader and `count` PlaceBlob references, innermost caller first, padded to 8.
+/// With kHasStack, a payload ends with a StackHeader and `count` PlaceBlob references, innermost caller first, padded
+/// to 8.
 struct StackHeader {
   std::uint32_t count;
   std::uint32_t reserved;

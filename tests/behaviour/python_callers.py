@@ -67,9 +67,8 @@ thread.join()
 """
 
         def check(run):
-            (event,) = [event for event in run.events if event["op"] == "write"]
-            self.assertEqual(event["function"], "fill")
-            self.assertEqual(self.callers(run)[0][0], ("run", 7))
+            (event,) = [event for event in run.events if event["function"] == "fill"]
+            self.assertEqual((event["stack"][0]["function"], event["stack"][0]["line"]), ("run", 7))
             self.assertGreaterEqual(len(event["stack"]), 3)  # and those of threading
 
         self.on_all({"app.py": source}, check, options=["--stack", "8", "--burst", "off"])

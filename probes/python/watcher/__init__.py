@@ -40,3 +40,7 @@ def __getattr__(name):
         raise AttributeError(f"module 'watcher' has no attribute {name!r}")
     from watcher import _proxy
     return globals().setdefault(name, getattr(_proxy, name))
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -181,7 +181,10 @@ def _add_methods():
                        iter=iter, next=next, reversed=reversed, index=operator.index, contains=operator.contains,
                        getitem=operator.getitem, setitem=operator.setitem, delitem=operator.delitem)
     conversions.update((name, lambda value, name=name: getattr(value, "__" + name + "__")())
-                       for name in ("trunc", "floor", "ceil", "enter", "await", "aiter", "anext"))
+                       for name in ("enter", "await", "aiter", "anext"))
+    # by the function: up to 3.8 a float has no __floor__
+    conversions.update((name, lambda value, name=name: getattr(__import__("math"), name)(value))
+                       for name in ("trunc", "floor", "ceil"))
     conversions.update((name, getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge"))
     for name, function in conversions.items():
         add("__" + name + "__", forward(function))
