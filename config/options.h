@@ -53,6 +53,7 @@ struct WatchTerms {
   std::string when;                  // a Condition; empty: every change
   double sample = 1;                 // share of the changes, 0 to 1
   std::uint32_t max_per_second = 0;  // 0: no limit
+  bool breaks = false;               // on_change = "break": the debugger is entered
   bool operator==(const WatchTerms&) const = default;
 };
 

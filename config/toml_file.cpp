@@ -28,8 +28,8 @@
 namespace watcher {
 namespace {
 
-constexpr std::string_view kRuleKeys[] = {"file",    "local", "global", "both",
-                                          "unknown", "when",  "sample", "max_per_second"};
+constexpr std::string_view kRuleKeys[] = {"file", "local",  "global",         "both",     "unknown",
+                                          "when", "sample", "max_per_second", "on_change"};
 /// [redact] and its keys, each the row `redact_` KEY.
 constexpr std::string_view kRedact = "redact";
 constexpr std::string_view kRedactKeys[] = {"enabled", "names", "allow"};
@@ -120,6 +120,10 @@ Result<bool> read_term(WatchTerms* terms, const Entry& entry, const std::string&
     const auto* count = value.as_integer();
     if (!count || count->get() < 1 || count->get() > 1'000'000'000) return wrong("a whole number from 1 to 1000000000");
     terms->max_per_second = static_cast<std::uint32_t>(count->get());
+  } else if (entry.key == "on_change") {
+    const auto* text = value.as_string();
+    if (!text || (text->get() != "break" && text->get() != "record")) return wrong("\"record\" or \"break\"");
+    terms->breaks = text->get() == "break";
   } else {
     return false;
   }
@@ -175,7 +179,7 @@ Result<void> read_rule(Options& options, const toml::node& node, const std::stri
     if (!parse_scope(entry.key))
       return fault(name, entry.key_source,
                    "a [[watch]] table has no key " + in_quotes(entry.key) +
-                       "; it has file, local, global, both, unknown, when, sample, max_per_second" +
+                       "; it has file, local, global, both, unknown, when, sample, max_per_second, on_change" +
                        did_you_mean(entry.key, kRuleKeys));
     lists.push_back(entry);
   }

@@ -61,6 +61,7 @@ void append_terms(std::string& out, const WatchTerms& terms) {
     out.append("sample = ").append(digits, end).append("\n");
   }
   if (terms.max_per_second != 0) out += "max_per_second = " + std::to_string(terms.max_per_second) + "\n";
+  if (terms.breaks) out += "on_change = \"break\"\n";
 }
 
 void append_rule(std::string& out, const WatchRule& rule) {

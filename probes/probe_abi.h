@@ -25,6 +25,7 @@ struct watcher_rule {
   const char* when;
   double sample;
   uint32_t max_per_second;
+  int breaks; /* 1: the language's debugger is entered at each such change */
 };
 
 /* A buffer to watch: memory_watch.h's MemoryVariable in C. */
@@ -81,6 +82,10 @@ struct watcher_runtime {
   int (*memory_resume)(void);
   /* What happened so far; zeros before start(). */
   void (*stats)(struct watcher_stats* stats);
+
+  /* The sentence that says what is wrong with a condition (config/condition.h); null: nothing. Valid until the thread's
+   * next call. */
+  const char* (*condition_fault)(const char* condition);
 };
 
 /* Tells when a C call returns to the interpreter: what the stores of one bulk statement are told by (bulk_window.h).
@@ -110,6 +115,10 @@ struct watcher_probe {
   void (*after_fork_child)(void);
   /* Null when a call's return cannot be witnessed here. */
   const struct watcher_call_witness* witness;
+  /* The callers of the running code, innermost first, as places: writes up to 64 of them to `places`, an array of
+   * uint32_t, and how many to `count`. Called like `place`, in the same contexts. Null when callers are not recorded.
+   */
+  uint32_t (*stack)(void* places, uint32_t* count);
 };
 
 /* Exported by a probe. Returns null when this host cannot be served (reason logged), else its table. */

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <memory>
@@ -125,7 +126,8 @@ constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
                               .host = host_name,
                               .place = place_of_writer,
                               .after_fork_child = forget_threads,
-                              .witness = &call_witness};
+                              .witness = &call_witness,
+                              .stack = nullptr};
 
 }  // namespace
 }  // namespace watcher::python
@@ -140,6 +142,12 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   strncpy(host_name, ("CPython " + version.substr(0, version.find(' '))).c_str(), sizeof host_name - 1);
   const char* threads = table->option("track_threads");
   if (threads != nullptr && threads[0] == 't') track_threads();
+  const char* callers = table->option("stack");
+  if (const int most = callers != nullptr ? atoi(callers) : 0; most > 0) {
+    record_callers(static_cast<std::uint32_t>(most));
+    attention |= kStacks;
+    probe.stack = callers_of_writer;
+  }
   return add_audit_hook() ? &probe : nullptr;
 }
 

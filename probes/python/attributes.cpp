@@ -28,26 +28,6 @@ bool is_text(PyObject* name, const char* text) {
   return PyUnicode_CompareWithASCIIString(name, text) == 0;
 }
 
-/// What lies in the object under that name. `known`: false for what a descriptor computes; a property's stores are
-/// stores of their own.
-PyObject* stored_value(PyObject* object, PyObject* name, bool* known) {
-  *known = true;
-  PyObject* descriptor = _PyType_Lookup(object->type, name);
-  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
-    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
-    *known = member->type == kObjectMember || member->type == kOldObjectMember;
-    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
-  }
-  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
-    *known = false;
-    return nullptr;
-  }
-  PyObject* attributes = attributes_of(object);
-  PyObject* value = attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
-  if (value == nullptr) PyErr_Clear();
-  return value;
-}
-
 /// `x.__dict__ = {…}` exchanges all attributes; `x.__class__ = D` makes it an object whose stores go elsewhere.
 void record_exchange(const Mutation& change, PyObject* self, PyObject* name) {
   if (is_text(name, "__class__")) {
@@ -67,10 +47,10 @@ auto record_store(PyObject* self, PyObject* name, bool deletes, Call call) {
   bool known = false;
   Ref old;
   if (PyErr_Occurred() == nullptr) [[likely]] {
-    old = Ref::borrow(stored_value(self, name, &known));
+    old = Ref::borrow(stored_attribute(self, name, &known));
   } else {
     KeepException keep;
-    old = Ref::borrow(stored_value(self, name, &known));
+    old = Ref::borrow(stored_attribute(self, name, &known));
   }
   const auto result = call();
   if (!succeeded(result)) return result;
@@ -79,7 +59,7 @@ auto record_store(PyObject* self, PyObject* name, bool deletes, Call call) {
     record_exchange(change, self, name);
     return result;
   }
-  PyObject* now = deletes ? nullptr : stored_value(self, name, &known);
+  PyObject* now = deletes ? nullptr : stored_attribute(self, name, &known);
   change.record_item(deletes ? Op::kDelAttr : Op::kSetAttr, element_step(name), old.get(), now);
   return result;
 }
@@ -178,6 +158,25 @@ bool has_slots(PyObject* type) {
 }
 
 }  // namespace
+
+// A property's stores are stores of their own.
+PyObject* stored_attribute(PyObject* object, PyObject* name, bool* known) {
+  *known = true;
+  PyObject* descriptor = _PyType_Lookup(object->type, name);
+  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
+    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
+    *known = member->type == kObjectMember || member->type == kOldObjectMember;
+    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
+  }
+  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
+    *known = false;
+    return nullptr;
+  }
+  PyObject* attributes = attributes_of(object);
+  PyObject* value = attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
+  if (value == nullptr) PyErr_Clear();
+  return value;
+}
 
 PyObject* attributes_of(PyObject* object) {
   if (is_class(object)) return field<PyObject*>(object, kTypeDict);

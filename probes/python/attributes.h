@@ -14,6 +14,9 @@ namespace watcher::python {
 /// The dictionary of the object's attributes, null when it has none. Instances of newer versions get one here.
 PyObject* attributes_of(PyObject* object);
 
+/// What lies in the object under that name. `known`: false for what a descriptor computes.
+PyObject* stored_attribute(PyObject* object, PyObject* name, bool* known);
+
 /// Can objects of the type be given attributes, in a dictionary or in `__slots__`?
 bool has_attributes(PyObject* type);
 

@@ -7,6 +7,7 @@
 
 #include "probes/python/bulk_witness.h"
 #include "probes/python/tracked.h"
+#include "probes/python/unwatch.h"
 
 namespace watcher::python {
 namespace {
@@ -101,7 +102,7 @@ DictionaryRef track_buffer(PyObject* value, const Tracked& tracked) {
   BufferMemory memory;
   if (!read_buffer(value, kind, &memory)) return 0;
   const DictionaryRef variable =
-      intern_variable(tracked.name, tracked.owner, tracked.scope, memory.format, memory.item_bytes);
+      intern_variable(tracked.name, tracked.owner, tracked.scope, tracked.request, memory.format, memory.item_bytes);
   if (known_buffer(value, memory) == nullptr && !adopt(value, kind, tracked, &memory))
     return refuse(value, tracked.name, "its end could not be noticed");
   WatchedBuffer& watched = watched_buffers()[value];
@@ -131,6 +132,18 @@ bool buffer_state(PyObject* value, DictionaryRef variable, Value* out) {
     return true;
   }
   return false;
+}
+
+void unwatch_buffers(std::string_view name) {
+  std::vector<std::pair<PyObject*, DictionaryRef>> found;
+  for (const auto& [object, watched] : watched_buffers())
+    for (const WatchedBuffer::Region& region : watched.regions)
+      if (name_of_variable(region.variable) == name) found.emplace_back(object, region.variable);
+  for (const auto& [object, variable] : found) untrack_buffer(object, variable);
+}
+
+bool unwatch_buffer(PyObject* object) {
+  return forget(object, Op::kCount);
 }
 
 bool untrack_buffer(PyObject* value, DictionaryRef variable) {

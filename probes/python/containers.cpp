@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "probes/python/debugger.h"
 #include "probes/python/frames.h"
 #include "probes/python/leading.h"
 #include "probes/python/object_graph.h"
@@ -190,14 +191,15 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
   WatchedContainer* watched = watch_object(value, variable.by_rule && !depth_is_chosen() ? max_depth() : 1);
   if (watched == nullptr) return 0;
   if (watched->count == 0) forget_last_state(value);
-  const Holder holder{.variable = intern_variable(variable.name, variable.owner, variable.scope),
+  const Holder holder{.variable = intern_variable(variable.name, variable.owner, variable.scope, variable.request),
                       .scope = variable.scope,
                       .frame = variable.frame,
                       .keeper = keep_track_of(variable.keeper),
                       .code = variable.frame != nullptr && variable.keeper == nullptr
                                   ? code_of(const_cast<void*>(variable.frame))
                                   : nullptr,
-                      .thread = thread_state()};
+                      .thread = thread_state(),
+                      .paths = variable.paths};
   const bool added = watched->add(holder);
   if (!added && watched->unneeded()) let_go(value);
   return added ? holder.variable : 0;
@@ -273,6 +275,8 @@ void Mutation::end() {
     break;
   }
   if (WatchedContainer* watched = watched_containers.find(self_)) watched->size = size_seen(*watched);
+  if ((attention & kBreaks) != 0 && break_asked()) [[unlikely]]
+    enter_debugger_quietly();
 }
 
 void Mutation::record(Op op, const PathStep* path, const Value& before, const Value& after, bool exact) const {

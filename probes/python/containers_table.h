@@ -13,6 +13,8 @@
 
 namespace watcher::python {
 
+class AttributePaths;
+
 /// A variable that holds a container.
 struct Holder {
   DictionaryRef variable = 0;
@@ -20,8 +22,9 @@ struct Holder {
   const void* frame =
       nullptr;    // a local holds it while this frame runs, a closure variable while its cell lives; null: for ever
   Keeper keeper;  // what the variable lives in when that is no running frame
-  const PyObject* code = nullptr;  // of the frame: its address may be used again
-  const void* thread = nullptr;    // state of the thread that runs it
+  const PyObject* code = nullptr;   // of the frame: its address may be used again
+  const void* thread = nullptr;     // state of the thread that runs it
+  AttributePaths* paths = nullptr;  // told of stores to attributes; then the variable has no events of its own
 
   /// Does the variable still exist? Looks through its thread's frames.
   bool alive() const;
@@ -77,6 +80,12 @@ class ContainerTable {
   /// The object's entry, a new one if need be; null when there is no memory for it.
   WatchedContainer* add(PyObject* object);
   void remove(const PyObject* object);
+  /// The table must not change meanwhile.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (std::size_t at = 0; slots_ != nullptr && at <= mask_; ++at)
+      if (slots_[at].object != nullptr) visit(slots_[at]);
+  }
 
  private:
   std::size_t home(const PyObject* object) const {

@@ -4,6 +4,9 @@
 #include <sys/syscall.h>
 
 #include "probes/python/compat.h"
+#include "probes/python/debugger.h"
+#include "probes/python/frames.h"
+#include "probes/python/pause.h"
 #include "probes/python/rules.h"
 #include "runtime/base/raw_syscall.h"
 #include "runtime/queue/variable_id.h"
@@ -12,6 +15,7 @@ namespace watcher::python {
 
 constinit const watcher_runtime* runtime = nullptr;
 constinit EventRing ring;
+constinit std::uint32_t attention = 0;
 
 namespace {
 
@@ -58,6 +62,12 @@ std::byte* put_path(std::byte* at, std::span<const PathStep> path) {
   return at + padded8(static_cast<std::uint32_t>(sizeof header) + header.bytes);
 }
 
+void put_stack(std::byte* at, const DictionaryRef* places, std::uint32_t count) {
+  const StackHeader header{.count = count, .reserved = 0};
+  memcpy(at, &header, sizeof header);
+  memcpy(at + sizeof header, places, count * sizeof *places);
+}
+
 }  // namespace
 
 bool ensure_session() {
@@ -81,32 +91,63 @@ DictionaryRef intern_place(std::string_view function, std::string_view file, int
 
 namespace {
 
-/// Which changes of the variable count, as the rule that names it says. `owner`: see intern_variable.
-DictionaryRef filter_of(std::string_view name, std::string_view owner, Scope scope) {
-  if (runtime->has_rules() == 0) return 0;
+/// `owner`: see intern_variable.
+const watcher_rule* rule_of(std::string_view name, std::string_view owner, Scope scope) {
+  if (runtime->has_rules() == 0) return nullptr;
   const std::size_t end_of_file = owner.find('\n');
   const std::string_view function = end_of_file == owner.npos ? std::string_view() : owner.substr(end_of_file + 1);
-  const watcher_rule* rule = rules_for(owner.substr(0, end_of_file))->match(name, function, scope == Scope::kGlobal);
-  if (rule == nullptr || (rule->when == nullptr && rule->sample == 1 && rule->max_per_second == 0)) return 0;
-  const FilterBlob filter{.when = rule->when != nullptr ? ring.dictionary().intern(std::string_view(rule->when)) : 0,
-                          .max_per_second = rule->max_per_second,
-                          .sample = rule->sample};
+  return rules_for(owner.substr(0, end_of_file))->match(name, function, scope == Scope::kGlobal);
+}
+
+/// Which changes of the variable count.
+DictionaryRef intern_filter(const watcher_rule* rule, std::string_view when) {
+  const double sample = rule != nullptr ? rule->sample : 1;
+  const std::uint32_t limit = rule != nullptr ? rule->max_per_second : 0;
+  if (when.empty() && sample == 1 && limit == 0) return 0;
+  const FilterBlob filter{
+      .when = when.empty() ? 0 : ring.dictionary().intern(when), .max_per_second = limit, .sample = sample};
   return ring.dictionary().intern(BlobKind::kFilter, filter);
+}
+
+bool option_is_true(const char* name) {
+  const char* value = runtime->option(name);
+  return value != nullptr && value[0] == 't';
+}
+
+/// Threads and statements are looked up for all variables once one of them asks; the others' events do without.
+std::uint32_t flags_of(const WatchRequest* request) {
+  static const std::uint32_t usual =
+      (option_is_true("track_threads") ? 0u : kHidesThreads) | (option_is_true("track_sql") ? 0u : kHidesSql);
+  if (request == nullptr) return usual;
+  std::uint32_t flags = usual & ~((request->threads ? kHidesThreads : 0u) | (request->sql ? kHidesSql : 0u));
+  if (request->scoped) flags |= kScopeGiven | static_cast<std::uint32_t>(request->scope) * kGivenScope;
+  return flags;
 }
 
 }  // namespace
 
-DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, std::string_view format,
-                              std::uint32_t item_bytes) {
+DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, const WatchRequest* request,
+                              std::string_view format, std::uint32_t item_bytes) {
   Dictionary& dictionary = ring.dictionary();
+  const watcher_rule* rule = rule_of(name, owner, scope);
+  std::string_view when = rule != nullptr && rule->when != nullptr ? rule->when : "";
+  if (request != nullptr && !request->when.empty()) when = request->when;
   const VariableBlob variable{.id = variable_id(name, owner, scope),
                               .name = dictionary.intern(name),
                               .format = format.empty() ? 0 : dictionary.intern(format),
                               .item_size = item_bytes,
-                              .mutation_depth = 0,
-                              .filter = filter_of(name, owner, scope),
-                              .reserved = 0};
-  return dictionary.intern(BlobKind::kVariable, variable);
+                              .mutation_depth = request != nullptr ? request->mutation_depth : 0,
+                              .filter = intern_filter(rule, when),
+                              .flags = flags_of(request)};
+  const DictionaryRef ref = dictionary.intern(BlobKind::kVariable, variable);
+  if ((request != nullptr && request->breaks) || (rule != nullptr && rule->breaks != 0)) break_at(ref, when);
+  return ref;
+}
+
+std::string_view name_of_variable(DictionaryRef variable) {
+  VariableBlob blob{};
+  const bool known = ring && ring.dictionary().read(BlobKind::kVariable, variable, &blob);
+  return known ? ring.dictionary().string(blob.name) : std::string_view();
 }
 
 std::string_view short_type_name(PyObject* type) {
@@ -149,8 +190,13 @@ void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before
 }
 
 void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after) {
+  if ((attention & kPaused) != 0) [[unlikely]]
+    return note_while_paused(op, subject, before, after);
+  DictionaryRef stack[kMaxStack];
+  const std::uint32_t callers = (attention & kStacks) != 0 ? callers_here(stack) : 0;
   std::uint32_t payload = payload_of(before) + payload_of(after);
   if (!path.empty()) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path));
+  payload += stack_bytes(callers);
   const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
   if (!claim) return;
@@ -164,7 +210,7 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   head.before_kind = before.kind;
   head.after_kind = after.kind;
   head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path.empty() ? 0 : kHasPath) |
-                                         (subject.exact ? 0 : kInexact));
+                                         (subject.exact ? 0 : kInexact) | (callers == 0 ? 0 : kHasStack));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = 0;
@@ -172,9 +218,12 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
     std::byte* at = claim.payload();
     if (!path.empty()) at = put_path(at, path);
     at = put_value(at, before);
-    put_value(at, after);
+    at = put_value(at, after);
+    if (callers != 0) put_stack(at, stack, callers);
   }
   claim.commit();
+  if ((attention & kBreaks) != 0) [[unlikely]]
+    ask_for_break(op, subject, path, before, after);
 }
 
 }  // namespace watcher::python

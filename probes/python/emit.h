@@ -6,6 +6,7 @@
 
 #include "probes/probe_abi.h"
 #include "probes/python/values.h"
+#include "probes/python/watch_request.h"
 #include "runtime/queue/event_ring.h"
 
 namespace watcher::python {
@@ -24,9 +25,13 @@ inline DictionaryRef intern(std::string_view text) {
   return ring ? ring.dictionary().intern(text) : 0;
 }
 DictionaryRef intern_place(std::string_view function, std::string_view file, int line);
-/// `owner` makes the id: file and function for names, so that it is the same in every process and run.
-DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, std::string_view format = {},
-                              std::uint32_t item_bytes = 0);
+/// `owner` makes the id: file and function for names, so that it is the same in every process and run. `request` is
+/// what the watch() call asked for; null: none, or a rule names it.
+DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, const WatchRequest* request,
+                              std::string_view format = {}, std::uint32_t item_bytes = 0);
+
+/// The name that its events show.
+std::string_view name_of_variable(DictionaryRef variable);
 
 /// "list" of "builtins.list": what stands as "type" in events.
 std::string_view short_type_name(PyObject* type);
@@ -63,6 +68,10 @@ void track_threads();
 void track_statements();
 /// After fork the cached ids are those of the parent.
 void forget_threads();
+
+/// What emit() has to think of beyond the event itself; 0, and the quick half will do.
+enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4 };
+extern constinit std::uint32_t attention;
 
 /// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's
 /// variable unless it is 0.

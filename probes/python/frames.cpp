@@ -118,25 +118,93 @@ bool comes_from_file(const PyObject* code) {
   return name.empty() || name[0] != '<';
 }
 
-}  // namespace
+constexpr int kHiddenFiles = 4;
+constinit const PyObject* hidden_files[kHiddenFiles] = {};
 
-void* innermost_python_frame(void* state) {
-  if (state == nullptr) return nullptr;
-  void* frame = frame_of(state);
+bool is_hidden(const PyObject* file) {
+  for (int i = 0; i < kHiddenFiles && hidden_files[i] != nullptr; ++i)
+    if (hidden_files[i] == file) return true;
+  return false;
+}
+
+constinit std::uint32_t most_callers = 0;
+
+/// The next frame that runs Python code of the program, from this one on.
+void* python_frame_from(void* frame) {
   for (int depth = 0; frame != nullptr && depth < kMaxDepth; ++depth, frame = field(frame, compat.frame_back)) {
     if (compat.minor >= 12 && field<std::uint8_t>(frame, compat.frame_owner) == kOwnedByCStack) continue;
     const PyObject* code = code_of(frame);
-    if (code != nullptr && code->type == &PyCode_Type) return frame;
+    if (code == nullptr || code->type != &PyCode_Type) continue;
+    if (!is_hidden(field<PyObject*>(code, compat.code_file))) return frame;
   }
   return nullptr;
+}
+
+FramePosition position_of(void* frame) {
+  PyObject* code = code_of(frame);
+  return {.code = code, .instruction = instruction_of(frame, code)};
+}
+
+/// `count` grows place by place, so that it is right whenever the walk ends.
+void walk_callers(void* state, DictionaryRef (*place_of)(const FramePosition&), DictionaryRef* places,
+                  std::uint32_t* count) {
+  *count = 0;
+  void* frame = innermost_python_frame(state);
+  while (frame != nullptr && *count < most_callers) {
+    frame = python_frame_from(field(frame, compat.frame_back));
+    if (frame != nullptr) places[(*count)++] = place_of(position_of(frame));
+  }
+}
+
+DictionaryRef remembered_place(const FramePosition& at) {
+  const auto hash = (reinterpret_cast<std::uintptr_t>(at.code) >> 4) * 0x9e3779b97f4a7c15u +
+                    static_cast<std::uintptr_t>(at.instruction) * 0xff51afd7ed558ccdu;
+  PlaceEntry& entry = places[(hash >> 32) % kPlaceEntries];
+  if (entry.code == at.code && entry.instruction == at.instruction) return entry.place;
+  const DictionaryRef place = intern_position(at);
+  if (entry.code == nullptr && place != 0 && comes_from_file(at.code)) {
+    incref(at.code);
+    entry = {.code = at.code, .instruction = at.instruction, .place = place};
+  }
+  return place;
+}
+
+}  // namespace
+
+void* innermost_python_frame(void* state) {
+  return state != nullptr ? python_frame_from(frame_of(state)) : nullptr;
 }
 
 bool innermost_frame(void* state, FramePosition* out) {
   void* frame = innermost_python_frame(state);
   if (frame == nullptr) return false;
-  PyObject* code = code_of(frame);
-  *out = {.code = code, .instruction = instruction_of(frame, code)};
+  *out = position_of(frame);
   return true;
+}
+
+void hide_frames_of(PyObject* file) {
+  for (const PyObject*& hidden : hidden_files) {
+    if (hidden == file) return;
+    if (hidden != nullptr) continue;
+    incref(file);
+    hidden = file;
+    return;
+  }
+}
+
+void record_callers(std::uint32_t most) {
+  most_callers = most < kMaxStack ? most : kMaxStack;
+}
+
+std::uint32_t callers_here(DictionaryRef* places) {
+  std::uint32_t count = 0;
+  walk_callers(thread_state(), remembered_place, places, &count);
+  return count;
+}
+
+std::uint32_t callers_of_writer(void* places, std::uint32_t* count) {
+  walk_callers(PyGILState_GetThisThreadState(), intern_position, static_cast<DictionaryRef*>(places), count);
+  return *count;
 }
 
 int line_of(const PyObject* code, int instruction) {
@@ -161,17 +229,7 @@ Position position_here() {
 
 DictionaryRef place_here() {
   FramePosition at;
-  if (!innermost_frame(thread_state(), &at)) return 0;
-  const auto hash = (reinterpret_cast<std::uintptr_t>(at.code) >> 4) * 0x9e3779b97f4a7c15u +
-                    static_cast<std::uintptr_t>(at.instruction) * 0xff51afd7ed558ccdu;
-  PlaceEntry& entry = places[(hash >> 32) % kPlaceEntries];
-  if (entry.code == at.code && entry.instruction == at.instruction) return entry.place;
-  const DictionaryRef place = intern_position(at);
-  if (entry.code == nullptr && place != 0 && comes_from_file(at.code)) {
-    incref(at.code);
-    entry = {.code = at.code, .instruction = at.instruction, .place = place};
-  }
-  return place;
+  return innermost_frame(thread_state(), &at) ? remembered_place(at) : 0;
 }
 
 DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {

@@ -33,6 +33,16 @@ struct Position {
 };
 Position position_here();
 
+/// Code objects of this file are no part of the program: what they do is told of their callers. For ever.
+void hide_frames_of(PyObject* file);
+
+/// Callers of the running Python code, innermost first, as many as the option `stack` says. GIL held.
+std::uint32_t callers_here(DictionaryRef* places);
+/// The same as the probe's `stack` hook: see probe_abi.h.
+std::uint32_t callers_of_writer(void* places, std::uint32_t* count);
+/// What the option `stack` says.
+void record_callers(std::uint32_t most);
+
 /// Place of the running Python code, remembered by code and instruction. GIL held.
 DictionaryRef place_here();
 

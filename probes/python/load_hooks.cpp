@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -190,7 +191,16 @@ bool cannot_be_swapped(PyObject* code) {
   return compat.minor <= 10 && (field<int>(code, compat.code_flags) & kSuspends) != 0;
 }
 
+std::set<std::string, std::less<>>& hooked_files() {
+  static auto* files = new std::set<std::string, std::less<>>;  // process-lifetime
+  return *files;
+}
+
 }  // namespace
+
+bool has_hooks(const std::string& file) {
+  return hooked_files().count(file) != 0;
+}
 
 void before_exec(PyObject* code) {
   if (code->type != &PyCode_Type) return;
@@ -212,7 +222,9 @@ void before_exec(PyObject* code) {
   Origin origin;
   const RuleSet& rules = *rules_for(path);
   Ref instrumented;
-  if (find_origin(code, filename, &origin))
+  const bool found = find_origin(code, filename, &origin);
+  if (found || text[0] != '<') hooked_files().emplace(path);
+  if (found)
     instrumented = instrument_origin(code, filename, origin, rules);
   else if (text[0] != '<')
     instrumented = instrument_file(code, filename, path, rules);

@@ -4,11 +4,16 @@
 // Threads: the GIL is held.
 #pragma once
 
+#include <string>
+
 #include "probes/python/python_api.h"
 
 namespace watcher::python {
 
 /// The audit event "exec". Never raises: what cannot be transformed runs as it is, and is logged.
 void before_exec(PyObject* code);
+
+/// Was code of that file seen before it ran, so that its names are hooked where they must be?
+bool has_hooks(const std::string& file);
 
 }  // namespace watcher::python

@@ -1,6 +1,7 @@
 #include "probes/python/module_globals.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/debugger.h"
 #include "probes/python/frames.h"
 #include "probes/python/globals_dict.h"
 #include "probes/python/variables.h"
@@ -19,13 +20,13 @@ std::string text_of_name(PyObject* name) {
 Variable* watched_global(Namespace& space, const std::string& name) {
   const auto found = space.variables.find(name);
   if (found != space.variables.end()) return found->second.watched ? &found->second : nullptr;
-  return space.rules->wants(name, "", true) ? &space.variable(name) : nullptr;
+  return space.rules->wants_global(name) ? &space.variable(name) : nullptr;
 }
 
 Subject subject_of_global(const Namespace& space, const Variable& variable, const std::string& name,
                           DictionaryRef place) {
-  return {.variable =
-              variable.variable != 0 ? variable.variable : intern_variable(name, space.rules->path(), Scope::kGlobal),
+  return {.variable = variable.variable != 0 ? variable.variable
+                                             : intern_variable(name, space.rules->path(), Scope::kGlobal, nullptr),
           .place = place,
           .scope = Scope::kGlobal};
 }
@@ -53,6 +54,7 @@ int set_attribute(PyObject* module, PyObject* name, PyObject* value) {
     record_binding(subject, *variable, value, text, space->rules->path());
   else
     record_unbinding(subject, *variable);
+  if ((attention & kBreaks) != 0 && break_asked()) enter_debugger_quietly();
   return result;
 }
 

@@ -1,10 +1,13 @@
 #include "probes/python/names.h"
 
+#include "probes/python/attribute_paths.h"
 #include "probes/python/compat.h"
+#include "probes/python/debugger.h"
 #include "probes/python/globals_dict.h"
 #include "probes/python/keepers.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/tracked.h"
+#include "probes/python/unwatch.h"
 #include "probes/python/variables.h"
 
 namespace watcher::python {
@@ -14,7 +17,7 @@ namespace {
 
 struct Announcement {
   PyObject* value;  // identity only
-  std::string name;
+  const WatchRequest* request;
   DictionaryRef provisional;
 };
 
@@ -23,16 +26,17 @@ std::vector<Announcement>& announcements() {
   return pending;
 }
 
-bool take_announcement(PyObject* value, std::string* name) {
+/// Null: the value does not come from a watch() call.
+const WatchRequest* take_announcement(PyObject* value) {
   auto& pending = announcements();
   for (auto it = pending.begin(); it != pending.end(); ++it) {
     if (it->value != value) continue;
-    *name = it->name;
+    const WatchRequest* request = it->request;
     untrack_value(value, it->provisional, nullptr);  // the binding's own tracking follows
     pending.erase(it);
-    return true;
+    return request;
   }
-  return false;
+  return nullptr;
 }
 
 std::set<std::string, std::less<>>& watched_globals() {
@@ -43,7 +47,7 @@ std::set<std::string, std::less<>>& watched_globals() {
 // ---- recording
 
 void intern_site(Site& site) {
-  site.subject.variable = intern_variable(site.text, site.owner, site.subject.scope);
+  site.subject.variable = intern_variable(site.text, site.owner, site.subject.scope, nullptr);
   site.subject.place = intern_place(site.function, site.file, site.line);
 }
 
@@ -60,21 +64,24 @@ void leave_handler(const Site& site, Variable& variable) {
   variable.handler = site.handlers.empty() ? 0 : site.handlers.back();
 }
 
-void record_store(Site& site, Variable& variable, PyObject* value, bool from_watch, std::string_view watch_name) {
+void give(Site& site, Variable& variable, const WatchRequest* request) {
+  variable.watched = variable.from_watch = true;
+  variable.given = request;
+  variable.ever_bound = false;
+  if (site.declared_global) watched_globals().insert(site.text);
+  variable.variable = intern_variable(variable.shown_name(site.text), site.owner, site.subject.scope, request);
+  note_given(&variable, site.text);
+}
+
+/// `request`: of the watch() call that the value comes from; null: it comes from none.
+void record_store(Site& site, Variable& variable, PyObject* value, const WatchRequest* request) {
   if (site.subject.place == 0) intern_site(site);
-  if (from_watch) {
-    variable.watched = true;
-    variable.from_watch = variable.given = true;
-    if (site.declared_global) watched_globals().insert(site.text);
-    variable.ever_bound = false;
-    variable.variable =
-        watch_name.empty() ? site.subject.variable : intern_variable(watch_name, site.owner, site.subject.scope);
-  }
+  if (request != nullptr) give(site, variable, request);
   if (!site.handlers.empty() || variable.handler != 0) [[unlikely]]
     leave_handler(site, variable);
   Subject subject = site.subject;
   if (variable.variable != 0) subject.variable = variable.variable;
-  record_binding(subject, variable, value, watch_name.empty() ? std::string_view(site.text) : watch_name, site.owner);
+  record_binding(subject, variable, value, site.text, site.owner);
 }
 
 void record_delete(Site& site, Variable& variable) {
@@ -88,6 +95,7 @@ void record_delete(Site& site, Variable& variable) {
 // ---- finding the variable
 
 using Arguments = PyObject* const*;
+constexpr int kCellContent = 16;
 
 void* frame_of_call(Site& site, Arguments args) {
   const char* at = reinterpret_cast<const char*>(args);
@@ -160,6 +168,13 @@ PyObject* same(PyObject* value) {
   return value;
 }
 
+/// The debugger's turn, when the event asked for it. False: it raised.
+bool after_event() {
+  if ((attention & kBreaks) == 0 || !break_asked()) [[likely]]
+    return true;
+  return enter_debugger();
+}
+
 PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
   PyObject* value = args[0];
@@ -169,30 +184,59 @@ PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
   if (!variable.watched) return same(value);
   std::uint64_t word = 0;
   const ValueKind kind = encode_inline(value, &word);
-  if (kind != ValueKind::kCount && variable.plain() && site.handlers.empty() && site.subject.place != 0) [[likely]] {
+  if (kind != ValueKind::kCount && variable.plain() && attention == 0 && site.handlers.empty() &&
+      site.subject.place != 0) [[likely]] {
     const Value& before = variable.before.value();
     emit_inline(site.subject, variable.variable, before.kind, before.word, kind, word);
     variable.before.assign_inline(kind, word);
     variable.object = value;
   } else if (ensure_session()) {
-    record_store(site, variable, value, false, {});
+    record_store(site, variable, value, nullptr);
+    if (!after_event()) return nullptr;
   }
   return same(value);
+}
+
+/// `watch(…, track_locals=True)`: the function's other locals as well, from here on.
+void watch_locals(Site& site, void* frame) {
+  for (Site* other : site.code->sites) {
+    const std::int32_t index = other->cell_index >= 0 ? other->cell_index : other->local_index;
+    if (!has_variable(other->kind) || other->declared_global || other->comprehension != nullptr || index < 0) continue;
+    Variable& variable = variable_in_frame(*other, frame);
+    if (variable.watched) continue;
+    auto* value = field<PyObject*>(frame, compat.frame_values + index * 8);
+    if (is_cell(value)) value = field<PyObject*>(value, kCellContent);
+    variable.take(value, other->text, other->owner, Scope::kLocal);
+  }
 }
 
 PyObject* on_watch_bind(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
   Variable& variable = variable_of(site, args);
-  std::string name;
-  const bool from_watch = take_announcement(args[0], &name);
-  if ((from_watch || variable.watched) && ensure_session()) record_store(site, variable, args[0], from_watch, name);
-  return same(args[0]);
+  const WatchRequest* request = take_announcement(args[0]);
+  if ((request == nullptr && !variable.watched) || !ensure_session()) return same(args[0]);
+  record_store(site, variable, args[0], request);
+  if (request != nullptr && request->locals && !site.declared_global) watch_locals(site, frame_of_call(site, args));
+  return after_event() ? same(args[0]) : nullptr;
+}
+
+/// `self.x = watch(…)`: called with `self`; the site's text is "self.x".
+PyObject* on_watch_attribute(PyObject* self, Arguments args, ssize_t) {
+  Site& site = site_of(self);
+  const std::size_t dot = site.text.find('.');
+  std::string attribute = site.text.substr(dot + 1);
+  PyObject* value = attribute_value(args[0], &attribute);
+  const WatchRequest* request = value != nullptr ? take_announcement(value) : nullptr;
+  if (request == nullptr || !ensure_session()) return none();
+  watch_attribute(args[0], std::string_view(site.text).substr(0, dot), attribute, site.owner + "\n" + site.function,
+                  site.function == "<module>" ? Scope::kGlobal : Scope::kLocal, request);
+  return none();
 }
 
 PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
   Site& site = site_of(self);
   if (ensure_session()) record_delete(site, variable_of(site, args));
-  return none();
+  return after_event() ? none() : nullptr;
 }
 
 void enter_module(Site& site, PyObject* globals) {
@@ -250,10 +294,9 @@ int on_sink(PyObject* self, PyObject*, PyObject* value) {
   void* frame = current_frame();
   Variable& variable = variable_in_frame(site, frame);
   if (site.comprehension != nullptr) begin_comprehension(site, variable, frame);
-  std::string name;
-  const bool from_watch = site.sinks_watch && take_announcement(value, &name);
-  if ((from_watch || variable.watched) && ensure_session()) record_store(site, variable, value, from_watch, name);
-  return 0;
+  const WatchRequest* request = site.sinks_watch ? take_announcement(value) : nullptr;
+  if ((request != nullptr || variable.watched) && ensure_session()) record_store(site, variable, value, request);
+  return after_event() ? 0 : -1;
 }
 
 /// An object of three words whose third is the site, as in a capsule.
@@ -272,6 +315,7 @@ PyObject* make_sink(Site* site) {
 
 PyMethodDef store_method{"__watcher__", reinterpret_cast<void*>(on_store), kMethFastcall, nullptr};
 PyMethodDef watch_bind_method{"__watcher__", reinterpret_cast<void*>(on_watch_bind), kMethFastcall, nullptr};
+PyMethodDef watch_attribute_method{"__watcher__", reinterpret_cast<void*>(on_watch_attribute), kMethFastcall, nullptr};
 PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethFastcall, nullptr};
 PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethFastcall, nullptr};
 PyMethodDef begin_method{"__watcher__", reinterpret_cast<void*>(on_begin), kMethFastcall, nullptr};
@@ -281,14 +325,15 @@ PyMethodDef leave_method{"__watcher__", reinterpret_cast<void*>(on_leave), kMeth
 
 PyObject* make_hook(Site* site) {
   if (site->kind == SiteKind::kSink) return make_sink(site);
-  PyMethodDef* method = site->kind == SiteKind::kStore       ? &store_method
-                        : site->kind == SiteKind::kWatchBind ? &watch_bind_method
-                        : site->kind == SiteKind::kDelete    ? &delete_method
-                        : site->kind == SiteKind::kStar      ? star_import_method()
-                        : site->kind == SiteKind::kBegin     ? &begin_method
-                        : site->kind == SiteKind::kLeave     ? &leave_method
-                        : site->kind == SiteKind::kCheck     ? check_method()
-                                                             : &enter_method;
+  PyMethodDef* method = site->kind == SiteKind::kStore            ? &store_method
+                        : site->kind == SiteKind::kWatchBind      ? &watch_bind_method
+                        : site->kind == SiteKind::kDelete         ? &delete_method
+                        : site->kind == SiteKind::kWatchAttribute ? &watch_attribute_method
+                        : site->kind == SiteKind::kStar           ? star_import_method()
+                        : site->kind == SiteKind::kBegin          ? &begin_method
+                        : site->kind == SiteKind::kLeave          ? &leave_method
+                        : site->kind == SiteKind::kCheck          ? check_method()
+                                                                  : &enter_method;
   Ref capsule(PyCapsule_New(site, nullptr, nullptr));
   return capsule ? PyCFunction_NewEx(method, capsule.get(), nullptr) : nullptr;
 }
@@ -297,10 +342,23 @@ bool any_watched_global(std::string_view name) {
   return name.empty() ? !watched_globals().empty() : watched_globals().count(name) != 0;
 }
 
-void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional) {
+void forget_watched_global(const std::string& name) {
+  watched_globals().erase(name);
+}
+
+void forget_announcements(const WatchRequest* request) {
+  auto& pending = announcements();
+  for (std::size_t i = pending.size(); i > 0; --i) {
+    if (pending[i - 1].request != request) continue;
+    untrack_value(pending[i - 1].value, pending[i - 1].provisional, nullptr);
+    pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(i - 1));
+  }
+}
+
+void announce_watch(PyObject* value, const WatchRequest* request, DictionaryRef provisional) {
   auto& pending = announcements();
   if (pending.size() >= 16) pending.erase(pending.begin());  // calls whose value was never bound to a name
-  pending.push_back({value, std::string(name), provisional});
+  pending.push_back({value, request, provisional});
 }
 
 }  // namespace watcher::python

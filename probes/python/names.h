@@ -18,15 +18,16 @@ namespace watcher::python {
 
 /// What happens at a site.
 enum class SiteKind : std::uint8_t {
-  kStore,      // the name was bound
-  kWatchBind,  // … perhaps from a watch() call: then the variable is watched from here on
-  kDelete,     // the name was unbound
-  kStar,       // `from m import *`: any of the module's watched names may have been bound
-  kEnter,      // a body begins: a function's variables are unbound, a module's may be there already
-  kSink,       // a target that is bound again before anybody could read it: stands in its place and takes the value
-  kBegin,      // a comprehension is about to be evaluated: its variables are unbound
-  kCheck,      // behind a statement that may change globals by their dictionary
-  kLeave       // … was evaluated, in the frame of the function around it
+  kStore,           // the name was bound
+  kWatchBind,       // … perhaps from a watch() call: then the variable is watched from here on
+  kDelete,          // the name was unbound
+  kWatchAttribute,  // an attribute was bound, perhaps from a watch() call: `self.x = watch(0)`
+  kStar,            // `from m import *`: any of the module's watched names may have been bound
+  kEnter,           // a body begins: a function's variables are unbound, a module's may be there already
+  kSink,   // a target that is bound again before anybody could read it: stands in its place and takes the value
+  kBegin,  // a comprehension is about to be evaluated: its variables are unbound
+  kCheck,  // behind a statement that may change globals by their dictionary
+  kLeave   // … was evaluated, in the frame of the function around it
 };
 
 /// Does the site bind or unbind a variable of its own?
@@ -54,6 +55,7 @@ struct Site {
   bool from_rule = false;          // named by the configuration: watched from the first binding on
   std::uint16_t slot = 0;          // local: index into the frame's variables
   std::int32_t cell_index = -1;    // closure variable: index of its cell in the frame's values
+  std::int32_t local_index = -1;   // local: of its value there
   std::int32_t binds_handler = 0;  // `except … as x`: the handler that unbinds x at its end, 0 none
   std::int32_t import_level = 0;   // kStar: leading dots; `text` is the module's name
   int line = 0;
@@ -82,9 +84,11 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites);
 
 /// Was watch() called for a global, of that name if one is given?
 bool any_watched_global(std::string_view name = {});
+void forget_watched_global(const std::string& name);
 
-/// What watch() leaves for the binding that follows it: the value, the name asked for ("" for none), and the variable
-/// that it was tracked for meanwhile (0: none).
-void announce_watch(PyObject* value, std::string_view name, DictionaryRef provisional);
+/// What watch() leaves for the binding that follows it: the value, what was asked for, and the variable that it was
+/// tracked for meanwhile (0: none).
+void forget_announcements(const WatchRequest* request);
+void announce_watch(PyObject* value, const WatchRequest* request, DictionaryRef provisional);
 
 }  // namespace watcher::python

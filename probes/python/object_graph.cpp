@@ -2,6 +2,10 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
+#include <string>
+
+#include "probes/python/attribute_paths.h"
 #include "probes/python/attributes.h"
 #include "probes/python/object_parts.h"
 
@@ -12,6 +16,7 @@ constexpr int kUsualDepth = 4;  // as deep as values are shown
 
 constexpr int kDeepest = 16;  // as the option allows
 constexpr std::size_t kMaxTold = 64;
+constexpr int kMaxListeners = 32;
 
 bool is_number_or_text(const PyObject* object) {
   const PyObject* type = object->type;
@@ -50,6 +55,12 @@ struct Journey {
   static inline constinit PathStep all_steps[kDeepest + 1]{};
   static inline constinit DictionaryRef told[kMaxTold]{};
   static inline constinit PyObject* orphans[kDeepest]{};
+  struct Listener {
+    AttributePaths* paths;
+    PyObject* object;
+  };
+  static inline constinit Listener listeners[kMaxListeners]{};
+  int listener_count = 0;
 
   Journey(Op operation, DictionaryRef where, const PathStep* step, const Value& old, const Value& now, bool known)
       : op(operation), place(where), before(old), after(now), exact(known), steps(all_steps + kDeepest + 1) {
@@ -73,6 +84,10 @@ struct Journey {
   void tell(const WatchedContainer& watched) {
     for (std::uint32_t i = 0; i < watched.count; ++i) {
       const Holder& holder = watched.holders[i];
+      if (holder.paths != nullptr) {
+        if (count <= 1 && listener_count < kMaxListeners) listeners[listener_count++] = {holder.paths, watched.object};
+        continue;
+      }
       if (is_told(holder.variable) || !holder.alive()) continue;
       if (told_count < kMaxTold) told[told_count++] = holder.variable;
       emit(op, {.variable = holder.variable, .place = place, .scope = holder.scope, .exact = exact},
@@ -194,8 +209,13 @@ void forget_dying(PyObject* object) {
   if (watched == nullptr) return;
   const std::uint32_t life = watched->life;
   const bool has_parts = watched->level < max_depth();
+  std::vector<AttributePaths*> ended;
+  for (std::uint32_t i = 0; i < watched->count; ++i)
+    if (watched->holders[i].paths != nullptr && watched->holders[i].paths->single())
+      ended.push_back(watched->holders[i].paths);
   watched_containers.remove(object);
   if (has_parts) release_parts(object, life);
+  for (AttributePaths* paths : ended) delete paths;
 }
 
 void report(WatchedContainer& watched, Op op, DictionaryRef place, const PathStep* path, const Value& before,
@@ -205,6 +225,14 @@ void report(WatchedContainer& watched, Op op, DictionaryRef place, const PathSte
   Journey journey(op, place, path, before, after, exact);
   journey.climb(watched, 1);
   for (int i = 0; i < journey.orphan_count; ++i) let_go(Journey::orphans[i]);
+  if (journey.listener_count == 0) [[likely]]
+    return;
+  const bool attribute = op == Op::kSetAttr || op == Op::kDelAttr;
+  const std::string name(attribute && path != nullptr && path->text != nullptr ? path->text : "",
+                         attribute && path != nullptr && path->text != nullptr ? path->text_bytes : 0);
+  Journey::Listener listeners[kMaxListeners];
+  std::copy_n(Journey::listeners, journey.listener_count, listeners);
+  for (int i = 0; i < journey.listener_count; ++i) listeners[i].paths->changed(listeners[i].object, name, place);
 }
 
 }  // namespace watcher::python

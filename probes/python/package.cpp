@@ -5,6 +5,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
+#include "probes/python/frames.h"
 #include "probes/python/watch_function.h"
 
 namespace watcher::python {
@@ -18,12 +19,7 @@ struct EmbeddedModule {
   const char* source;
 };
 
-const char kPackageSource[] =
-#include "init.py.inc"
-    ;
-
 constexpr EmbeddedModule kModules[] = {
-    {"watcher", true, kPackageSource},
 #include "package_modules.inc"
 };
 
@@ -45,6 +41,11 @@ const EmbeddedModule* embedded_or_raise(PyObject* name) {
   const EmbeddedModule* module = embedded(name);
   if (module == nullptr) PyErr_Format(PyExc_ImportError, "watcher has no module %R", name);
   return module;
+}
+
+/// What happens in its code is told of its callers.
+bool is_own(const EmbeddedModule& module) {
+  return module.name == "watcher" || module.name == "watcher._proxy";
 }
 
 std::string file_name(const EmbeddedModule& module) {
@@ -88,12 +89,10 @@ PyObject* exec_module(PyObject*, PyObject* module) {
   const EmbeddedModule* entry = name ? embedded_or_raise(name.get()) : nullptr;
   if (entry == nullptr) return nullptr;
   PyObject* dictionary = PyModule_GetDict(module);
-  if (entry == kModules) {
-    Ref watch(make_watch_function());
-    if (!watch || PyDict_SetItemString(dictionary, "watch", watch.get()) != 0) return nullptr;
-  }
+  if (!add_functions(dictionary, entry->name)) return nullptr;
   if (PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) != 0) return nullptr;
   Ref code(compile_module(*entry));
+  if (code && is_own(*entry)) hide_frames_of(field<PyObject*>(code.get(), compat.code_file));
   Ref result = code ? Ref(PyEval_EvalCode(code.get(), dictionary, dictionary)) : Ref();
   return result ? none() : nullptr;
 }

@@ -69,7 +69,7 @@ PyObject* PyUnicode_InternFromString(const char*);
 const char* PyUnicode_AsUTF8AndSize(PyObject*, ssize_t*);
 int PyUnicode_Compare(PyObject*, PyObject*);
 int PyUnicode_CompareWithASCIIString(PyObject*, const char*);
-PyObject* PyBytes_FromStringAndSize(const char*, ssize_t);
+PyObject *PyBytes_FromStringAndSize(const char*, ssize_t), *PyMemoryView_FromMemory(char*, ssize_t, int flags);
 
 ssize_t PyTuple_Size(PyObject*);
 PyObject* PyTuple_New(ssize_t);
@@ -84,8 +84,7 @@ int PyList_Append(PyObject*, PyObject*);
 int PyList_Insert(PyObject*, ssize_t, PyObject*);
 int PySlice_Unpack(PyObject*, ssize_t* start, ssize_t* stop, ssize_t* step);
 ssize_t PySlice_AdjustIndices(ssize_t length, ssize_t* start, ssize_t* stop, ssize_t step);
-PyObject* PyDict_New(void);
-PyObject* PyDict_Copy(PyObject*);
+PyObject *PyDict_New(void), *PyDict_Copy(PyObject*);
 PyObject* PyDict_GetItem(PyObject*, PyObject*);  // borrowed, swallows errors
 PyObject* PyDict_GetItemString(PyObject*, const char*);
 PyObject* PyDict_GetItemWithError(PyObject*, PyObject*);
@@ -118,6 +117,7 @@ int PyType_IsSubtype(PyObject*, PyObject*);
 
 void* PyGILState_GetThisThreadState(void);
 unsigned long PyThread_get_thread_ident(void);
+int PyThreadState_SetAsyncExc(unsigned long thread, PyObject* exception);
 void* PyInterpreterState_Head(void);
 void* PyInterpreterState_ThreadHead(void* interpreter);
 void* PyThreadState_Next(void* state);

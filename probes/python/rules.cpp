@@ -60,8 +60,10 @@ std::vector<std::string> RuleSet::attributes_of(std::string_view global) const {
 std::vector<std::string> RuleSet::plain_globals() const {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < count_; ++i)
-    if (rules_[i].scope != WATCHER_SCOPE_LOCAL && strpbrk(rules_[i].name, "*?[.") == nullptr)
-      out.emplace_back(rules_[i].name);
+    if (rules_[i].scope != WATCHER_SCOPE_LOCAL) {
+      const std::string name(rules_[i].name, strcspn(rules_[i].name, "."));
+      if (name.find_first_of("*?[") == name.npos) out.push_back(name);
+    }
   return out;
 }
 
@@ -78,6 +80,7 @@ const watcher_rule* RuleSet::match(std::string_view name, std::string_view scope
     if (plain.empty()) plain = name;
     const bool dotted = std::string_view(rule.name).find('.') != std::string_view::npos;
     if (!dotted && fits(rule.name, plain)) return &rule;
+    if (dotted && name.find('.') != name.npos && fits(rule.name, plain)) return &rule;  // an attribute
     if (dotted && !scope.empty()) {
       if (qualified.empty()) qualified = without_locals(scope) + "." + plain;
       if (fits(rule.name, qualified)) return &rule;

@@ -18,16 +18,18 @@ class RuleSet {
   /// Is the name watched there? `scope` is the qualified name of the function or class around it, "" for a module.
   /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.
   bool wants(std::string_view name, std::string_view scope, bool global) const;
+  /// A global that is watched, or attributes of which are.
+  bool wants_global(std::string_view name) const { return wants(name, "", true) || !attributes_of(name).empty(); }
   /// The first rule that names it; null: none does (track_locals watches without one).
   const watcher_rule* match(std::string_view name, std::string_view scope, bool global) const;
   bool empty() const { return count_ == 0; }
   /// May any local be watched?
   bool names_locals() const;
   bool names_globals() const;
-  /// Globals that are named as they are, without wildcards.
+  /// Globals that are named as they are, without wildcards; those whose attributes are named, too.
   std::vector<std::string> plain_globals() const;
   /// What rules name of a global's attributes: "retries" for "config.retries", patterns as they stand.
-  /// The place to use it is Variable::track, for globals: whoever watches attributes restricts them to these.
+  /// See attribute_paths.h.
   std::vector<std::string> attributes_of(std::string_view global) const;
   const std::string& path() const { return path_; }
 

@@ -96,6 +96,7 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
     site->slot = found->second;
     bool own = false;
     site->cell_index = cell_index(code, site->text, site->comprehension != nullptr && !own_code, &own);
+    if (site->cell_index < 0) site->local_index = index_in(field<PyObject*>(code, compat.code_local_names), site->text);
     if (site->cell_index >= 0) {
       const std::pair<std::int32_t, bool> cell{site->cell_index, site->from_rule};
       bool known = !own;

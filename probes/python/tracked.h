@@ -9,6 +9,8 @@
 
 namespace watcher::python {
 
+class AttributePaths;
+
 /// The variable on whose behalf a value is watched. `name` and `owner` are only read during the call.
 struct Tracked {
   std::string_view name;
@@ -17,8 +19,10 @@ struct Tracked {
   int references = 0;  // references to the value that the caller knows of; 0: unknown
   const void* frame =
       nullptr;  // the frame of a local, the cell of a closure variable: it counts while that lives; null: for ever
-  const PyObject* keeper = nullptr;  // that cell, or the generator whose frame it is; null: a plain function's
-  bool by_rule = false;              // not by watch()
+  const PyObject* keeper = nullptr;       // that cell, or the generator whose frame it is; null: a plain function's
+  bool by_rule = false;                   // not by watch()
+  const WatchRequest* request = nullptr;  // of the watch() call
+  AttributePaths* paths = nullptr;        // it is told of stores to attributes instead of having events
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:

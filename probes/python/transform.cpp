@@ -150,7 +150,7 @@ bool Transformer::wanted(const std::string& name, LexicalScope& scope, bool* fro
   const bool global = is_global(name, scope);
   if (!global && name == "super") return false;  // reading it would give the function a `__class__` cell
   const LexicalScope& owner = owner_of(name, scope);
-  *from_rule = rules_.wants(name, global ? "" : owner.qualified, global);
+  *from_rule = global ? rules_.wants_global(name) : rules_.wants(name, owner.qualified, false);
   return *from_rule ||
          (global ? calls_.global(name) || (statement_ && any_watched_global(name)) : calls_.local(owner.node, name));
 }
@@ -264,13 +264,12 @@ bool Transformer::rewrite_statements(PyObject* body, ssize_t first, PyObject* ou
 }
 
 bool Transformer::rewrite_block(PyObject* node, const char* attribute, LexicalScope& scope, const Bindings& opening,
-                                PyObject* at) {
+                                PyObject* at, SiteKind kind) {
   Ref body = get(node, attribute);
   if (length(body) == 0) return true;
   Ref out(PyList_New(0));
   if (!out) return false;
-  for (const Binding& binding : opening)
-    append_hook(out.get(), binding, scope, SiteKind::kStore, at != nullptr ? at : binding.at);
+  for (const Binding& binding : opening) append_hook(out.get(), binding, scope, kind, at != nullptr ? at : binding.at);
   return rewrite_statements(body.get(), 0, out.get(), scope) && set(node, attribute, out.get());
 }
 

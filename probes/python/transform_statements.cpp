@@ -133,7 +133,24 @@ bool Transformer::rewrite_assignment(PyObject* node, PyObject* out, LexicalScope
   const char* field = kind == Node::kAssign ? "targets" : kind == Node::kTypeAlias ? "name" : "target";
   if (!rewrite_targets(node, field, scope, site, &pending)) return false;
   for (const Pending& name : pending) append_hook(out, name.binding, scope, site, name.binding.at);
-  return !failed_;
+  return !failed_ && (site != SiteKind::kWatchBind || append_attribute_hooks(get(node, field).get(), out, scope));
+}
+
+/// `self.x = watch(…)` becomes `self.x = watch(…); hook(self)`.
+bool Transformer::append_attribute_hooks(PyObject* target, PyObject* out, LexicalScope& scope) {
+  Ref elements = target->type == &PyList_Type ? Ref::borrow(target) : get(target, "elts");
+  for (ssize_t i = 0; i < length(elements); ++i)
+    if (!append_attribute_hooks(item(elements, i), out, scope)) return false;
+  if (target->type == &PyList_Type || kind_of(target) != Node::kAttribute) return true;
+  Ref object = get(target, "value");
+  if (!object || kind_of(object.get()) != Node::kName) return true;
+  const std::string base(get_text(object.get(), "id"));
+  add_site(SiteKind::kWatchAttribute, base + "." + std::string(get_text(target, "attr")), scope,
+           get_int(target, "lineno", 0), false);
+  Ref name = make_name(target, base);
+  Ref call = name ? hook_call(target, name.get()) : Ref();
+  if (call) append_call(out, call.get(), scope, target);
+  return call && !failed_;
 }
 
 // `del a, b[9]` becomes a statement for each: the first is gone when the second fails.
@@ -193,12 +210,14 @@ bool Transformer::rewrite_for(PyObject* node, LexicalScope& scope) {
 bool Transformer::rewrite_with(PyObject* node, LexicalScope& scope) {
   Ref items = get(node, "items");
   PendingNames pending;
+  SiteKind kind = SiteKind::kStore;
   for (ssize_t i = 0; i < length(items); ++i) {
-    if (!tell_before({item(items, i), "context_expr", 0}, &pending, scope, SiteKind::kStore) ||
-        !rewrite_targets(item(items, i), "optional_vars", scope, SiteKind::kStore, &pending))
-      return false;
+    Ref entered = get(item(items, i), "context_expr");
+    if (!tell_before({item(items, i), "context_expr", 0}, &pending, scope, kind)) return false;
+    kind = entered && calls_.is_watch_call(entered.get()) ? SiteKind::kWatchBind : SiteKind::kStore;
+    if (!rewrite_targets(item(items, i), "optional_vars", scope, kind, &pending)) return false;
   }
-  return rewrite_block(node, "body", scope, bindings_of(pending));
+  return rewrite_block(node, "body", scope, bindings_of(pending), nullptr, kind);
 }
 
 bool Transformer::rewrite_try(PyObject* node, LexicalScope& scope) {

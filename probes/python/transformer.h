@@ -75,7 +75,7 @@ class Transformer {
   bool rewrite_body(PyObject* node, LexicalScope& scope, const Bindings& opening = {});
   bool rewrite_statements(PyObject* body, ssize_t first, PyObject* out, LexicalScope& scope);
   bool rewrite_block(PyObject* node, const char* attribute, LexicalScope& scope, const Bindings& opening = {},
-                     PyObject* at = nullptr);
+                     PyObject* at = nullptr, SiteKind kind = SiteKind::kStore);
 
   // Targets and comprehensions (transform_targets.cpp).
   bool rewrite_target(const Place& place, LexicalScope& scope, SiteKind kind, PendingNames* pending);
@@ -92,6 +92,7 @@ class Transformer {
   bool rewrite_statement(PyObject* statement, PyObject* out, LexicalScope& scope);
   bool rewrite_statement_itself(PyObject* statement, PyObject* out, LexicalScope& scope);
   bool append_check(PyObject* out, PyObject* node, LexicalScope& scope);
+  bool append_attribute_hooks(PyObject* target, PyObject* out, LexicalScope& scope);
   bool rewrite_assignment(PyObject* node, PyObject* out, LexicalScope& scope);
   bool rewrite_function(PyObject* node, PyObject* out, LexicalScope& scope);
   bool rewrite_class(PyObject* node, PyObject* out, LexicalScope& scope);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "probes/python/attribute_paths.h"
 #include "probes/python/compat.h"
 #include "probes/python/tracked.h"
 
@@ -34,7 +35,7 @@ void Variable::renew(bool from_rule) {
   before.clear();
   object = nullptr;
   watched = from_rule;
-  given = false;
+  given = nullptr;
   ever_bound = false;
   handler = 0;
   variable = 0;
@@ -51,15 +52,34 @@ void Variable::track(PyObject* value, std::string_view name, std::string_view ow
   if (tracked != value) untrack();
   // what watch() was called with stays watched when the function is left
   tracked_frame = variable != 0 ? nullptr : frame;
-  const Tracked request{.name = name,
+  const Tracked request{.name = shown_name(name),
                         .owner = owner,
                         .scope = scope,
                         .references = 2,
                         .frame = tracked_frame,
                         .keeper = tracked_frame != nullptr ? keeper : nullptr,
-                        .by_rule = !given};
+                        .by_rule = given == nullptr,
+                        .request = given};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
+}
+
+void Variable::take(PyObject* value, std::string_view name, std::string_view owner, Scope scope) {
+  watched = true;
+  object = value;
+  before.assign(encode(value, scratch_before));
+  ever_bound = value != nullptr;
+  from_watch = false;
+  if (value != nullptr) track(value, name, owner, scope);
+}
+
+bool Variable::holds(PyObject* value) const {
+  const Value& held = before.value();
+  const Value now = encode(value, scratch_after);
+  if (held.kind != now.kind || held.type_name != now.type_name) return false;
+  if (is_inline(held.kind)) return held.word == now.word;
+  if (held.kind == ValueKind::kObject || held.stored != held.total) return object == value;
+  return held.total == now.total && memcmp(held.data, now.data, held.stored) == 0;
 }
 
 // Only contents that an event shows: a container's repr, a bytearray's bytes.
@@ -119,8 +139,14 @@ Variable& cell_variable(const PyObject* cell) {
 
 Variable& Namespace::variable(const std::string& name) {
   const auto [found, fresh] = variables.try_emplace(name);
-  if (fresh) found->second.renew(rules->wants(name, "", true));
-  return found->second;
+  Variable& made = found->second;
+  if (!fresh) return made;
+  made.renew(rules->wants_global(name));
+  made.by_name = rules->wants(name, "", true);
+  std::vector<std::string> attributes = rules->attributes_of(name);
+  if (!attributes.empty())
+    made.paths = new AttributePaths(name, rules->path(), Scope::kGlobal, std::move(attributes), nullptr);
+  return made;
 }
 
 void Namespace::renew(PyObject* dictionary) {
@@ -131,10 +157,14 @@ void Namespace::renew(PyObject* dictionary) {
     if (present != nullptr && variable.watched && variable.tracked == present) continue;
     const bool by_call = variable.watched && variable.variable != 0;
     const DictionaryRef renamed = variable.variable;
-    variable.renew(by_call || rules->wants(name, "", true));
+    const WatchRequest* given = variable.given;
+    variable.renew(by_call || rules->wants_global(name));
     if (by_call) variable.variable = renamed;
+    if (by_call) variable.given = given;
     variable.object = present;
     if (present == nullptr || !ensure_session()) continue;
+    if (variable.paths != nullptr) variable.paths->bind(present, 0, true);
+    if (variable.only_attributes()) continue;
     variable.before.assign(encode(present, scratch_before));
     variable.ever_bound = true;
   }
@@ -142,6 +172,11 @@ void Namespace::renew(PyObject* dictionary) {
 
 void record_binding(const Subject& subject, Variable& variable, PyObject* value, std::string_view name,
                     std::string_view owner) {
+  if (variable.paths != nullptr) [[unlikely]] {
+    variable.paths->bind(value, subject.place, false);
+    variable.object = value;
+    if (variable.only_attributes()) return;
+  }
   Subject exactly = subject;
   if (variable.tracked != nullptr && !variable.refresh()) exactly.exact = false;
   const Value after = encode(value, scratch_after);
@@ -158,6 +193,11 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
 }
 
 void record_unbinding(const Subject& subject, Variable& variable) {
+  if (variable.paths != nullptr) variable.paths->bind(nullptr, subject.place, false);
+  if (variable.only_attributes()) {
+    variable.object = nullptr;
+    return;
+  }
   Subject exactly = subject;
   if (!variable.refresh()) exactly.exact = false;
   emit(Op::kDelete, exactly, nullptr, variable.before.value(), Value{});

@@ -11,11 +11,13 @@
 
 namespace watcher::python {
 
+class AttributePaths;
+
 /// One variable alive: a local of one frame, a closure cell, a global of one module.
 struct Variable {
   Shadow before;
   bool watched = false;
-  bool given = false;  // by a watch() call
+  const WatchRequest* given = nullptr;  // by a watch() call
   bool ever_bound = false;
   bool from_watch = false;           // the binding under way is that of a watch() call
   const PyObject* object = nullptr;  // the value bound last: an address
@@ -27,15 +29,26 @@ struct Variable {
   PyObject* tracked = nullptr;       // value that is watched in place: an address, perhaps of a dead object
   DictionaryRef tracked_variable = 0;
   const void* tracked_frame = nullptr;
+  AttributePaths* paths = nullptr;  // a global: the attributes that rules name
+  bool by_name = true;              // false: only these count
 
   void renew(bool from_rule);
+  /// The name that its events show.
+  std::string_view shown_name(std::string_view name) const {
+    return given != nullptr && !given->name.empty() ? std::string_view(given->name) : name;
+  }
   /// The end of `except … as x` unbound it.
   void leave_handler();
   /// Watches the new value in place, and the old one no more for this variable.
   void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
+  /// It is watched from here on, and holds that already; null: unbound.
+  void take(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
+  /// As far as it can be told without asking the object.
+  bool holds(PyObject* value) const;
   void untrack();
   /// Brings `before` up to date with what happened inside the value. False: that is not known any more.
   bool refresh();
+  bool only_attributes() const { return !by_name && given == nullptr; }
   /// Nothing to think about when it is bound again to a number.
   bool plain() const { return ever_bound && handler == 0 && tracked == nullptr && is_inline(before.value().kind); }
 };

@@ -1,5 +1,7 @@
 #include "probes/python/watch_calls.h"
 
+#include "probes/python/values.h"
+
 namespace watcher::python {
 namespace {
 
@@ -68,6 +70,27 @@ void WatchCalls::scan(PyObject* tree) {
   find_bindings(tree, scopes);
 }
 
+namespace {
+
+/// Both return the value, the one at once, the other when the block is entered.
+bool is_watch(std::string_view function) {
+  return function == "watch" || function == "watching";
+}
+
+/// Is track_locals given, and not plainly as False?
+bool tracks_locals(PyObject* call) {
+  Ref keywords = get(call, "keywords");
+  for (ssize_t i = 0; i < length(keywords); ++i) {
+    if (get_text(item(keywords, i), "arg") != "track_locals") continue;
+    Ref value = get(item(keywords, i), "value");
+    Ref constant = value && kind_of(value.get()) == Node::kConstant ? get(value.get(), "value") : Ref();
+    return !constant || encode(constant.get(), scratch_before).word != 0;
+  }
+  return false;
+}
+
+}  // namespace
+
 void WatchCalls::find_imports(PyObject* node) {
   const Node kind = kind_of(node);
   if (kind == Node::kImport || kind == Node::kImportFrom) {
@@ -76,7 +99,8 @@ void WatchCalls::find_imports(PyObject* node) {
     for (ssize_t i = 0; i < length(names); ++i) {
       const std::string_view name = get_text(item(names, i), "name");
       const std::string_view alias = get_text(item(names, i), "asname");
-      if (name == (kind == Node::kImport ? "watcher" : "watch"))
+      if (name == "*") functions_.insert({"watch", "watching"});
+      if (kind == Node::kImport ? name == "watcher" : is_watch(name))
         (kind == Node::kImport ? modules_ : functions_).emplace(alias.empty() ? name : alias);
     }
     return;
@@ -90,7 +114,7 @@ bool WatchCalls::is_watch_call(PyObject* expression) const {
   if (!function) return false;
   if (kind_of(function.get()) == Node::kName)
     return functions_.find(get_text(function.get(), "id")) != functions_.end();
-  if (kind_of(function.get()) != Node::kAttribute || get_text(function.get(), "attr") != "watch") return false;
+  if (kind_of(function.get()) != Node::kAttribute || !is_watch(get_text(function.get(), "attr"))) return false;
   Ref module = get(function.get(), "value");
   return module && kind_of(module.get()) == Node::kName &&
          modules_.find(get_text(module.get(), "id")) != modules_.end();
@@ -98,7 +122,7 @@ bool WatchCalls::is_watch_call(PyObject* expression) const {
 
 bool WatchCalls::local(PyObject* scope, std::string_view name) const {
   const auto found = locals_.find(scope);
-  return found != locals_.end() && found->second.find(name) != found->second.end();
+  return tracking_.count(scope) != 0 || (found != locals_.end() && found->second.find(name) != found->second.end());
 }
 
 void WatchCalls::find_bindings(PyObject* node, std::vector<PyObject*>& scopes) {
@@ -110,9 +134,19 @@ void WatchCalls::find_bindings(PyObject* node, std::vector<PyObject*>& scopes) {
     Ref targets = get(node, "targets");
     Ref target = get(node, "target");
     const bool tuple = value && (kind_of(value.get()) == Node::kTuple || kind_of(value.get()) == Node::kList);
+    if (value && !tuple && !scopes.empty() && is_watch_call(value.get()) && tracks_locals(value.get()))
+      tracking_.insert(scopes.back());
     if (value && (tuple || is_watch_call(value.get()))) {
       if (target) bound(target.get(), scopes);
       for (ssize_t i = 0; i < length(targets); ++i) bound(item(targets, i), scopes);
+    }
+  }
+  if (kind == Node::kWith || kind == Node::kAsyncWith) {
+    Ref items = get(node, "items");
+    for (ssize_t i = 0; i < length(items); ++i) {
+      Ref entered = get(item(items, i), "context_expr");
+      Ref target = get(item(items, i), "optional_vars");
+      if (entered && target && is_watch_call(entered.get())) bound(target.get(), scopes);
     }
   }
   for_each_child(node, [&](PyObject* child) { find_bindings(child, scopes); });

@@ -47,6 +47,7 @@ class WatchCalls {
   Names modules_;    // what the module `watcher` is called here
   Names globals_;
   std::map<PyObject*, Names> locals_;
+  std::set<PyObject*> tracking_;  // functions with a call that says track_locals
 };
 
 /// Has a statement at a prompt imported watch()?

@@ -1,13 +1,15 @@
-// watch(value, name=None, *, …): the function scripts call.
+// The functions scripts call: watch(), unwatch(), pause(), resume(), stats(), and what the embedded package builds on.
 //
 // Threads: the GIL is held.
 #pragma once
+
+#include <string_view>
 
 #include "probes/python/python_api.h"
 
 namespace watcher::python {
 
-/// A new builtin function `watch`; null with an exception set.
-PyObject* make_watch_function();
+/// Puts those that an embedded module has into its namespace. False: an exception is set.
+bool add_functions(PyObject* dictionary, std::string_view module);
 
 }  // namespace watcher::python

@@ -38,9 +38,37 @@ bool was_met_before(const StoreContext& context, int page_index, const Region& r
   return page_index > 0 && region.begin() < address && context.pages[page_index - 1].address + kPageBytes == address;
 }
 
+/// The callers of the store.
+struct Stack {
+  std::uint32_t count = 0;
+  DictionaryRef places[kMaxStack];
+};
+
+/// Without its stack.
 std::uint32_t payload_of(const StoreContext& context, const CapturedRange& range) {
   return static_cast<std::uint32_t>(sizeof(MemoryBlob)) + context.callers.bytes() +
          2 * padded8(static_cast<std::uint32_t>(range.end - range.begin));
+}
+
+DictionaryRef ask(PlaceOfWriter probe, StoreContext* context, void* argument, DictionaryRef* answer) {
+  if (probe == nullptr) return 0;
+  const int saved_errno = errno;
+  const Phase phase = context->phase;
+  context->phase = Phase::kPlacing;
+  const DictionaryRef result = watcher_guarded_place(probe, argument, answer, &context->place_resume);
+  context->phase = phase;
+  errno = saved_errno;
+  return result;
+}
+
+void put_stack(EventHead* head, const Stack& stack) {
+  if (stack.count == 0) return;
+  auto* at = reinterpret_cast<std::byte*>(head + 1) + head->payload_bytes;
+  *reinterpret_cast<StackHeader*>(at) = {stack.count, 0};
+  auto* places = reinterpret_cast<DictionaryRef*>(at + sizeof(StackHeader));
+  for (std::uint32_t i = 0; i < stack.count; ++i) places[i] = stack.places[i];
+  head->payload_bytes += stack_bytes(stack.count);
+  head->flags |= kHasStack;
 }
 
 void fill_event(StoreContext* context, CapturedRange* range, const EventOrigin& origin, DictionaryRef place,
@@ -89,14 +117,7 @@ VisibleRange visible_range(const Region& region) {
 }
 
 DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context) {
-  if (memory_state.place == nullptr) return 0;
-  const int saved_errno = errno;
-  const Phase phase = context->phase;
-  context->phase = Phase::kPlacing;
-  const DictionaryRef place = watcher_guarded_place(memory_state.place, ucontext, of_context, &context->place_resume);
-  context->phase = phase;
-  errno = saved_errno;
-  return place;
+  return ask(memory_state.place, context, ucontext, of_context);
 }
 
 bool capture_ranges(StoreContext* context, std::uintptr_t begin, std::uintptr_t end) {
@@ -117,8 +138,10 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
   const DictionaryRef module = module_of_code(origin.ip);
   find_native_callers(context, origin.ucontext);
   std::uint32_t slots = 0;
+  Stack stack;
+  if (origin.thread_id == 0) ask(memory_state.stack, context, stack.places, &stack.count);
   for (int i = 0; i < context->range_count; ++i) {
-    context->ranges[i].slots = slots_for(payload_of(*context, context->ranges[i]));
+    context->ranges[i].slots = slots_for(payload_of(*context, context->ranges[i]) + stack_bytes(stack.count));
     slots += context->ranges[i].slots;
   }
   DictionaryRef of_context = 0;
@@ -140,6 +163,7 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
     range.ticket = claim.ticket + at;
     at += range.slots;
     fill_event(context, &range, origin, place, of_context, module, now);
+    put_stack(range.head, stack);
   }
 }
 

@@ -12,6 +12,7 @@ namespace watcher {
 struct MemoryState {
   EventRing* ring = nullptr;
   PlaceOfWriter place = nullptr;
+  PlaceOfWriter stack = nullptr;         // watcher_probe::stack
   const Engine* arena_engine = nullptr;  // for memory that is mapped twice; everything else is inline
   std::uint32_t callers = 0;             // of the storing function, told with each store
   bool paused = false;                   // pages are placed, not armed

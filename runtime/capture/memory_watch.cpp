@@ -53,6 +53,10 @@ void move_regions(std::uintptr_t from, std::size_t bytes, std::ptrdiff_t distanc
 
 }  // namespace
 
+void memory_record_stacks(PlaceOfWriter stack) {
+  memory_state.stack = stack;
+}
+
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
   memory_state.ring = ring;
   memory_state.place = place;

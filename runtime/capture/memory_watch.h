@@ -40,6 +40,8 @@ using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 /// RingHeader::engine and ::engine_reason say what was chosen and why. Starts the handler process of an engine that has
 /// one.
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place);
+/// Whom to ask for the callers of a store: called like PlaceOfWriter, see watcher_probe::stack.
+void memory_record_stacks(PlaceOfWriter stack);
 
 /// How many native callers of the storing function are told with each store; before memory is watched.
 void memory_record_callers(std::uint32_t most);

@@ -164,6 +164,20 @@ bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary&
   return true;
 }
 
+bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, std::vector<StackFrame>* stack) {
+  StackHeader header{};
+  if (!cursor.read(&header) || header.count > kMaxStack) return false;
+  for (std::uint32_t i = 0; i < header.count; ++i) {
+    DictionaryRef ref = 0;
+    PlaceBlob place{};
+    if (!cursor.read(&ref)) return false;
+    if (!dictionary.read(BlobKind::kPlace, ref, &place)) continue;  // the dictionary was full
+    stack->push_back(
+        {.function = dictionary.string(place.function), .file = dictionary.string(place.file), .line = place.line});
+  }
+  return true;
+}
+
 void resolve_sql(const Dictionary& dictionary, DictionaryRef ref, EventView* view) {
   SqlBlob sql{};
   if (ref == 0 || !dictionary.read(BlobKind::kSql, ref, &sql)) return;
@@ -184,6 +198,9 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
     view->item_format = dictionary.string(variable.format);
     view->item_size = variable.item_size;
     view->filter_ref = variable.filter;
+    view->mutation_depth = variable.mutation_depth;
+    if ((variable.flags & kScopeGiven) != 0)
+      view->scope = static_cast<Scope>(variable.flags / kGivenScope & kScopeMask);
   }
   PlaceBlob place{};
   if (dictionary.read(BlobKind::kPlace, view->place_ref, &place)) {
@@ -194,9 +211,11 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
   }
   ContextBlob context{};
   if (context_ref != 0 && dictionary.read(BlobKind::kContext, context_ref, &context)) {
-    view->thread_name = dictionary.string(context.thread_name);
-    view->task = dictionary.string(context.task);
-    resolve_sql(dictionary, context.sql, view);
+    if ((variable.flags & kHidesThreads) == 0) {
+      view->thread_name = dictionary.string(context.thread_name);
+      view->task = dictionary.string(context.task);
+    }
+    if ((variable.flags & kHidesSql) == 0) resolve_sql(dictionary, context.sql, view);
   }
 }
 
@@ -205,15 +224,18 @@ void reset(EventView* view) {
   std::vector<BulkRange> ranges = std::move(view->ranges);
   std::vector<NativeCaller> callers = std::move(view->callers);
   std::vector<std::shared_ptr<const NativeSymbol>> native_callers = std::move(view->native_callers);
+  std::vector<StackFrame> stack = std::move(view->stack);
   path.clear();
   ranges.clear();
   callers.clear();
   native_callers.clear();
+  stack.clear();
   *view = EventView{};
   view->path = std::move(path);
   view->ranges = std::move(ranges);
   view->callers = std::move(callers);
   view->native_callers = std::move(native_callers);
+  view->stack = std::move(stack);
 }
 
 }  // namespace
@@ -248,6 +270,7 @@ bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* vie
   PayloadCursor cursor(event.payload);
   if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path)) return false;
   if (!read_values(cursor, head, dictionary, view)) return false;
+  if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, &view->stack)) return false;
   resolve(dictionary, head.context, view);
   return true;
 }

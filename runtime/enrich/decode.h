@@ -53,6 +53,12 @@ struct NativeCaller {
   NativeModule module;
 };
 
+struct StackFrame {
+  std::string_view function;
+  std::string_view file;
+  std::int32_t line = 0;
+};
+
 struct EventView {
   std::uint64_t ticket = 0;
   std::uint64_t tsc = 0;
@@ -70,6 +76,7 @@ struct EventView {
   std::string_view item_format;  // memory
   std::uint32_t item_size = 0;
   DictionaryRef filter_ref = 0;
+  std::uint32_t mutation_depth = 0;  // 0: as the session is configured
   bool has_place = false;
   std::string_view function;
   std::string_view file;
@@ -84,6 +91,7 @@ struct EventView {
   std::string_view sql_params;
   bool sql_cut = false;
 
+  std::vector<StackFrame> stack;  // callers, innermost first
   std::vector<PathPart> path;
   ValueView before;
   ValueView after;

@@ -90,10 +90,10 @@ void DeltaJson::add_size_change(const Delta& delta) {
   text_.append("\"}");
 }
 
-void DeltaJson::write(Delta* delta, std::uint64_t base, JsonWriter* json) {
+void DeltaJson::write(Delta* delta, std::uint64_t base, std::uint64_t depth, JsonWriter* json) {
   text_.clear();
   text_.push_back('[');
-  std::uint64_t left = style_.depth;
+  std::uint64_t left = depth != 0 ? std::min(depth, DeltaStyle::kFull) : style_.depth;
   std::uint64_t listed = 0;
   BulkBase bulk(*delta);
   for (const DeltaRun& run : delta->runs) {

@@ -23,8 +23,8 @@ class DeltaJson {
 
   /// Writes the members "deltas" and, beyond the depth, "deltas_total" and "ranges". `base` is added to the offsets,
   /// where they are not those of a bulk event.
-  /// Merges the delta's runs when there are too many to list.
-  void write(Delta* delta, std::uint64_t base, JsonWriter* json);
+  /// Merges the delta's runs when there are too many to list. `depth` is the variable's own, 0: the style's.
+  void write(Delta* delta, std::uint64_t base, std::uint64_t depth, JsonWriter* json);
 
  private:
   void add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base);

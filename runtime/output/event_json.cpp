@@ -60,6 +60,21 @@ void write_symbol(const NativeSymbol& symbol, JsonWriter* json) {
   json->end_object();
 }
 
+void write_stack(const std::vector<StackFrame>& stack, JsonWriter* json) {
+  json->start_array();
+  for (const StackFrame& frame : stack) {
+    json->start_object();
+    json->key("function");
+    json->foreign_text(frame.function);
+    json->key("file");
+    json->foreign_text(frame.file);
+    json->key("line");
+    json->integer(frame.line);
+    json->end_object();
+  }
+  json->end_array();
+}
+
 }  // namespace
 
 EventJson::EventJson(const RingIdentity& ring, const DeltaStyle& style)
@@ -167,6 +182,10 @@ void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before
     json_.key("task");
     json_.foreign_text(event.task);
   }
+  if (!event.stack.empty()) {
+    json_.key("stack");
+    write_stack(event.stack, &json_);
+  }
   if (event.is_memory && event.instruction != 0) {
     char digits[24];
     std::string address = "0x";
@@ -216,7 +235,7 @@ void EventJson::append(const EventView& event, Delta* delta, std::uint64_t times
   json_.key("op");
   json_.text(op_name(event.op));
   write_sides(event);
-  deltas_.write(delta, event.is_memory ? event.memory_offset : 0, &json_);
+  deltas_.write(delta, event.is_memory ? event.memory_offset : 0, event.mutation_depth, &json_);
   json_.key("sql_context");
   event.has_sql ? write_sql(event) : json_.null();
   write_marks(event, dropped_before);

@@ -36,10 +36,13 @@ class VariableFilter {
   std::unordered_map<std::uint64_t, Second> seconds_;  // by variable id
 };
 
+/// A path as conditions see it: its steps joined by dots.
+std::string path_text(const std::vector<PathPart>& path);
+
 /// What the condition's names mean for an event. `change` is a ConditionSubject.
 struct ConditionSubject {
   const EventView* event;
-  std::string path;  // of a path: its steps joined by dots
+  std::string path;  // path_text
 };
 std::string path_text(const std::vector<PathPart>& path);
 ConditionValue condition_value(ConditionName name, const void* change);

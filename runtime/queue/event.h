@@ -84,6 +84,7 @@ enum EventFlag : std::uint8_t {
   kInexact = 0x08,      // "exact": false
   kInexactLine = 0x10,  // "exact_line": false
   kBulk = 0x20,         // the payload is a BulkBlob
+  kHasStack = 0x40,     // the payload ends with a StackHeader
   kBehindStore = 0x80,  // the instruction pointer is the next instruction's
 };
 
@@ -94,7 +95,7 @@ inline constexpr std::uint32_t kMaxPayloadBytes = 256 * 1024;
 inline constexpr std::uint32_t kMaxValueBytes = 64 * 1024;
 
 /// First slot of an event. Payload, if any, follows directly behind it (slots are contiguous, also across the
-/// ring's end, which is mapped twice), in this order: path, before, after; each padded to 8 bytes.
+/// ring's end, which is mapped twice), in this order: path, before, after, stack; each padded to 8 bytes.
 struct EventHead {
   std::atomic<std::uint64_t> state;  // commit word, see EventRing: partner of the reader's acquire load
   std::uint64_t tsc;                 // time stamp counter, or CLOCK_REALTIME ns when RingHeader::clock says so

@@ -59,6 +59,14 @@ static_assert(sizeof(BulkRange) == 24);
 inline constexpr std::uint32_t kMaxBulkRanges = 1024;
 inline constexpr std::uint32_t kMaxBulkBytes = 64 * 1024;
 
+/// With kHasStack, a payload ends with a StackHeader and `count` PlaceBlob references, innermost caller first, padded
+/// to 8.
+struct StackHeader {
+  std::uint32_t count;
+  std::uint32_t reserved;
+};
+inline constexpr std::uint32_t kMaxStack = 64;
+
 /// Opens a path: `count` elements follow in `bytes` bytes, each a PathElement and its text, unpadded.
 struct PathHeader {
   std::uint32_t count;
@@ -77,6 +85,10 @@ static_assert(sizeof(PathElement) == 24);
 constexpr std::uint32_t padded8(std::uint32_t bytes) {
   return (bytes + 7u) & ~7u;
 }
+/// Of a stack's part of a payload.
+constexpr std::uint32_t stack_bytes(std::uint32_t count) {
+  return count == 0 ? 0 : padded8(static_cast<std::uint32_t>(sizeof(StackHeader)) + count * 4);
+}
 constexpr std::uint32_t slots_for(std::uint32_t payload_bytes) {
   return 1 + static_cast<std::uint32_t>((payload_bytes + kSlotBytes - 1) / kSlotBytes);
 }
@@ -89,7 +101,13 @@ struct VariableBlob {
   std::uint32_t item_size;       // memory: bytes of one element; 0 for objects
   std::uint32_t mutation_depth;  // bytes of a change to tell; 0: as the session is configured
   DictionaryRef filter;          // FilterBlob: which of its events are written; 0: all
-  std::uint32_t reserved;
+  std::uint32_t flags;           // VariableFlag
+};
+enum VariableFlag : std::uint32_t {
+  kHidesThreads = 1,  // who else asked for thread and task names, this variable's events do without
+  kHidesSql = 2,
+  kScopeGiven = 4,  // the two bits from kGivenScope on are the Scope that its events show
+  kGivenScope = 8
 };
 struct FilterBlob {
   DictionaryRef when;            // source of a condition (config/condition.h), 0: none

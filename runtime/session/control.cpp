@@ -132,7 +132,7 @@ DictionaryRef intern_variable(std::uint64_t id, std::string_view name, const Ite
                               .item_size = item.bytes,
                               .mutation_depth = depth,
                               .filter = 0,
-                              .reserved = 0};
+                              .flags = 0};
   return dictionary.intern(BlobKind::kVariable, variable);
 }
 

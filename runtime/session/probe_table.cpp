@@ -1,5 +1,8 @@
 #include "runtime/session/probe_table.h"
 
+#include <string>
+
+#include "config/condition.h"
 #include "runtime/capture/memory_watch.h"
 #include "runtime/session/log.h"
 #include "runtime/session/session.h"
@@ -59,6 +62,14 @@ void stats(watcher_stats* stats) {
   session()->fill(stats);
 }
 
+const char* condition_fault(const char* condition) {
+  thread_local std::string fault;
+  const auto compiled = Condition::compile(condition);
+  if (compiled) return nullptr;
+  fault = compiled.error().message;
+  return fault.c_str();
+}
+
 void log_line(watcher_log_level level, const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -84,7 +95,8 @@ constinit const watcher_runtime table{.abi = WATCHER_PROBE_ABI,
                                       .close = close_session,
                                       .memory_pause = memory_pause,
                                       .memory_resume = memory_resume,
-                                      .stats = stats};
+                                      .stats = stats,
+                                      .condition_fault = condition_fault};
 
 }  // namespace
 

@@ -147,7 +147,8 @@ std::size_t Session::rules(const char* path, const watcher_rule** rules) const {
                        .scope = static_cast<watcher_rule_scope>(name.scope),
                        .when = name.terms.when.empty() ? nullptr : name.terms.when.c_str(),
                        .sample = name.terms.sample,
-                       .max_per_second = name.terms.max_per_second});
+                       .max_per_second = name.terms.max_per_second,
+                       .breaks = name.terms.breaks});
   }
   auto* kept = new watcher_rule[found.size() + 1];  // process-lifetime: sites refer to them
   for (std::size_t i = 0; i < found.size(); ++i) kept[i] = found[i];
@@ -227,6 +228,7 @@ int Session::start_memory() {
   log(WATCHER_INFO, "engine %s: %s", text(ring_.header()->engine).c_str(), text(ring_.header()->engine_reason).c_str());
   when_watched_in_place([] { session()->follow_lifetimes(); });
   when_region_refused([](const char* line) { log(WATCHER_INFO, "memory engine: %s", line); });
+  if (probe_ != nullptr && memory_result_ == 0) memory_record_stacks(probe_->stack);
   const bool bursts = options_.get("burst") != "off" && probe_ != nullptr && probe_->witness != nullptr;
   if (bursts && !bulk_windows_start(probe_->witness, static_cast<std::uint32_t>(options_.number("burst_threshold"))))
     log(WATCHER_INFO, "bulk statements are recorded store by store: the processor guards return addresses");

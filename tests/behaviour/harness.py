@@ -20,6 +20,9 @@ NOBODY = 65534
 STUB = "def watch(value, name=None, **settings):\n    return value\n"
 
 
+STUB_PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "examples" / "python" / "watcher_stub" / "watcher"
+
+
 def _version(python):
     probe = "import sys; print('%d.%d' % sys.version_info[:2], sys.implementation.name, sys.executable)"
     try:
@@ -109,9 +112,8 @@ class Case(unittest.TestCase):
         return subprocess.run(command, cwd=self.directory, env=env, capture_output=True, timeout=timeout, **settings)
 
     def plain(self, python, program, arguments=(), user=None):
-        stub = self.directory / "stub-package"
-        stub.mkdir(exist_ok=True)
-        (stub / "watcher.py").write_text(STUB)
+        stub = self.directory / "stub-package"  # another user may not see the source tree
+        shutil.copytree(STUB_PACKAGE, stub / "watcher", dirs_exist_ok=True)
         return Run(self.execute([python, "-B", str(program), *arguments], {"PYTHONPATH": str(stub)}, user))
 
     def watched(self, python, program, arguments=(), config=None, options=(), user=None, preload=False, environment=None):

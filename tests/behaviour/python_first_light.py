@@ -64,6 +64,29 @@ class GuideExamples(harness.Case):
 
         self.on_all({"db_app.py": source}, check)
 
+    def test_the_database_example_tells_the_statements_when_asked(self):
+        source = (self.EXAMPLES / "db_app.py").read_text()
+
+        def check(run):
+            created, inserted = "CREATE TABLE users (id INTEGER, name TEXT)", "INSERT INTO users VALUES (1, 'Alice')"
+            self.assertEqual([(e["path"], e["sql_context"] and e["sql_context"]["statement"]) for e in run.events],
+                             [(["queries"], None), (["queries"], created), (["rows_affected"], inserted),
+                              (["queries"], inserted)])
+            self.assertEqual({e["thread_name"] for e in run.events}, {"MainThread"})
+
+        self.on_all({"db_app.py": source}, check, options=["--track-sql", "--track-threads"])
+
+    def test_the_complete_example_gives_a_hundred_totals_and_fifty_appends(self):
+        source = (self.EXAMPLES / "total.py").read_text()
+
+        def check(run):
+            self.assertEqual(changes(run.of("total")), [("store", i, i + 1) for i in range(100)])
+            self.assertEqual([(e["op"], e["path"], value(e["after"])) for e in run.of("processed")],
+                             [("append", [i], 2 * i) for i in range(50)])
+            self.assertEqual(len(run.events), 150)
+
+        self.on_all({"total.py": source}, check)
+
 
 class FirstBindings(harness.Case):
     """A name from a rule is watched before it is bound: its first binding is a store, from unbound."""

@@ -64,7 +64,7 @@ int produce(const char* directory, std::uint64_t events) {
                               .item_size = 0,
                               .mutation_depth = 0,
                               .filter = 0,
-                              .reserved = 0};
+                              .flags = 0};
   const PlaceBlob place{.function = names.intern("main"), .file = names.intern("/srv/app/counter.py"), .line = 12};
   const DictionaryRef variable_ref = names.intern(BlobKind::kVariable, variable);
   const DictionaryRef place_ref = names.intern(BlobKind::kPlace, place);

@@ -86,7 +86,7 @@ class Writer {
                             .item_size = 0,
                             .mutation_depth = 0,
                             .filter = 0,
-                            .reserved = 0};
+                            .flags = 0};
     variable = names.intern(BlobKind::kVariable, blob);
     place = names.intern(BlobKind::kPlace,
                          PlaceBlob{.function = names.intern("main"), .file = names.intern("/app.py"), .line = 3});

@@ -32,7 +32,7 @@ struct Recorder {
                                                                                 .item_size = 0,
                                                                                 .mutation_depth = 0,
                                                                                 .filter = 0,
-                                                                                .reserved = 0});
+                                                                                .flags = 0});
     place = names.intern(
         watcher::BlobKind::kPlace,
         watcher::PlaceBlob{.function = names.intern("main"sv), .file = names.intern("/writer"sv), .line = 1});
