@@ -119,7 +119,7 @@ int run(const char* directory) {
   Result<std::unique_ptr<Collector>> collector = Collector::open(options.value(), run_id);
   if (!collector) return EXIT_FAILURE;
   (void)collector.value()->add_sinks(options.value());  // the summary tells; the events are to be kept all the same
-  if (chdir("/") != 0) return EXIT_FAILURE;  // the host's directory must stay removable
+  if (chdir("/") != 0) return EXIT_FAILURE;             // the host's directory must stay removable
   collector.value()->recover();
   ControlSocket control(options.value().get("output"));
   do {

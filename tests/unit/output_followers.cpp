@@ -159,7 +159,7 @@ TEST_CASE("files that a follower still reads are in use") {
   std::string taken;
   auto follower = JournalFollower::open(journal.fd.get(), std::make_unique<OneByOne>(&taken, 1));
   REQUIRE(follower);
-  for (int attempt = 0; attempt < 200 && taken.empty(); ++attempt) {
+  for (int attempt = 0; attempt < 200 && follower.value()->sink().delivered() == 0; ++attempt) {
     if (attempt == 0) journal.append("1\n2\n");
     usleep(10'000);
   }
