@@ -20,6 +20,7 @@ constexpr OptionRow kTable[] = {
     {"files_scope", kPath, "", "", "FILE",
      "Scope file: a line 'app.py:(local:counter,global:db)' for each source file"},
     {"custom_processor", kPath, "", "", "FILE", "Python or JavaScript file whose main(event) sees each event"},
+    {"processor_timeout_ms", kCount, "100", "1..60000", "MS", "How long the custom processor may take for an event"},
     {"python", kText, "", "", "PROGRAM",
      "Python for scripts and processors; without it the program's own, then python3 of PATH"},
     {"node", kText, "", "", "PROGRAM",

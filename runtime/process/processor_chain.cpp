@@ -44,6 +44,7 @@ Result<std::unique_ptr<ProcessorChain>> ProcessorChain::open(const Options& opti
   if (const std::string& path = options.get("custom_processor"); !path.empty()) {
     auto spec = script_processor(path, "custom_processor");
     if (!spec) return spec.error();
+    spec.value().timeout_ms = static_cast<std::uint32_t>(options.number("processor_timeout_ms"));
     specs.push_back(std::move(spec.value()));
   }
   if (specs.empty()) return std::unique_ptr<ProcessorChain>();

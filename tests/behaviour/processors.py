@@ -154,9 +154,12 @@ def main(event):
                 self.assert_counts(run, passed=148, failed=2, timeouts=2, restarts=2)
 
     def test_the_limit_is_for_one_event_not_for_a_batch(self):
-        self.write({"slow.py": "import time\ndef main(event):\n    time.sleep(0.05)\n    return 'pass'\n"})
-        run = self.run_with(None, config='[[processor]]\npath = "slow.py"\ntimeout_ms = 400\n', app=COUNTING, arguments=["40"])
-        self.assert_counts(run, passed=40)
+        slow = "import time\ndef main(event):\n    time.sleep(0.05)\n    return 'pass'\n"
+        run = self.run_with(slow, app=COUNTING, arguments=["20"], options=["--processor-timeout-ms", "400"])
+        self.assert_counts(run, passed=20)
+        self.write({"slow.py": slow})
+        run = self.run_with(None, config='[[processor]]\npath = "slow.py"\ntimeout_ms = 20\n', app=COUNTING, arguments=["3"])
+        self.assert_counts(run, failed=3, timeouts=3, restarts=2)
 
     def test_a_worker_that_dies_is_replaced(self):
         run = self.run_with("import os\ndef main(event):\n    if event['variable_name'] == 'total' and "
@@ -236,8 +239,7 @@ def main(event):
                 self.assertIn(sentence, done.stderr)
                 self.assertEqual(done.stderr.count(b"\n"), 1)
                 self.assertFalse((self.directory / "ran").exists())
-        (self.directory / "p.py").write_text("def main(event): return 'pass'\n")
-        (self.directory / "p.py").chmod(0o666)
+        self.write({"p.py": "def main(event): return 'pass'\n"}).chmod(0o666)
         done = self.execute([EXEC, "--output", str(self.directory / "o"), "--custom-processor", str(self.directory / "p.py"), "--", "true"])
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"others may write to it", done.stderr)
@@ -250,7 +252,7 @@ def main(event):
                                        "return { action: 'annotate', annotations: { n: event.variable_name } }; }\n"),
                              ("q.js", "export const main = (event) => ({ action: 'annotate', annotations: { n: event.variable_name } });\n")):
             with self.subTest(name):
-                run = self.run_with(source, name=name)
+                run = self.run_with(source, name)
                 self.assertEqual([event["annotations"]["n"] for event in run.events], [event["variable_name"] for event in run.events])
                 self.assert_counts(run, passed=150)
         run = self.run_with("exports.main = (event) => { if (event.variable_name === 'processed') throw new Error('lists');\n"
@@ -315,8 +317,8 @@ struct Odd final : watcher::Processor {
 WATCHER_PROCESSOR(Odd)
 """)
         subprocess.run(["g++", *flags, str(self.directory / "odd.cpp"), "-o", str(self.directory / "odd.so")], check=True, timeout=120)
-        os.chmod(self.directory / "odd.so", 0o755)
-        os.chmod(self.directory / "risk.so", 0o755)
+        for plugin in self.directory.glob("*.so"):
+            plugin.chmod(0o755)
         config = '[[processor]]\ntype = "plugin"\npath = "%s"\nargs = ["/usr/"]\n'
         run = self.run_with(None, config=config % "odd.so", app=COUNTING, arguments=["20"])
         self.assertEqual([event["after"]["value"] for event in run.events], [2, 4, 10, 12, 14, 16, 18, 20])
@@ -337,8 +339,7 @@ WATCHER_PROCESSOR(Odd)
         first.communicate()
         self.assertEqual(len(list(output.glob("spool.*"))), 1)
         before = len((output / "events.jsonl").read_text().splitlines())
-        second = self.start(output, "quick.py", 1)
-        second.communicate(timeout=100)
+        self.start(output, "quick.py", 1).communicate(timeout=100)
         events = [json.loads(line) for line in (output / "events.jsonl").read_text().splitlines()]
         summary = json.loads((output / "summary.json").read_text())
         failed = summary["processors"][0]["failed"]
@@ -391,8 +392,7 @@ WATCHER_PROCESSOR(Odd)
         summary, events = self.alone("def main(event:\n")
         self.assertEqual((summary["written"], summary["waiting"], events), (0, 150, []))
         self.assertIn("SyntaxError", summary["processors"][0]["last_error"])
-        output = next(self.directory.glob("alone-*"))
-        self.execute([EXEC, "--output", str(output), "--", "true"])
+        self.execute([EXEC, "--output", str(output := next(self.directory.glob("alone-*"))), "--", "true"])
         self.assertEqual(len((output / "events.jsonl").read_text().splitlines()), 150)
 
 
