@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "probes/node/arrays.h"
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
 #include "probes/node/napi_values.h"
@@ -128,6 +129,7 @@ napi_value fill_binding(napi_env env, napi_value binding) {
       {"threadName", set_thread_name},    {"stats", give_stats}, {"listen", listen},
       {"noInlining", set_no_inlining}};
   add_functions(env, binding, kFunctions);
+  add_memory_functions(env, binding);
   napi_add_env_cleanup_hook(env, leave_environment, nullptr);
   return binding;
 }

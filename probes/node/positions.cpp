@@ -4,6 +4,7 @@
 
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
+#include "probes/node/host_allocator.h"
 
 namespace watcher::node {
 namespace {
@@ -132,6 +133,7 @@ DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {
 void after_fork_child() {
   forget_threads();
   renew_code_map_lock();
+  renew_allocator_lock();
 }
 
 }  // namespace watcher::node
