@@ -106,7 +106,8 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   }
   const std::string boot = find_boot_file();
   if (boot.empty()) {
-    runtime->log(WATCHER_ERROR, "node is not watched: boot.cjs is missing beside watcher_node.so");
+    runtime->log(runtime->asked() != 0 ? WATCHER_ERROR : WATCHER_DEBUG,
+                 "node is not watched: boot.cjs is missing beside watcher_node.so");
     return nullptr;
   }
   set_own_directory(boot.substr(0, boot.rfind('/')));
