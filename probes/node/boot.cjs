@@ -82,13 +82,16 @@ function resolveForImport(own) {
   }
 }
 
-/** The main script's text; empty when it is none that could be read. */
+/** The main script's text; empty when it is none that could be read twice: a pipe could not. */
 function mainText() {
   const source = process._eval ?? '';
   if (source !== '') return source;
   try {
     const main = process.argv[1];
-    return main === undefined ? '' : require('fs').readFileSync(Module._findPath(require('path').resolve(main)) || main, 'latin1');
+    if (main === undefined) return '';
+    const fs = require('fs');
+    const file = Module._findPath(require('path').resolve(main)) || main;
+    return fs.statSync(file).isFile() ? fs.readFileSync(file, 'latin1') : '';
   } catch {
     return '';
   }

@@ -52,6 +52,12 @@ class Injection(node_support.Case):
         self.same({"unused.js": ""}, ["-e", "console.log(typeof require('watcher').watch, process.env.NODE_OPTIONS)"])
         self.same({"unused.js": ""}, ["-"], stdin=b"console.log(typeof require('watcher').watch)")
 
+    def test_a_program_in_a_pipe_is_not_read_before_node_does(self):
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                done = self.execute(["bash", "-c", f"{node} <(echo 'console.log(6 * 7)')"], {"LD_PRELOAD": node_support.PRELOAD})
+                self.assertEqual((done.stdout, done.returncode), (b"42\n", 0), done.stderr)
+
     def test_workers_and_children(self):
         self.same({"app.js": """
 const { Worker, isMainThread, workerData } = require('worker_threads');
