@@ -117,7 +117,7 @@ struct FilterBlob {
 struct PlaceBlob {
   DictionaryRef function;
   DictionaryRef file;
-  std::int32_t line;
+  std::int32_t line;  // negative: it may be another one, "exact_line": false
 };
 /// Code that was loaded from a file, or is the kernel's. Events hold it, so that the code can be named when the process
 /// is gone, and whatever was loaded in its place since.

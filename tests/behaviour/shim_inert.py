@@ -85,9 +85,7 @@ class Inert(unittest.TestCase):
     @unittest.skipUnless(shutil.which("node"), "needs node")
     def test_node_without_configuration(self):
         added = self.added(["node", "-e", "0"], SCHEDULING)
-        # the one question asked of a node: is there a configuration?
-        self.assertEqual(added.pop(("access", "watcher.toml"), 0), 1)
-        self.assert_only_loaded(added, 1)
+        self.assertEqual({name for name, _ in added} & (TRACES - {"write"}), set())  # its threads wake each other by writing
 
     def test_inert_python_has_no_descriptor_thread_or_handler_more(self):
         code = ("import os, signal\n"

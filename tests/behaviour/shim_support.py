@@ -46,7 +46,7 @@ class Installation:
 
 def real_siblings():
     """The runtime and the probes, as far as they are built: they belong beside an installed shim."""
-    return [*BUILD.glob("runtime/libwatcher_runtime.so"), *BUILD.glob("probes/*/watcher_*.so")]
+    return [*BUILD.glob("runtime/libwatcher_runtime.so"), *BUILD.glob("probes/*/watcher_*.so"), *BUILD.glob("probes/node/*.?js")]
 
 
 def environment(**extra):

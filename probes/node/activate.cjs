@@ -1,0 +1,55 @@
+// From here on this thread's code, and its new array buffers, are ones that can be watched. Once a thread, as early as it
+// is known that something will be: before the program where a run is watched or its main script names us, else at the
+// first require('watcher').
+'use strict';
+const binding = process._linkedBinding('watcher');
+const { isMainThread, threadId, threadName } = require('worker_threads');
+
+let active = false;
+
+/** Inlined, baseline and Maglev code tells no exact line. */
+function keepLinesExact() {
+  const v8 = require('v8');
+  v8.setFlagsFromString('--no-sparkplug');
+  if (Number.parseInt(process.versions.v8, 10) >= 11) v8.setFlagsFromString('--no-maglev');
+  v8.setFlagsFromString('--no-turbo-inlining');
+  binding.noInlining();
+}
+
+/** Array buffers of an unusual size, made in all ways that allocate differently. */
+function learnAllocations() {
+  const bytes = 7919;
+  if (!binding.learning(bytes)) {
+    binding.log(2, 'array buffers cannot get pages of their own here: only large ones can be watched');
+    return;
+  }
+  new ArrayBuffer(bytes);
+  new SharedArrayBuffer(bytes);
+  Buffer.allocUnsafeSlow(bytes);
+  structuredClone(new ArrayBuffer(bytes));
+  new TextEncoder().encode('x'.repeat(bytes));
+  binding.learnt();
+}
+
+/** Small Buffers lie in a pool that was there before us: on to the next one. */
+function renewPool() {
+  for (let i = 0; i < 4 && !binding.isOurs(new Uint8Array(Buffer.allocUnsafe(1).buffer)); i++)
+    Buffer.allocUnsafe((Buffer.poolSize >>> 1) - 1);
+}
+
+function trackThreads() {
+  binding.threadName(threadName || (isMainThread ? 'main' : `worker ${threadId}`));
+}
+
+function activate() {
+  if (active) return;
+  active = true;
+  if (!binding.start()) return;
+  if (binding.option('position') !== 'fast') keepLinesExact();
+  if (!binding.listen()) binding.log(1, 'this node does not tell where code stands: events have no function and line');
+  learnAllocations();
+  renewPool();
+  if (binding.option('track_threads') === 'true') trackThreads();
+}
+
+module.exports = { activate, trackThreads };
