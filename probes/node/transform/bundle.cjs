@@ -20,6 +20,16 @@ function install() {
   });
 }
 
+/// Some packages have theirs at the end of their README.
+function licenceText(home) {
+  const read = (file) => fs.readFileSync(path.join(home, file), 'utf8').trim();
+  const file = fs.readdirSync(home).find((entry) => /^licen[cs]e/i.test(entry));
+  if (file) return read(file);
+  const found = /^#+ *licen[cs]e\s*$([^]*)/im.exec(read('README.md'));
+  if (!found) throw new Error(`${home} has no licence text: what is bundled must carry its licence`);
+  return found[1].trim();
+}
+
 function licencesOf(inputs) {
   const packages = new Set();
   for (const input of inputs) {
@@ -28,9 +38,7 @@ function licencesOf(inputs) {
   }
   return [...packages].sort().map((name) => {
     const home = path.join(modules, name);
-    const file = fs.readdirSync(home).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file) throw new Error(`${name} has no licence file: what is bundled must carry its licence`);
-    return `${name}\n\n${fs.readFileSync(path.join(home, file), 'utf8').trim()}\n`;
+    return `${name}\n\n${licenceText(home)}\n`;
   });
 }
 
