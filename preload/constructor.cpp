@@ -12,10 +12,8 @@ __attribute__((constructor)) static void enter_host() {
   ErrnoKeeper keeper;
   real::resolve_early();
   const watcher_host host = recognised_host();
-  if (host == kUnknownHost) return;
-  // A Python program may call watch() at any time; a Node program that nobody asked to watch stays as it is.
-  if (host == WATCHER_HOST_NODE && !watching_asked_for()) return;
-  load_runtime(host);
+  // a program may call watch() at any time, whether anybody asked to watch it or not
+  if (host != kUnknownHost) load_runtime(host);
 }
 
 }  // namespace watcher

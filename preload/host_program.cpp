@@ -15,24 +15,6 @@ __attribute__((weak)) int napi_create_function();
 }
 
 namespace watcher {
-namespace {
-
-constexpr char kPrefix[] = "WATCHER_";
-constexpr char kDisable[] = "WATCHER_DISABLE=";
-
-template <size_t kBytes>
-bool starts_with(const char* text, const char (&prefix)[kBytes]) {
-  return strncmp(text, prefix, kBytes - 1) == 0;
-}
-
-bool asked_by_environment() {
-  if (environ == nullptr) return false;
-  for (char** variable = environ; *variable != nullptr; ++variable)
-    if (starts_with(*variable, kPrefix) && !starts_with(*variable, kDisable)) return true;
-  return false;
-}
-
-}  // namespace
 
 watcher_host recognised_host() {
   // Node first: a node that embeds Python is still a node.
@@ -45,10 +27,6 @@ bool watching_forbidden() {
   if (getauxval(AT_SECURE) != 0) return true;
   const char* disable = getenv("WATCHER_DISABLE");
   return disable != nullptr && strcmp(disable, "1") == 0;
-}
-
-bool watching_asked_for() {
-  return asked_by_environment() || access("watcher.toml", F_OK) == 0;
 }
 
 }  // namespace watcher

@@ -1,4 +1,4 @@
-// Which program is this, and did anyone ask to watch it? Answered without a system call, an allocation or a look-up of
+// Which program is this, and may it be watched? Answered without a system call, an allocation or a look-up of
 // our own, because every process on the machine may be asked. Called by the constructor only.
 #pragma once
 
@@ -13,8 +13,5 @@ watcher_host recognised_host();
 
 /// WATCHER_DISABLE=1, or a process with more privilege than its caller.
 bool watching_forbidden();
-
-/// Any WATCHER_* variable, or a watcher.toml in the current directory.
-bool watching_asked_for();
 
 }  // namespace watcher

@@ -176,7 +176,8 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
     view->has_place = true;
     view->function = dictionary.string(place.function);
     view->file = dictionary.string(place.file);
-    view->line = place.line;
+    view->line = place.line < 0 ? -place.line : place.line;
+    if (place.line < 0) view->exact_line = false;
   }
   ContextBlob context{};
   if (context_ref != 0 && dictionary.read(BlobKind::kContext, context_ref, &context)) {

@@ -83,7 +83,7 @@ struct FilterBlob {
 struct PlaceBlob {
   DictionaryRef function;
   DictionaryRef file;
-  std::int32_t line;
+  std::int32_t line;  // negative: it may be another one, "exact_line": false
 };
 struct ContextBlob {
   DictionaryRef thread_name;

@@ -122,8 +122,8 @@ Result<void> Session::load_options() {
 }
 
 bool Session::load_probe(watcher_host host) {
-  if (host != WATCHER_HOST_PYTHON) return false;
-  for (const char* place : {"/watcher_python.so", "/../probes/python/watcher_python.so"}) {
+  const std::string name = host == WATCHER_HOST_PYTHON ? "python" : "node";
+  for (const std::string& place : {"/watcher_" + name + ".so", "/../probes/" + name + "/watcher_" + name + ".so"}) {
     const std::string path = directory_ + place;
     if (access(path.c_str(), R_OK) != 0) continue;
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -1,0 +1,149 @@
+#include "probes/node/addon.h"
+
+#include <stdlib.h>
+
+#include <string>
+
+#include "probes/node/code_map.h"
+#include "probes/node/emit.h"
+#include "probes/node/napi_values.h"
+#include "probes/node/positions.h"
+
+namespace watcher::node {
+namespace {
+
+constinit std::string* user_options = nullptr;  // process-lifetime; null: NODE_OPTIONS was not set
+
+Scope scope_of(const std::string& name) {
+  return name == "local" ? Scope::kLocal : name == "global" ? Scope::kGlobal : Scope::kUnknown;
+}
+
+/// userOptions(): NODE_OPTIONS as the user set it, or undefined.
+napi_value give_user_options(napi_env env, napi_callback_info) {
+  return user_options != nullptr ? make_text(env, *user_options) : nullptr;
+}
+
+/// asked(): is this run to be watched, whatever the program says?
+napi_value give_asked(napi_env env, napi_callback_info) {
+  return make_bool(env, runtime->asked() != 0);
+}
+
+/// option(name): its text, or undefined.
+napi_value give_option(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const char* value = runtime->option(text_of(env, arguments.values[0]).c_str());
+  return value != nullptr ? make_text(env, value) : nullptr;
+}
+
+/// hasRules(): does the configuration name variables?
+napi_value give_has_rules(napi_env env, napi_callback_info) {
+  return make_bool(env, runtime->has_rules() != 0);
+}
+
+/// log(level, text)
+napi_value write_log(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  runtime->log(static_cast<watcher_log_level>(number_of(env, arguments.values[0])), "%s",
+               text_of(env, arguments.values[1]).c_str());
+  return nullptr;
+}
+
+/// start(): the session; false when it cannot run.
+napi_value start_session(napi_env env, napi_callback_info) {
+  return make_bool(env, ensure_session());
+}
+
+/// variable(name, scope, owner = ''): a reference for events of an object; 0 without a session.
+napi_value make_variable(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  if (!ensure_session()) return make_number(env, 0);
+  return make_number(env, intern_variable(text_of(env, arguments.values[0]), text_of(env, arguments.values[2]),
+                                          scope_of(text_of(env, arguments.values[1])), {}));
+}
+
+/// place(function, file, line): a reference; a negative line is one that may be wrong.
+napi_value make_place(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  if (!ensure_session()) return make_number(env, 0);
+  return make_number(env, intern_place(text_of(env, arguments.values[0]), text_of(env, arguments.values[1]),
+                                       static_cast<int>(number_of(env, arguments.values[2]))));
+}
+
+/// placeHere(): of the JavaScript code that called; 0 when it is not known.
+napi_value make_place_here(napi_env env, napi_callback_info) {
+  return make_number(env, ensure_session() ? place_here() : 0);
+}
+
+/// threadName(name): what this thread's events say from now on.
+napi_value set_thread_name(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  if (!ensure_session()) return nullptr;
+  context_parts().thread_name = ring.dictionary().intern(text_of(env, arguments.values[0]));
+  renew_thread_context();
+  return nullptr;
+}
+
+/// stats(): what happened so far.
+napi_value give_stats(napi_env env, napi_callback_info) {
+  watcher_stats stats{};
+  runtime->stats(&stats);
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  const auto put = [&](const char* name, napi_value value) { napi_set_named_property(env, object, name, value); };
+  put("emitted", make_number(env, static_cast<double>(stats.emitted)));
+  put("dropped", make_number(env, static_cast<double>(stats.dropped)));
+  put("blocked", make_number(env, static_cast<double>(stats.blocked)));
+  put("neighbourTraps", make_number(env, static_cast<double>(stats.neighbour_traps)));
+  put("kernelRedirects", make_number(env, static_cast<double>(stats.kernel_redirects)));
+  put("singleSteps", make_number(env, static_cast<double>(stats.single_steps)));
+  put("regions", make_number(env, static_cast<double>(stats.regions)));
+  put("engine", make_text(env, stats.engine));
+  put("engineReason", make_text(env, stats.engine_reason));
+  return object;
+}
+
+/// listen(): V8 tells of the code it makes; false when positions cannot be had.
+napi_value listen(napi_env env, napi_callback_info) {
+  const bool listening = listen_to_code();
+  if (listening) note_thread_isolate();
+  return make_bool(env, listening);
+}
+
+/// noInlining(): V8's flags are set so.
+napi_value set_no_inlining(napi_env, napi_callback_info) {
+  expect_no_inlining();
+  return nullptr;
+}
+
+void leave_environment(void*) {
+  forget_thread_isolate();
+  forget_isolate();
+}
+
+napi_value fill_binding(napi_env env, napi_value binding) {
+  static constexpr BindingFunction kFunctions[] = {
+      {"userOptions", give_user_options}, {"asked", give_asked}, {"option", give_option},
+      {"hasRules", give_has_rules},       {"log", write_log},    {"start", start_session},
+      {"variable", make_variable},        {"place", make_place}, {"placeHere", make_place_here},
+      {"threadName", set_thread_name},    {"stats", give_stats}, {"listen", listen},
+      {"noInlining", set_no_inlining}};
+  add_functions(env, binding, kFunctions);
+  napi_add_env_cleanup_hook(env, leave_environment, nullptr);
+  return binding;
+}
+
+}  // namespace
+
+void offer_addon(const char* options) {
+  if (options != nullptr) user_options = new std::string(options);
+  static napi_module module{.nm_version = NAPI_MODULE_VERSION,
+                            .nm_flags = 0,
+                            .nm_filename = "watcher_node.so",
+                            .nm_register_func = fill_binding,
+                            .nm_modname = "watcher",
+                            .nm_priv = nullptr,
+                            .reserved = {}};
+  napi_module_register(&module);
+}
+
+}  // namespace watcher::node

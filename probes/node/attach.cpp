@@ -1,0 +1,117 @@
+// The probe's entry: called by the runtime from the shim's constructor, before node starts. It offers node a built-in
+// addon and has node load boot.cjs first, by an option in NODE_OPTIONS that boot.cjs takes out again.
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "probes/node/addon.h"
+#include "probes/node/emit.h"
+#include "probes/node/positions.h"
+
+namespace watcher::node {
+namespace {
+
+constexpr char kOptions[] = "NODE_OPTIONS";
+
+/// The words of the command line, a line each.
+std::string command_line() {
+  std::string words = "\n";
+  const int descriptor = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+  char part[4096];
+  for (ssize_t got = 0; descriptor >= 0 && (got = read(descriptor, part, sizeof part)) > 0;)
+    words.append(part, static_cast<std::size_t>(got));
+  if (descriptor >= 0) close(descriptor);
+  for (char& letter : words)
+    if (letter == '\0') letter = '\n';
+  return words;
+}
+
+/// A mode of node's in which a file loaded first would end the program: the option that asks for it, else null.
+const char* closed_mode(const std::string& words) {
+  static constexpr const char* kModes[] = {
+      "--permission", "--experimental-permission", "--build-snapshot",    "--snapshot-blob",
+      "--build-sea",  "--experimental-sea-config", "--node-snapshot-main"};
+  for (const char* mode : kModes) {
+    const std::size_t at = words.find(std::string("\n") + mode);
+    if (at == words.npos) continue;
+    const char after = words[at + 1 + strlen(mode)];
+    if (after == '\n' || after == '=' || after == '-') return mode;
+  }
+  return nullptr;
+}
+
+std::string own_directory() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(closed_mode), &info) == 0 || info.dli_fname == nullptr) return {};
+  const std::string path(info.dli_fname);
+  return path.substr(0, path.rfind('/'));
+}
+
+/// Beside the probe in the build tree, in a folder of its own when installed. As node will spell it.
+std::string find_boot_file() {
+  const std::string directory = own_directory();
+  char path[PATH_MAX];
+  for (const char* place : {"/boot.cjs", "/node/boot.cjs"})
+    if (realpath((directory + place).c_str(), path) != nullptr) return path;
+  return {};
+}
+
+std::string quoted(const std::string& path) {
+  std::string text = "\"";
+  for (const char letter : path) {
+    if (letter == '"' || letter == '\\') text += '\\';
+    text += letter;
+  }
+  return text + '"';
+}
+
+/// Words of an option text as node takes them apart, near enough to find the modes above.
+std::string words_of(const char* options) {
+  std::string words = std::string("\n") + (options != nullptr ? options : "") + "\n";
+  for (char& letter : words)
+    if (letter == ' ') letter = '\n';
+  return words;
+}
+
+constinit char host_name[64] = "node";
+constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
+                              .bytes = sizeof(watcher_probe),
+                              .host = host_name,
+                              .place = place_of_writer,
+                              .after_fork_child = after_fork_child,
+                              .witness = nullptr};
+
+}  // namespace
+}  // namespace watcher::node
+
+namespace watcher::node {
+
+extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_probe_attach(
+    const watcher_runtime* table) {
+  if (table->abi != WATCHER_PROBE_ABI) return nullptr;
+  runtime = table;
+  const char* given = getenv(kOptions);
+  const std::string words = command_line() + words_of(given);
+  if (const char* mode = closed_mode(words)) {
+    runtime->log(runtime->asked() != 0 ? WATCHER_INFO : WATCHER_DEBUG,
+                 "node is not watched: under %s it would not start with us", mode);
+    return nullptr;
+  }
+  const std::string boot = find_boot_file();
+  if (boot.empty()) {
+    runtime->log(WATCHER_ERROR, "node is not watched: boot.cjs is missing beside watcher_node.so");
+    return nullptr;
+  }
+  offer_addon(given);
+  const std::string ours = "--require " + quoted(boot);
+  setenv(kOptions, given == nullptr || given[0] == '\0' ? ours.c_str() : (ours + " " + given).c_str(), 1);
+  return &probe;
+}
+
+}  // namespace watcher::node

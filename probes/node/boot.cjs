@@ -1,0 +1,102 @@
+// Loaded by node before the program, in the main thread and in every worker, by an option of ours in NODE_OPTIONS. Makes
+// `watcher` resolvable and leaves no trace; everything else happens when it is asked for.
+'use strict';
+const binding = process._linkedBinding('watcher');
+const Module = require('module');
+const { isMainThread } = require('worker_threads');
+
+const OURS = 'watcher';
+const API = require('path').join(__dirname, 'watcher.cjs');
+
+/** What the program sees of NODE_OPTIONS, of the preloaded modules and of the cache is its own. */
+function leaveNoTrace() {
+  const own = `--require "${__filename.replace(/[\\"]/g, '\\$&')}"`;
+  const seen = process.env.NODE_OPTIONS;
+  if (seen !== undefined && seen.startsWith(own)) {
+    const rest = seen.slice(own.length + 1);
+    if (rest === '' && binding.userOptions() === undefined) delete process.env.NODE_OPTIONS;
+    else process.env.NODE_OPTIONS = rest;
+  }
+  const preloaded = process._preload_modules;
+  if (Array.isArray(preloaded) && preloaded[0] === __filename) preloaded.shift();
+  delete require.cache[__filename];
+  return own;
+}
+
+/** A worker with an environment or arguments of its own is told of us anew. */
+function followWorkers(own) {
+  const threads = require('worker_threads');
+  const withUs = (options) => {
+    if (options === null || typeof options !== 'object') return options;
+    const { env, execArgv } = options;
+    const ownEnv = env !== null && typeof env === 'object' && env !== process.env;
+    if (!ownEnv && !Array.isArray(execArgv)) return options;
+    if (typeof env === 'symbol') return options;
+    const base = ownEnv ? env : process.env;
+    const had = base.NODE_OPTIONS;
+    return { ...options, env: { ...base, NODE_OPTIONS: had ? `${own} ${had}` : own } };
+  };
+  const Worker = threads.Worker;
+  threads.Worker = new Proxy(Worker, {
+    construct: (target, [file, options, ...rest], as) =>
+      Reflect.construct(target, [file, withUs(options), ...rest], as === threads.Worker ? target : as),
+  });
+  Module.syncBuiltinESMExports();
+}
+
+/** require('watcher'): the application's own package wins. */
+function resolveForRequire() {
+  const resolve = Module._resolveFilename;
+  Module._resolveFilename = function _resolveFilename(request) {
+    if (request !== OURS) return resolve.apply(this, arguments);
+    try {
+      return resolve.apply(this, arguments);
+    } catch (error) {
+      if (error?.code !== 'MODULE_NOT_FOUND') throw error;
+      return API;
+    }
+  };
+}
+
+/** import 'watcher', likewise. Before 22.15 hooks live in a thread of their own, which costs 50 ms: see wantsImports. */
+function resolveForImport() {
+  const url = require('url').pathToFileURL(require('path').join(__dirname, 'watcher.mjs')).href;
+  if (typeof Module.registerHooks === 'function') {
+    Module.registerHooks({
+      resolve(specifier, context, next) {
+        if (specifier !== OURS) return next(specifier, context);
+        try {
+          return next(specifier, context);
+        } catch (error) {
+          if (error?.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+          return { url, format: 'module', shortCircuit: true };
+        }
+      },
+    });
+  } else if (typeof Module.register === 'function') {
+    Module.register(require('url').pathToFileURL(require('path').join(__dirname, 'resolve.mjs')).href, { data: { url } });
+  }
+}
+
+/** The main script's text; empty when it is none that could be read. */
+function mainText() {
+  const source = process._eval ?? '';
+  if (source !== '' || !isMainThread) return source;
+  try {
+    const main = process.argv[1];
+    return main === undefined ? '' : require('fs').readFileSync(main.endsWith('/') ? main : Module._findPath(require('path').resolve(main)) || main, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+function mentionsUs(text) {
+  return /['"`]watcher['"`]/.test(text);
+}
+
+const own = leaveNoTrace();
+followWorkers(own);
+resolveForRequire();
+const mentioned = binding.asked() || mentionsUs(mainText());
+if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport();
+if (mentioned) require('./activate.cjs').activate();

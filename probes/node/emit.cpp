@@ -1,0 +1,92 @@
+#include "probes/node/emit.h"
+
+#include <sys/syscall.h>
+
+#include "runtime/base/raw_syscall.h"
+#include "runtime/queue/variable_id.h"
+
+namespace watcher::node {
+
+constinit const watcher_runtime* runtime = nullptr;
+constinit EventRing ring;
+
+namespace {
+
+struct ThreadState {
+  std::uint32_t id;
+  std::uint32_t epoch;
+  ContextBlob parts;
+  DictionaryRef context;
+};
+// initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
+__attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState state{};
+constinit std::uint32_t fork_epoch = 1;
+
+DictionaryRef intern_filter(const VariableTerms& terms) {
+  if (terms.when.empty() && terms.sample == 1 && terms.max_per_second == 0) return 0;
+  const FilterBlob filter{.when = terms.when.empty() ? 0 : ring.dictionary().intern(terms.when),
+                          .max_per_second = terms.max_per_second,
+                          .sample = terms.sample};
+  return ring.dictionary().intern(BlobKind::kFilter, filter);
+}
+
+}  // namespace
+
+bool ensure_session() {
+  if (ring) return true;
+  static bool refused = false;
+  if (refused || runtime->start() != 0) {
+    refused = true;
+    return false;
+  }
+  // the probe is an object of its own, with a copy of the variable
+  EventRing::revive_collector = [](RingHeader*) { runtime->revive_collector(); };
+  ring = EventRing(static_cast<std::byte*>(runtime->ring()));
+  return true;
+}
+
+DictionaryRef intern_place(std::string_view function, std::string_view file, int line) {
+  Dictionary& dictionary = ring.dictionary();
+  const PlaceBlob place{.function = dictionary.intern(function), .file = dictionary.intern(file), .line = line};
+  return dictionary.intern(BlobKind::kPlace, place);
+}
+
+DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, const VariableTerms& terms) {
+  Dictionary& dictionary = ring.dictionary();
+  const VariableBlob variable{.id = variable_id(name, owner, scope),
+                              .name = dictionary.intern(name),
+                              .format = terms.format.empty() ? 0 : dictionary.intern(terms.format),
+                              .item_size = terms.item_bytes,
+                              .mutation_depth = terms.mutation_depth,
+                              .filter = intern_filter(terms),
+                              .reserved = 0};
+  return dictionary.intern(BlobKind::kVariable, variable);
+}
+
+std::uint32_t thread_id() {
+  if (state.epoch != fork_epoch) {
+    state.id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+    state.epoch = fork_epoch;
+  }
+  return state.id;
+}
+
+DictionaryRef thread_context() {
+  return state.context;
+}
+
+ContextBlob& context_parts() {
+  return state.parts;
+}
+
+void renew_thread_context() {
+  const ContextBlob& parts = state.parts;
+  const bool empty = parts.thread_name == 0 && parts.task == 0 && parts.sql == 0;
+  state.context = empty || !ring ? 0 : ring.dictionary().intern(BlobKind::kContext, parts);
+}
+
+void forget_threads() {
+  ++fork_epoch;
+}
+
+}  // namespace watcher::node

@@ -1,0 +1,14 @@
+// What require('watcher') gives.
+'use strict';
+const binding = process._linkedBinding('watcher');
+const { activate, trackThreads } = require('./activate.cjs');
+
+activate();
+
+function watch(value, options = {}) {
+  if (options === null || typeof options !== 'object') throw new TypeError('watch(): options must be an object, as { name: "data" }');
+  if (options.trackThreads) trackThreads();
+  return value;
+}
+
+module.exports = { watch, stats: () => binding.stats() };
