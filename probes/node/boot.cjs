@@ -100,3 +100,4 @@ resolveForRequire();
 const mentioned = binding.asked() || mentionsUs(mainText());
 if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport();
 if (mentioned) require('./activate.cjs').activate();
+if (binding.hasRules()) require('./load_hooks.cjs').install();

@@ -10,8 +10,8 @@ const { originalPositions } = require('./positions.js');
 /// engine's own error is the right one).
 ///   file        the path as events show it
 ///   sourceType  'module' or 'commonjs'; null: whichever it is
-///   rulesFor    path → [{ name, scope }]
-///   makeSite    { name, scope, owner, function, file, line } → a number that the hooks are called with
+///   rulesFor    path → [{ name, scope, … }]
+///   makeSite    { name, scope, owner, function, file, line, rule } → a number that the hooks are called with
 function transform(source, { file, sourceType, rulesFor, makeSite, allLocals = false }) {
   const positions = originalPositions(source, file);
   const files = [file, ...(positions ? positions.files : [])];
@@ -28,6 +28,7 @@ function transform(source, { file, sourceType, rulesFor, makeSite, allLocals = f
       function: functions,
       file: place.file,
       line: place.line,
+      rule: subject.rule,
     });
   }).run();
 }

@@ -17,6 +17,8 @@ function globExpression(glob) {
   return new RegExp('^' + text + '$', 's');
 }
 
+const kAnyLocal = {};
+
 class RuleSet {
   /// `rules`: [{ name, scope: 'local' | 'global' | 'both' | 'unknown' }]; `allLocals`: the option track_locals.
   constructor(rules, allLocals = false) {
@@ -28,21 +30,22 @@ class RuleSet {
     }));
   }
 
-  /// `functions`: the qualified name of the function that binds the name, '' for a global.
-  wants(name, functions, isGlobal) {
-    if (this.allLocals && !isGlobal) return true;
+  /// The rule that names the variable, else undefined. `functions`: the qualified name of the function that binds it,
+  /// '' for a global.
+  match(name, functions, isGlobal) {
     const qualified = functions ? functions + '.' + name : name;
-    return this.rules.some(
+    const found = this.rules.find(
       (rule) =>
         rule.scope !== (isGlobal ? 'local' : 'global') &&
         (rule.dotted ? functions !== '' && rule.expression.test(qualified) : rule.expression.test(name)),
     );
+    return found || (this.allLocals && !isGlobal ? kAnyLocal : undefined);
   }
 
   /// A property by its written path: `Class.field`, `exports.name`, `config.retries`.
-  wantsProperty(path) {
+  matchProperty(path) {
     const open = path.replace('.#', '.');
-    return this.rules.some((rule) => rule.dotted && (rule.expression.test(path) || rule.expression.test(open)));
+    return this.rules.find((rule) => rule.dotted && (rule.expression.test(path) || rule.expression.test(open)));
   }
 
   /// False only when no name of this source can be wanted: parsing costs more than all the rest.

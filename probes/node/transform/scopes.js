@@ -23,7 +23,7 @@ class Scopes {
     this.wanted = new Map();
   }
 
-  /// { name, isGlobal, functions } of the variable that this identifier means, when it is wanted; else null.
+  /// { name, isGlobal, functions, rule } of the variable that this identifier means, when it is wanted; else null.
   wantedAt(identifier) {
     const variable = this.variables.get(identifier);
     if (variable === undefined || /^(arguments|eval|await|yield|let|async)$/.test(identifier.name)) return null;
@@ -35,8 +35,8 @@ class Scopes {
   describe(variable, name) {
     const owner = variable && ownerOf(variable.scope);
     const functions = owner ? qualifiedName(owner) : '';
-    const subject = { name, isGlobal: !owner, functions, variable, undeclared: !variable, constant: isConstant(variable) };
-    return this.rules.wants(name, functions, !owner) ? subject : null;
+    const rule = this.rules.match(name, functions, !owner);
+    return rule ? { name, isGlobal: !owner, functions, rule, undeclared: !variable, constant: isConstant(variable) } : null;
   }
 
   isGlobalName(identifier) {

@@ -262,12 +262,12 @@ class Transform {
       const root = object.type === 'MemberExpression' ? object.object : object;
       if (this.scopes.variables.get(root)) return null; // a variable of that name
       const path = `${text.replace(/\s/g, '')}.${key}`;
-      const wanted = this.rules.wants(key, '', true) || this.rules.wantsProperty(path);
-      return wanted ? { subject: { name: key, isGlobal: true, functions: '' }, object: text, key } : null;
+      const rule = this.rules.match(key, '', true) || this.rules.matchProperty(path);
+      return rule ? { subject: { name: key, isGlobal: true, functions: '', rule }, object: text, key } : null;
     }
     if (object.type !== 'Identifier' || !this.scopes.isGlobalName(object)) return null;
-    if (!this.rules.wantsProperty(`${text}.${key}`)) return null;
-    return { subject: { name: key, isGlobal: true, functions: text }, object: text, key };
+    const rule = this.rules.matchProperty(`${text}.${key}`);
+    return rule ? { subject: { name: key, isGlobal: true, functions: text, rule }, object: text, key } : null;
   }
 
   fieldAt(node, key) {
@@ -278,10 +278,11 @@ class Transform {
       at = at.parent;
     }
     const owner = at && qualifiedName(at.parent);
-    if (!owner || !this.rules.wantsProperty(`${owner}.${key}`)) return null;
+    const rule = owner && this.rules.matchProperty(`${owner}.${key}`);
+    if (!rule) return null;
     const isField = at.body.some((item) => item.type === 'PropertyDefinition' && keyName(item.key) === key);
     if (key[0] === '#' && !isField) return null; // an accessor
-    return { subject: { name: key, isGlobal: false, functions: owner }, object: 'this', key };
+    return { subject: { name: key, isGlobal: false, functions: owner, rule }, object: 'this', key };
   }
 
   property(node) {
@@ -306,8 +307,9 @@ class Transform {
     if (!node.value || node.computed) return;
     const owner = qualifiedName(node.parent.parent);
     const key = keyName(node.key);
-    if (!this.rules.wantsProperty(`${owner}.${key}`)) return;
-    const subject = { name: key, isGlobal: false, functions: owner };
+    const rule = this.rules.matchProperty(`${owner}.${key}`);
+    if (!rule) return;
+    const subject = { name: key, isGlobal: false, functions: owner, rule };
     const operator = this.tokens.operatorBehind(node.key.end);
     const name = node.key.type === 'Identifier' ? key : '__proto__';
     if (isUnnamed(node.value) && name === '__proto__') return;
