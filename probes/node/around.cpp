@@ -26,10 +26,9 @@ bool find(Function* function, const char* name) {
 
 const CallApi* call_api() {
   static CallApi api;
-  static const bool whole =
-      find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &
-      find(&api.context, "_ZN2v87Isolate17GetCurrentContextEv") &
-      find(&api.call, "_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_");
+  static const bool whole = find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &
+                            find(&api.context, "_ZN2v87Isolate17GetCurrentContextEv") &
+                            find(&api.call, "_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_");
   return whole ? &api : nullptr;
 }
 
@@ -66,7 +65,8 @@ struct Call {
 void run_before(napi_env env, Call* call) {
   napi_value result = nullptr;
   const napi_value before = referred(env, call->wrapped->before);
-  if (napi_call_function(env, call->receiver, before, call->arguments.size(), call->arguments.data(), &result) != napi_ok)
+  if (napi_call_function(env, call->receiver, before, call->arguments.size(), call->arguments.data(), &result) !=
+      napi_ok)
     return;
   bool replaced = false;
   if (napi_is_array(env, result, &replaced) != napi_ok || !replaced) return;
@@ -80,8 +80,8 @@ napi_value run(napi_env env, napi_callback_info info) {
   Call call(env, info);
   run_before(env, &call);
   const CallApi* api = call_api();
-  const napi_value result = api->call(referred(env, call.wrapped->original), api->context(api->isolate()), call.receiver,
-                                      static_cast<int>(call.arguments.size()), call.arguments.data());
+  const napi_value result = api->call(referred(env, call.wrapped->original), api->context(api->isolate()),
+                                      call.receiver, static_cast<int>(call.arguments.size()), call.arguments.data());
   if (result == nullptr) return nullptr;  // it threw
   if (const napi_value after = referred(env, call.wrapped->after)) {
     napi_value seen[] = {call.receiver, result};
@@ -104,8 +104,8 @@ napi_ref refer(napi_env env, napi_value value) {
 napi_value make_around(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];
-  auto* wrapped = new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]),
-                              refer(env, arguments.values[2])};
+  auto* wrapped =
+      new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), refer(env, arguments.values[2])};
   napi_value function = nullptr;
   napi_create_function(env, nullptr, 0, run, wrapped, &function);
   return function;

@@ -24,7 +24,7 @@ const kMapReference = 'sourceMappingURL=';
 
 /// The text to run instead; null when this one is to be left alone.
 function instrumented(source, file, sourceType) {
-  if (rulesFor(file).length === 0 && !source.includes(kMapReference)) return null;
+  if (file.startsWith(__dirname) || (rulesFor(file).length === 0 && !source.includes(kMapReference))) return null;
   transform ??= require('./transform.cjs').transform;
   try {
     return transform(source, { file, sourceType, rulesFor, makeSite, allLocals: binding.option('track_locals') === 'true' });
@@ -43,6 +43,8 @@ function hookCommonJs() {
   });
   Object.defineProperty(around, 'name', { value: original.name, configurable: true });
   Object.defineProperty(around, 'length', { value: original.length, configurable: true });
+  // stack traces name the original by the property that holds it: one behind the other
+  Object.setPrototypeOf(Module.prototype, { __proto__: Object.getPrototypeOf(Module.prototype), _compile: original });
   Module.prototype._compile = around;
 }
 

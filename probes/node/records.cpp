@@ -223,6 +223,19 @@ Path read_path(napi_env env, napi_value list) {
   return path;
 }
 
+/// objectVariable(name, mutationDepth, when, sample, maxPerSecond): a variable for change(), named by the program.
+napi_value make_object_variable(napi_env env, napi_callback_info info) {
+  const Arguments<5> arguments(env, info);
+  const std::string when = text_of(env, arguments.values[2]);
+  const VariableTerms terms{.format = {},
+                            .item_bytes = 0,
+                            .mutation_depth = static_cast<std::uint32_t>(number_of(env, arguments.values[1])),
+                            .when = when,
+                            .sample = number_of(env, arguments.values[3], 1),
+                            .max_per_second = static_cast<std::uint32_t>(number_of(env, arguments.values[4]))};
+  return make_number(env, intern_variable(text_of(env, arguments.values[0]), {}, Scope::kUnknown, terms));
+}
+
 /// change(variable, place, op, path, before, beforeType, after, afterType, exact): a change inside an object.
 napi_value record_change(napi_env env, napi_callback_info info) {
   const Arguments<9> arguments(env, info);
@@ -245,12 +258,11 @@ napi_value give_ops(napi_env env, napi_callback_info) {
   static constexpr struct {
     const char* name;
     Op op;
-  } kOps[] = {{"init", Op::kInit},         {"setitem", Op::kSetItem},       {"delitem", Op::kDelItem},
-              {"append", Op::kAppend},     {"insert", Op::kInsert},         {"pop", Op::kPop},
-              {"clear", Op::kClear},       {"sort", Op::kSort},             {"reverse", Op::kReverse},
-              {"add", Op::kAdd},           {"discard", Op::kDiscard},       {"appendleft", Op::kAppendLeft},
-              {"popleft", Op::kPopLeft},   {"setattr", Op::kSetAttr},       {"delattr", Op::kDelAttr},
-              {"change", Op::kChange}};
+  } kOps[] = {
+      {"init", Op::kInit},       {"setitem", Op::kSetItem}, {"delitem", Op::kDelItem}, {"append", Op::kAppend},
+      {"insert", Op::kInsert},   {"pop", Op::kPop},         {"clear", Op::kClear},     {"sort", Op::kSort},
+      {"reverse", Op::kReverse}, {"add", Op::kAdd},         {"discard", Op::kDiscard}, {"appendleft", Op::kAppendLeft},
+      {"popleft", Op::kPopLeft}, {"setattr", Op::kSetAttr}, {"delattr", Op::kDelAttr}, {"change", Op::kChange}};
   napi_value object = nullptr;
   napi_create_object(env, &object);
   for (const auto& row : kOps)
@@ -261,9 +273,13 @@ napi_value give_ops(napi_env env, napi_callback_info) {
 }  // namespace
 
 void add_records(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {
-      {"rules", give_rules},   {"site", make_site}, {"record", record}, {"recordDescribed", record_described},
-      {"change", record_change}, {"ops", give_ops}};
+  static constexpr BindingFunction kFunctions[] = {{"rules", give_rules},
+                                                   {"site", make_site},
+                                                   {"record", record},
+                                                   {"recordDescribed", record_described},
+                                                   {"objectVariable", make_object_variable},
+                                                   {"change", record_change},
+                                                   {"ops", give_ops}};
   add_functions(env, binding, kFunctions);
 }
 

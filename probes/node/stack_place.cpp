@@ -1,6 +1,8 @@
 #include "probes/node/stack_place.h"
 
 #include <dlfcn.h>
+#include <limits.h>
+#include <stdlib.h>
 
 #include <string>
 #include <unordered_map>
@@ -68,7 +70,8 @@ const std::string& own_directory() {
   static const std::string directory = [] {
     Dl_info info{};
     if (dladdr(reinterpret_cast<void*>(stack_api), &info) == 0 || info.dli_fname == nullptr) return std::string();
-    const std::string path(info.dli_fname);
+    char resolved[PATH_MAX];
+    const std::string path(realpath(info.dli_fname, resolved) != nullptr ? resolved : info.dli_fname);
     return path.substr(0, path.rfind('/') + 1);
   }();
   return directory;
@@ -94,7 +97,8 @@ std::string path_of(std::string name) {
   if (!name.starts_with(kUrl)) return name;
   std::string path;
   for (std::size_t i = kUrl.size(); i < name.size(); ++i) {
-    const bool escaped = name[i] == '%' && i + 2 < name.size() && hex_digit(name[i + 1]) >= 0 && hex_digit(name[i + 2]) >= 0;
+    const bool escaped =
+        name[i] == '%' && i + 2 < name.size() && hex_digit(name[i + 1]) >= 0 && hex_digit(name[i + 2]) >= 0;
     path += escaped ? static_cast<char>(hex_digit(name[i + 1]) * 16 + hex_digit(name[i + 2])) : name[i];
     if (escaped) i += 2;
   }

@@ -1,5 +1,5 @@
-// The line of the JavaScript code that called us, by V8's own stack trace: exact in every tier of its compilers, without
-// any flag.
+// The line of the JavaScript code that called us, by V8's own stack trace: exact in every tier of its compilers,
+// without any flag.
 //
 // Threads that run JavaScript, called from it.
 #pragma once
