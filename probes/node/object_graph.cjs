@@ -91,19 +91,20 @@ function routesTo(part) {
 
 const shown = (value) => (isPlain(value) || value === kUnbound ? [value, ''] : describe(value));
 
-/// One event for each variable that reaches the part. `key` undefined: the part itself.
-function tell(part, op, key, before, after) {
-  if (!state.paused) tellShown(part, op, key, shown(before), shown(after));
+/// One event for each variable that reaches the part. `key` undefined: the part itself. Not `exact`: told late, so there
+/// may have been several changes, on other lines.
+function tell(part, op, key, before, after, exact = true) {
+  if (!state.paused) tellShown(part, op, key, shown(before), shown(after), exact);
 }
 
-function tellShown(part, op, key, before, after) {
+function tellShown(part, op, key, before, after, exact = true) {
   if (state.paused) return;
   const routes = routesTo(part);
   if (routes.length === 0) return;
-  const place = binding.callingPlace();
+  const place = binding.callingPlace(exact);
   const last = key === undefined ? [] : [stepOf(part.target, key)];
   for (const [variable, path] of routes)
-    binding.change(variable, place, op, [...path, ...last], before[0], before[1], after[0], after[1], true);
+    binding.change(variable, place, op, [...path, ...last], before[0], before[1], after[0], after[1], exact);
 }
 
 /// The part that `parent` holds under `key`; its reach grows with what it is found in.

@@ -178,8 +178,8 @@ class KeptTraps extends Traps {
     const after = this.snapshot();
     for (const [key, value] of after)
       if (!before.has(key) || !Object.is(rawOf(before.get(key)), rawOf(value)))
-        tell(this.part, ops.setattr, key, before.has(key) ? before.get(key) : kUnbound, value);
-    for (const [key, value] of before) if (!after.has(key)) tell(this.part, ops.delattr, key, value, kUnbound);
+        tell(this.part, ops.setattr, key, before.has(key) ? before.get(key) : kUnbound, value, false);
+    for (const [key, value] of before) if (!after.has(key)) tell(this.part, ops.delattr, key, value, kUnbound, false);
     keepSeen(this.part);
   }
 }

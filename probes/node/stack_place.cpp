@@ -52,7 +52,7 @@ const StackApi* stack_api() {
 }
 
 constexpr int kDetailed = 0x7f;
-constexpr int kFewFrames = 5;  // ours, and the caller's
+constexpr int kFewFrames = 7;  // ours, the caller's and its caller's
 constexpr int kManyFrames = 32;
 
 /// What is known of scripts and of lines in them, by the isolate's own numbers.
@@ -105,45 +105,63 @@ std::string path_of(std::string name) {
   return path;
 }
 
-DictionaryRef place_of_frame(const StackApi& api, napi_env env, napi_value frame) {
-  const Location location = api.location(frame);
-  const auto script = static_cast<std::uint64_t>(api.script_id(frame));
-  const std::uint64_t key = script << 40 ^ static_cast<std::uint64_t>(location.line) << 16 ^
-                            static_cast<std::uint64_t>(location.column & 0xffff);
-  DictionaryRef& place = known().places[key];
-  if (place != 0) return place;
+/// A module's own code has no name, and is called by node's loader.
+bool is_module_body(const StackApi& api, napi_env env, napi_value caller) {
+  const napi_value name = caller != nullptr ? api.script_name(caller) : nullptr;
+  return name != nullptr && text_of(env, name).starts_with("node:internal/modules/");
+}
+
+std::string function_at(const StackApi& api, napi_env env, napi_value frame, napi_value caller) {
   const napi_value name = api.function_name(frame);
   const std::string function = name != nullptr ? text_of(env, name) : std::string();
-  place = intern_place(function.empty() ? "<anonymous>" : function, path_of(text_of(env, api.script_name(frame))),
-                       location.line + 1);
+  if (!function.empty()) return function;
+  return is_module_body(api, env, caller) ? "<module>" : "<anonymous>";
+}
+
+DictionaryRef place_of_frame(const StackApi& api, napi_env env, napi_value frame, napi_value caller, bool certain) {
+  const Location location = api.location(frame);
+  const std::uint64_t key = static_cast<std::uint64_t>(api.script_id(frame)) << 40 ^
+                            static_cast<std::uint64_t>(location.line) << 16 ^
+                            static_cast<std::uint64_t>(location.column & 0x7fff) << 1 ^ (certain ? 0 : 1);
+  DictionaryRef& place = known().places[key];
+  if (place != 0) return place;
+  const int line = location.line + 1;
+  place = intern_place(function_at(api, env, frame, caller), path_of(text_of(env, api.script_name(frame))),
+                       certain ? line : -line);
   return place;
 }
 
-DictionaryRef find_place(const StackApi& api, napi_env env, int most, bool* complete) {
+DictionaryRef find_place(const StackApi& api, napi_env env, int most, bool certain, bool* complete) {
   void* isolate = api.isolate();
   const napi_value trace = api.trace(isolate, most, kDetailed);
   const int count = trace != nullptr ? api.frame_count(trace) : 0;
   *complete = count < most;
+  const auto frame_at = [&](int i) { return api.frame(trace, isolate, static_cast<std::uint32_t>(i)); };
   for (int i = 0; i < count; ++i) {
-    const napi_value frame = api.frame(trace, isolate, static_cast<std::uint32_t>(i));
-    if (!is_ours(api, env, frame)) return place_of_frame(api, env, frame);
+    const napi_value frame = frame_at(i);
+    if (is_ours(api, env, frame)) continue;
+    if (i + 1 == count && !*complete) return 0;  // its caller is needed, too
+    return place_of_frame(api, env, frame, i + 1 < count ? frame_at(i + 1) : nullptr, certain);
   }
   return 0;
 }
 
-/// callingPlace(): a reference for change().
-napi_value give_calling_place(napi_env env, napi_callback_info) {
-  return make_number(env, calling_place(env));
+/// callingPlace(certain): a reference for change(); not certain: the line may be another one.
+napi_value give_calling_place(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  bool certain = true;
+  napi_get_value_bool(env, arguments.values[0], &certain);
+  return make_number(env, calling_place(env, certain));
 }
 
 }  // namespace
 
-DictionaryRef calling_place(napi_env env) {
+DictionaryRef calling_place(napi_env env, bool certain) {
   const StackApi* api = stack_api();
   if (api == nullptr || !ring) return 0;
   bool complete = false;
-  const DictionaryRef place = find_place(*api, env, kFewFrames, &complete);
-  return place != 0 || complete ? place : find_place(*api, env, kManyFrames, &complete);
+  const DictionaryRef place = find_place(*api, env, kFewFrames, certain, &complete);
+  return place != 0 || complete ? place : find_place(*api, env, kManyFrames, certain, &complete);
 }
 
 void add_stack_place(napi_env env, napi_value binding) {

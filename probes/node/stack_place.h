@@ -10,8 +10,9 @@
 
 namespace watcher::node {
 
-/// The innermost frame that is no script of ours; 0 when there is none.
-DictionaryRef calling_place(napi_env env);
+/// The innermost frame that is no script of ours; 0 when there is none. Not `certain`: the event says that the line may
+/// be another one.
+DictionaryRef calling_place(napi_env env, bool certain);
 
 /// The binding's functions of this part.
 void add_stack_place(napi_env env, napi_value binding);
