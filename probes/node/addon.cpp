@@ -10,6 +10,7 @@
 #include "probes/node/napi_values.h"
 #include "probes/node/positions.h"
 #include "probes/node/records.h"
+#include "probes/node/sql.h"
 #include "probes/node/stack_place.h"
 
 namespace watcher::node {
@@ -134,6 +135,7 @@ napi_value fill_binding(napi_env env, napi_value binding) {
   add_records(env, binding);
   add_stack_place(env, binding);
   add_around(env, binding);
+  add_sql(env, binding);
   napi_add_env_cleanup_hook(env, leave_environment, nullptr);
   return binding;
 }

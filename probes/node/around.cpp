@@ -32,7 +32,7 @@ const CallApi* call_api() {
   return whole ? &api : nullptr;
 }
 
-/// As long as its environment.
+/// As long as the function made of it.
 struct Wrapped {
   napi_ref original;
   napi_ref before;
@@ -99,6 +99,13 @@ napi_ref refer(napi_env env, napi_value value) {
   return reference;
 }
 
+void forget(napi_env env, void* data, void*) {
+  auto* wrapped = static_cast<Wrapped*>(data);
+  for (napi_ref reference : {wrapped->original, wrapped->before, wrapped->after})
+    if (reference != nullptr) napi_delete_reference(env, reference);
+  delete wrapped;
+}
+
 /// around(original, before, after): `original` with `before(...arguments)` in front, called with the same `this`; what
 /// it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned.
 napi_value make_around(napi_env env, napi_callback_info info) {
@@ -108,6 +115,7 @@ napi_value make_around(napi_env env, napi_callback_info info) {
       new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), refer(env, arguments.values[2])};
   napi_value function = nullptr;
   napi_create_function(env, nullptr, 0, run, wrapped, &function);
+  napi_add_finalizer(env, function, wrapped, forget, nullptr, nullptr);
   return function;
 }
 

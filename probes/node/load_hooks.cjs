@@ -7,6 +7,8 @@ const path = require('path');
 const binding = process._linkedBinding('watcher');
 
 let transform;
+let drivers; // sql_drivers.cjs, once statements are asked for
+const wanted = { rules: false, hooked: false };
 const ruleTable = new Map();
 
 function rulesFor(file) {
@@ -34,18 +36,26 @@ function instrumented(source, file, sourceType) {
   }
 }
 
+/// `before(...arguments)` and `after(this, result)` around owner[name], unseen by stack traces.
+function lead(owner, name, before, after) {
+  const original = owner[name];
+  const led = binding.around(original, before, after);
+  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
+  owner[name] = led;
+  return original;
+}
+
+function instrumentedArguments(content, file, ...rest) {
+  if (typeof content !== 'string' || typeof file !== 'string') return undefined;
+  const text = instrumented(content, file, rest[0] === 'module' ? 'module' : null);
+  return text === null ? undefined : [text, file, ...rest];
+}
+
 function hookCommonJs() {
-  const original = Module.prototype._compile;
-  const around = binding.around(original, (content, file, ...rest) => {
-    if (typeof content !== 'string' || typeof file !== 'string') return undefined;
-    const text = instrumented(content, file, rest[0] === 'module' ? 'module' : null);
-    return text === null ? undefined : [text, file, ...rest];
-  });
-  Object.defineProperty(around, 'name', { value: original.name, configurable: true });
-  Object.defineProperty(around, 'length', { value: original.length, configurable: true });
+  const { prototype } = Module;
+  const original = lead(prototype, '_compile', wanted.rules ? instrumentedArguments : () => undefined, (module) => drivers?.leadModule(module));
   // stack traces name the original by the property that holds it: one behind the other
-  Object.setPrototypeOf(Module.prototype, { __proto__: Object.getPrototypeOf(Module.prototype), _compile: original });
-  Module.prototype._compile = around;
+  Object.setPrototypeOf(prototype, { __proto__: Object.getPrototypeOf(prototype), _compile: original });
 }
 
 /// A module's source as the loader has it, and what is to run instead.
@@ -62,10 +72,38 @@ function hookModules() {
   else if (typeof Module.register === 'function') Module.register(pathToFileURL(path.join(__dirname, 'load_modules.mjs')).href);
 }
 
-function install() {
+function hookLoaders() {
+  if (!wanted.hooked) hookCommonJs();
+  wanted.hooked = true;
+}
+
+/// Once a thread, before the program, where rules name variables.
+function watchNames() {
+  wanted.rules = true;
   require('./hooks.cjs').install(binding);
-  hookCommonJs();
+  hookLoaders();
   hookModules();
 }
 
-module.exports = { install, loadedModule };
+/// From now on events have the SQL statement that they happen under. Drivers that are loaded are led, too.
+function watchStatements() {
+  if (drivers !== undefined) return;
+  drivers = require('./sql_drivers.cjs');
+  hookLoaders();
+  for (const module of Object.values(require.cache)) if (module.loaded) drivers.leadModule(module);
+  let asked;
+  lead(Module, '_load', (request) => void (asked = request), (_, exports) => {
+    const name = asked;
+    asked = undefined;
+    if (typeof name === 'string') drivers.leadBuiltin(name, exports);
+  });
+  if (typeof Module.registerHooks === 'function') Module.registerHooks({ resolve: leadImported });
+}
+
+function leadImported(specifier, context, next) {
+  const resolved = next(specifier, context);
+  if (specifier === 'node:sqlite') require('node:sqlite');
+  return resolved;
+}
+
+module.exports = { watchNames, watchStatements, loadedModule };
