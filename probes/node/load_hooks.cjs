@@ -97,12 +97,14 @@ function watchStatements() {
     asked = undefined;
     if (typeof name === 'string') drivers.leadBuiltin(name, exports);
   });
+  if (process.moduleLoadList?.includes('NativeModule sqlite')) drivers.leadBuiltin('sqlite', require('node:sqlite'));
   if (typeof Module.registerHooks === 'function') Module.registerHooks({ resolve: leadImported });
 }
 
+/// A built-in module that is imported passes no function of ours; required first, it does.
 function leadImported(specifier, context, next) {
   const resolved = next(specifier, context);
-  if (specifier === 'node:sqlite') require('node:sqlite');
+  if (specifier === 'node:sqlite' && !context.conditions?.includes('require')) require('node:sqlite');
   return resolved;
 }
 
