@@ -3,7 +3,7 @@
 // first require('watcher').
 'use strict';
 const binding = process._linkedBinding('watcher');
-const { isMainThread, threadId, workerData } = require('worker_threads');
+const { isMainThread, threadId, threadName } = require('worker_threads');
 
 let active = false;
 
@@ -11,9 +11,34 @@ let active = false;
 function keepLinesExact() {
   const v8 = require('v8');
   v8.setFlagsFromString('--no-sparkplug');
-  if (Number(process.versions.v8.split('.')[0]) >= 11) v8.setFlagsFromString('--no-maglev');
+  if (Number.parseInt(process.versions.v8, 10) >= 11) v8.setFlagsFromString('--no-maglev');
   v8.setFlagsFromString('--no-turbo-inlining');
   binding.noInlining();
+}
+
+/** Array buffers of an unusual size, made in all ways that allocate differently. */
+function learnAllocations() {
+  const bytes = 7919;
+  if (!binding.learning(bytes)) {
+    binding.log(2, 'array buffers cannot get pages of their own here: only large ones can be watched');
+    return;
+  }
+  new ArrayBuffer(bytes);
+  new SharedArrayBuffer(bytes);
+  Buffer.allocUnsafeSlow(bytes);
+  structuredClone(new ArrayBuffer(bytes));
+  new TextEncoder().encode('x'.repeat(bytes));
+  binding.learnt();
+}
+
+/** Small Buffers lie in a pool that was there before us: on to the next one. */
+function renewPool() {
+  for (let i = 0; i < 4 && !binding.isOurs(new Uint8Array(Buffer.allocUnsafe(1).buffer)); i++)
+    Buffer.allocUnsafe((Buffer.poolSize >>> 1) - 1);
+}
+
+function trackThreads() {
+  binding.threadName(threadName || (isMainThread ? 'main' : `worker ${threadId}`));
 }
 
 function activate() {
@@ -21,12 +46,10 @@ function activate() {
   active = true;
   if (!binding.start()) return;
   if (binding.option('position') !== 'fast') keepLinesExact();
-  binding.listen();
+  if (!binding.listen()) binding.log(1, 'this node does not tell where code stands: events have no function and line');
+  learnAllocations();
+  renewPool();
   if (binding.option('track_threads') === 'true') trackThreads();
-}
-
-function trackThreads() {
-  binding.threadName(isMainThread ? 'main' : require('worker_threads').threadName || `worker ${threadId}`);
 }
 
 module.exports = { activate, trackThreads };

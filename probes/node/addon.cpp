@@ -5,6 +5,7 @@
 #include <string>
 
 #include "probes/node/around.h"
+#include "probes/node/arrays.h"
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
 #include "probes/node/napi_values.h"
@@ -136,6 +137,7 @@ napi_value fill_binding(napi_env env, napi_value binding) {
   add_stack_place(env, binding);
   add_around(env, binding);
   add_sql(env, binding);
+  add_memory_functions(env, binding);
   napi_add_env_cleanup_hook(env, leave_environment, nullptr);
   return binding;
 }

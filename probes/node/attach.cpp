@@ -11,6 +11,7 @@
 #include <string>
 
 #include "probes/node/addon.h"
+#include "probes/node/code_map.h"
 #include "probes/node/emit.h"
 #include "probes/node/positions.h"
 
@@ -108,6 +109,7 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
     runtime->log(WATCHER_ERROR, "node is not watched: boot.cjs is missing beside watcher_node.so");
     return nullptr;
   }
+  set_own_directory(boot.substr(0, boot.rfind('/')));
   offer_addon(given);
   const std::string ours = "--require " + quoted(boot);
   setenv(kOptions, given == nullptr || given[0] == '\0' ? ours.c_str() : (ours + " " + given).c_str(), 1);

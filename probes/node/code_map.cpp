@@ -17,6 +17,8 @@ constexpr int kEnumerateExisting = 1;
 constinit std::atomic<bool> locked{false};
 constinit std::atomic<bool> inlining{true};
 
+constinit const std::string* own_directory = nullptr;  // process-lifetime
+
 using CodeMap = std::map<std::uintptr_t, std::unique_ptr<Code>>;
 // Process-lifetime: V8 tells of code until the end.
 CodeMap& codes() {
@@ -83,7 +85,8 @@ void add_code(const JitCodeEvent& event) {
                : name.tier == Tier::kBaseline             ? Tier::kBaseline
                                                           : Tier::kOptimised;
   code->inlining = inlining.load(std::memory_order_relaxed);
-  code->internal = name.file.starts_with("node:");
+  code->internal =
+      name.file.starts_with("node:") || (own_directory != nullptr && name.file.starts_with(*own_directory));
   code->first_line = name.line;
   code->function = std::move(name.function);
   code->file = std::move(name.file);
@@ -169,6 +172,10 @@ bool listen_to_code() {
   if (isolate == nullptr) return false;
   v8.listen(isolate, kEnumerateExisting, hear);
   return true;
+}
+
+void set_own_directory(const std::string& directory) {
+  own_directory = new std::string(directory + "/");
 }
 
 void forget_isolate() {

@@ -42,6 +42,8 @@ struct Code {
 bool listen_to_code();
 /// The calling thread's isolate ends.
 void forget_isolate();
+/// Code of files below this directory is our own, and never where a write is said to come from.
+void set_own_directory(const std::string& directory);
 /// From now on optimised code holds no inlined functions.
 void expect_no_inlining();
 

@@ -1,9 +1,14 @@
 #include "probes/node/positions.h"
 
 #include <ucontext.h>
+#include <unistd.h>
+
+#include <atomic>
 
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
+#include "probes/node/host_allocator.h"
+#include "runtime/capture/memory_watch.h"
 
 namespace watcher::node {
 namespace {
@@ -11,6 +16,8 @@ namespace {
 constexpr std::size_t kFrames = 48;
 
 __attribute__((tls_model("initial-exec"))) constinit thread_local void* thread_isolate = nullptr;
+
+constinit std::atomic<bool> ended{false};  // the main thread's JavaScript: what is freed now, the process takes along
 
 /// The frames from the innermost on: addresses of machine code, or of bytecode.
 struct Sample {
@@ -109,6 +116,7 @@ void note_thread_isolate() {
 
 void forget_thread_isolate() {
   thread_isolate = nullptr;
+  if (static_cast<pid_t>(thread_id()) == getpid()) ended = true;
 }
 
 __attribute__((noinline)) DictionaryRef place_here() {
@@ -121,6 +129,7 @@ __attribute__((noinline)) DictionaryRef place_here() {
 
 DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {
   *context = thread_context();
+  if (ucontext == nullptr && ended) return kNoEvent;
   if (thread_isolate == nullptr || !ring) return 0;
   if (ucontext == nullptr) return place_here();
   const greg_t* registers = static_cast<ucontext_t*>(ucontext)->uc_mcontext.gregs;
@@ -132,6 +141,7 @@ DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {
 void after_fork_child() {
   forget_threads();
   renew_code_map_lock();
+  renew_allocator_lock();
 }
 
 }  // namespace watcher::node

@@ -1,0 +1,187 @@
+#include "probes/node/arrays.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "config/condition.h"
+#include "probes/node/addon.h"
+#include "probes/node/emit.h"
+#include "probes/node/host_allocator.h"
+#include "probes/node/napi_values.h"
+#include "probes/node/positions.h"
+
+namespace watcher::node {
+namespace {
+
+struct Bytes {
+  std::byte* base = nullptr;
+  std::size_t size = 0;
+};
+
+struct WatchedRange {
+  std::uintptr_t begin, end;
+};
+
+// Any thread: V8 frees buffers on threads of its own. Never taken in a fault handler.
+std::mutex& ranges_lock() {
+  static auto* lock = new std::mutex;  // process-lifetime
+  return *lock;
+}
+auto& ranges() {
+  static auto* map = new std::map<std::uint64_t, WatchedRange>;  // by region
+  return *map;
+}
+
+// The runtime knows of whole pages only, not of the blocks on them.
+void end_watches(std::uintptr_t begin, std::uintptr_t end) {
+  const std::lock_guard guard(ranges_lock());
+  std::erase_if(ranges(), [begin, end](const auto& entry) {
+    const bool inside = entry.second.begin >= begin && entry.second.begin < end;
+    if (inside) runtime->memory_unwatch(entry.first, static_cast<int>(Op::kFreed));
+    return inside;
+  });
+}
+
+Bytes bytes_of(napi_env env, napi_value view) {
+  napi_typedarray_type type{};
+  Bytes bytes;
+  void* base = nullptr;
+  if (view == nullptr || napi_get_typedarray_info(env, view, &type, &bytes.size, &base, nullptr, nullptr) != napi_ok)
+    return {};
+  bytes.base = static_cast<std::byte*>(base);
+  return type == napi_uint8_array ? bytes : Bytes{};
+}
+
+/// Memory on pages without an allocator's books: ours, a mapping of V8's (WebAssembly, resizable buffers), or one that
+/// malloc made for this block alone.
+bool can_be_watched(const Bytes& bytes) {
+  constexpr std::uintptr_t kPageMask = 4095;
+  constexpr std::size_t kIsMapped = 2;  // in the size word before a block of glibc's
+  constexpr std::size_t kMappedBytes = 128 * 1024;
+  const auto address = reinterpret_cast<std::uintptr_t>(bytes.base);
+  if (in_our_pages(address) || (address & kPageMask) == 0) return true;
+  std::size_t size_word = 0;
+  if (bytes.size < kMappedBytes || (address & kPageMask) != 2 * sizeof size_word) return false;
+  memcpy(&size_word, bytes.base - sizeof size_word, sizeof size_word);
+  return (size_word & kIsMapped) != 0;
+}
+
+/// isOurs(bytes): can the memory behind this Uint8Array be watched?
+napi_value give_is_ours(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  return make_bool(env, can_be_watched(bytes_of(env, arguments.values[0])));
+}
+
+/// learning(bytes): array buffers of that size, made until learnt(), show where node allocates them.
+napi_value start_learning(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  if (!lead_host_allocator()) return make_bool(env, false);
+  when_range_ends(end_watches);
+  begin_learning(static_cast<std::size_t>(number_of(env, arguments.values[0])));
+  return make_bool(env, true);
+}
+
+napi_value stop_learning(napi_env env, napi_callback_info) {
+  return make_number(env, static_cast<double>(end_learning()));
+}
+
+napi_value set_own_pages(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  bool wanted = false;
+  napi_get_value_bool(env, arguments.values[0], &wanted);
+  want_own_pages(wanted);
+  return nullptr;
+}
+
+/// Where watch() was called: names what has no name, and whose variable it is.
+struct Caller {
+  std::string function, file;
+  int line = 0;
+};
+Caller find_caller() {
+  Caller caller;
+  PlaceBlob place{};
+  const Dictionary& dictionary = ring.dictionary();
+  if (!dictionary.read(BlobKind::kPlace, place_here(), &place)) return caller;
+  caller.function = dictionary.string(place.function);
+  caller.file = dictionary.string(place.file);
+  caller.line = place.line < 0 ? -place.line : place.line;
+  return caller;
+}
+
+/// watchMemory(bytes, name, format, itemBytes, depth, when, sample, maxPerSecond): the region's number, or 0.
+napi_value watch_memory(napi_env env, napi_callback_info info) {
+  const Arguments<8> arguments(env, info);
+  const Bytes bytes = bytes_of(env, arguments.values[0]);
+  if (bytes.size == 0 || !ensure_session() || !can_be_watched(bytes)) return make_number(env, 0);
+  const Caller caller = find_caller();
+  std::string name = text_of(env, arguments.values[1]);
+  if (name.empty()) name = caller.file + ":" + std::to_string(caller.line);
+  const std::string format = text_of(env, arguments.values[2]);
+  const std::string when = text_of(env, arguments.values[5]);
+  const auto item_bytes = static_cast<std::uint32_t>(number_of(env, arguments.values[3], 1));
+  const VariableTerms terms{.format = format,
+                            .item_bytes = item_bytes,
+                            .mutation_depth = static_cast<std::uint32_t>(number_of(env, arguments.values[4])),
+                            .when = when,
+                            .sample = number_of(env, arguments.values[6], 1),
+                            .max_per_second = static_cast<std::uint32_t>(number_of(env, arguments.values[7]))};
+  const Scope scope = caller.function.empty()         ? Scope::kUnknown
+                      : caller.function == "<module>" ? Scope::kGlobal
+                                                      : Scope::kLocal;
+  const watcher_buffer buffer{.base = bytes.base,
+                              .capacity = bytes.size,
+                              .live_size = nullptr,
+                              .live_start = nullptr,
+                              .live_item_bytes = 1,
+                              .variable = intern_variable(name, caller.file + "\n" + caller.function, scope, terms),
+                              .item_bytes = item_bytes,
+                              .scope = static_cast<std::uint8_t>(scope)};
+  const std::uint64_t region = runtime->memory_watch(&buffer);
+  if (region == 0) return make_number(env, -errno);
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.base);
+  const std::lock_guard guard(ranges_lock());
+  ranges()[region] = {begin, begin + bytes.size};
+  return make_number(env, static_cast<double>(region));
+}
+
+/// unwatchMemory(region): false when it had ended.
+napi_value unwatch_memory(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const auto region = static_cast<std::uint64_t>(number_of(env, arguments.values[0]));
+  const std::lock_guard guard(ranges_lock());
+  if (ranges().erase(region) == 0) return make_bool(env, false);
+  runtime->memory_unwatch(region, static_cast<int>(Op::kCount));
+  return make_bool(env, true);
+}
+
+/// checkCondition(text): what is wrong with it, or undefined.
+napi_value check_condition(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const Result<Condition> compiled = Condition::compile(text_of(env, arguments.values[0]));
+  return compiled ? nullptr : make_text(env, compiled.error().message);
+}
+
+napi_value pause_memory(napi_env env, napi_callback_info) {
+  return make_number(env, runtime->memory_pause());
+}
+
+napi_value resume_memory(napi_env env, napi_callback_info) {
+  return make_number(env, runtime->memory_resume());
+}
+
+}  // namespace
+
+void add_memory_functions(napi_env env, napi_value binding) {
+  static constexpr BindingFunction kFunctions[] = {
+      {"isOurs", give_is_ours},      {"learning", start_learning},    {"learnt", stop_learning},
+      {"ownPages", set_own_pages},   {"watchMemory", watch_memory},   {"unwatchMemory", unwatch_memory},
+      {"pauseMemory", pause_memory}, {"resumeMemory", resume_memory}, {"checkCondition", check_condition}};
+  add_functions(env, binding, kFunctions);
+}
+
+}  // namespace watcher::node

@@ -1,0 +1,66 @@
+// Values that are memory: typed arrays, buffers, views, and the memory of WebAssembly. They are watched in place.
+'use strict';
+const binding = process._linkedBinding('watcher');
+const { types } = require('util');
+
+// By the name of the kind: PEP 3118's letter of one element, as the events' reader has it.
+const FORMATS = {
+  Int8Array: 'b', Uint8Array: 'B', Uint8ClampedArray: 'B', Int16Array: 'h', Uint16Array: 'H', Int32Array: 'i',
+  Uint32Array: 'I', BigInt64Array: 'q', BigUint64Array: 'Q', Float16Array: 'e', Float32Array: 'f', Float64Array: 'd',
+};
+const kindOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
+
+/** Regions of each watched value of this thread, by name. */
+const regions = new WeakMap();
+
+function isWasmMemory(value) {
+  return typeof WebAssembly === 'object' && value instanceof WebAssembly.Memory;
+}
+
+function isMemory(value) {
+  return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || isWasmMemory(value);
+}
+
+/** The bytes of the value, and what one element of it is. */
+function describe(value) {
+  if (!ArrayBuffer.isView(value)) {
+    const buffer = isWasmMemory(value) ? value.buffer : value;
+    return { bytes: new Uint8Array(buffer), format: 'B', itemBytes: 1 };
+  }
+  binding.ownPages(true); // a small typed array has no buffer until it is asked for
+  const { buffer, byteOffset, byteLength } = value;
+  binding.ownPages(false);
+  const kind = kindOf.call(value);
+  const format = FORMATS[kind] ?? 'B';
+  return { bytes: new Uint8Array(buffer, byteOffset, byteLength), format, itemBytes: value.BYTES_PER_ELEMENT ?? 1 };
+}
+
+function watch(value, terms) {
+  const known = regions.get(value) ?? new Map();
+  if (known.has(terms.name)) return;
+  const { bytes, format, itemBytes } = describe(value);
+  if (bytes.length === 0) return;
+  const called = terms.name || 'a buffer';
+  if (!binding.isOurs(bytes)) {
+    binding.log(2, `${called} is not watched: it was made before Watcher was loaded; run the program under watcher-exec, or ` +
+      "call require('watcher') before");
+    return;
+  }
+  const region = binding.watchMemory(bytes, terms.name, format, itemBytes, terms.depthBytes, terms.when, terms.sample, terms.maxPerSecond);
+  if (region <= 0) {
+    binding.log(2, `${called} is not watched: no engine takes its memory (error ${-region})`);
+    return;
+  }
+  known.set(terms.name, region);
+  regions.set(value, known);
+}
+
+function unwatch(value) {
+  const known = regions.get(value);
+  regions.delete(value);
+  let ended = false;
+  for (const region of known?.values() ?? []) ended = binding.unwatchMemory(region) || ended;
+  return ended;
+}
+
+module.exports = { isMemory, watch, unwatch };
