@@ -23,7 +23,7 @@ function follow() {
   hook ??= createHook({
     before() {
       outer.push(current);
-      show(storage.getStore() ?? 0);
+      show(storage.getStore()?.statement ?? 0);
     },
     after() {
       show(outer.pop() ?? 0);
@@ -31,11 +31,15 @@ function follow() {
   }).enable();
 }
 
-function enter(statement) {
+/// A store is { statement }: what is begun inside a call that share() opened is the caller's statement, too.
+function enter(store) {
   follow();
-  storage.enterWith(statement);
-  show(statement);
+  storage.enterWith(store);
+  show(store.statement);
 }
+
+/// What a library's method executes behind several awaits belongs to the flow that calls it.
+const share = () => enter({ statement: storage.getStore()?.statement ?? 0, isShared: true });
 
 /// A value as parameters show it; what is named like a secret is left out.
 function shownParam(value, hidden) {
@@ -44,7 +48,7 @@ function shownParam(value, hidden) {
 }
 
 function shownParams(text, values) {
-  if (!records || values === undefined || values === null) return '';
+  if (!records || values === undefined || values === null || values.length === 0) return '';
   if (isPlain(values)) return `[${shownParam(values, kSecret.test(text))}]`;
   if (Array.isArray(values)) return `[${values.map((value) => shownParam(value, kSecret.test(text))).join(', ')}]`;
   const pairs = Object.entries(Object.getOwnPropertyDescriptors(values)).filter(([, own]) => 'value' in own);
@@ -55,11 +59,13 @@ function shownParams(text, values) {
 function begin(driver, text, database, values) {
   if (typeof text !== 'string' || text === '') return 0;
   const statement = binding.sqlStatement(driver, text, typeof database === 'string' ? database : '', shownParams(text, values));
-  enter(statement);
+  const store = storage.getStore();
+  if (store?.isShared) store.statement = statement;
+  enter(store?.isShared ? store : { statement });
   return statement;
 }
 
 /// A callback that goes on under the statement that it belongs to.
-const under = (statement, callback) => binding.around(callback, () => enter(statement));
+const under = (statement, callback) => binding.around(callback, () => enter({ statement }));
 
-module.exports = { begin, under };
+module.exports = { begin, under, share };

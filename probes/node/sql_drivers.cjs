@@ -2,7 +2,7 @@
 // arguments in front (binding.around); what they return, throw and are called is unchanged.
 'use strict';
 
-const { begin, under } = require('./sql.cjs');
+const { begin, under, share } = require('./sql.cjs');
 const binding = process._linkedBinding('watcher');
 
 const patched = new WeakSet();
@@ -109,6 +109,14 @@ function leadSequelize(exports) {
   lead(prototypeOf(Sequelize), 'query', (self, [query, options]) => {
     begin('sequelize', textOf(query), self.config?.database ?? self.options?.storage, options?.replacements ?? options?.bind);
   });
+  lead(prototypeOf(Sequelize), 'sync', () => void share());
+}
+
+function leadModel(Model) {
+  const asked = ['create', 'bulkCreate', 'findAll', 'findOne', 'findByPk', 'findOrCreate', 'findAndCountAll', 'count', 'min', 'max', 'sum'];
+  for (const name of [...asked, 'aggregate', 'update', 'upsert', 'destroy', 'increment', 'decrement', 'truncate'])
+    lead(Model, name, () => void share());
+  for (const name of ['save', 'update', 'destroy', 'reload', 'increment', 'decrement']) lead(prototypeOf(Model), name, () => void share());
 }
 
 const kFiles = [
@@ -119,6 +127,7 @@ const kFiles = [
   [/[\\/]better-sqlite3[\\/]lib[\\/]database\.js$/, leadBetterSqlite],
   [/[\\/]sqlite3[\\/]lib[\\/]sqlite3\.js$/, leadSqlite3],
   [/[\\/]sequelize[\\/]lib[\\/]sequelize\.js$/, leadSequelize],
+  [/[\\/]sequelize[\\/]lib[\\/]model\.js$/, leadModel],
 ];
 
 /// A module has run; is it a driver's?

@@ -56,6 +56,11 @@ def noted(source):
 
 
 class Case(harness.Case):
+    @staticmethod
+    def without_addresses(text):
+        """Node's warnings name the process."""
+        return re.sub(rb"\(node:\d+\)", b"(node)", harness.Case.without_addresses(text))
+
     def run_node(self, node, program, arguments, config, options, preload, environment, stub):
         place = self.directory / "node_modules" / "watcher"
         if stub:
@@ -76,10 +81,10 @@ class Case(harness.Case):
             return Run(self.execute(command, env), output)
         return Run(self.execute(launcher + ["--"] + command, env), output)
 
-    def on_nodes(self, files, check, config=None, options=(), arguments=(), preload=False, environment=None, since=18):
+    def on_nodes(self, files, check, config=None, options=(), arguments=(), preload=False, environment=None, since=18, only=None):
         """Runs the first of `files` plainly and watched, compares the host's side, and hands over the events."""
         program = self.write(files)
-        usable = [(version, node) for version, node in NODES if version >= since]
+        usable = [(version, node) for version, node in NODES if version >= since and only in (None, version)]
         for version, node in usable:
             with self.subTest(node=version):
                 plain = self.run_node(node, program, arguments, config, options, preload, environment, stub=True)
