@@ -14,9 +14,8 @@ class Scopes {
     const manager = eslintScope.analyze(tree.ast, options);
     this.scopes = manager.scopes;
     for (const scope of manager.scopes) {
-      const dynamic = within(scope, 'with');
-      for (const reference of scope.references)
-        if (reference.resolved || !dynamic) this.variables.set(reference.identifier, reference.resolved);
+      // under `with` a name may be a property
+      if (!within(scope, 'with')) for (const reference of scope.references) this.variables.set(reference.identifier, reference.resolved);
       for (const variable of scope.variables)
         for (const identifier of variable.identifiers) this.variables.set(identifier, variable);
     }
