@@ -26,8 +26,8 @@ bool find(Function* function, const char* name) {
 
 const CallApi* call_api() {
   static CallApi api;
-  static const bool whole = find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &
-                            find(&api.context, "_ZN2v87Isolate17GetCurrentContextEv") &
+  static const bool whole = find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &&
+                            find(&api.context, "_ZN2v87Isolate17GetCurrentContextEv") &&
                             find(&api.call, "_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_");
   return whole ? &api : nullptr;
 }

@@ -40,19 +40,19 @@ bool find(Function* function, const char* name) {
 const StackApi* stack_api() {
   static StackApi api;
   static const bool whole =
-      find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &
-      find(&api.trace, "_ZN2v810StackTrace17CurrentStackTraceEPNS_7IsolateEiNS0_17StackTraceOptionsE") &
-      find(&api.frame_count, "_ZNK2v810StackTrace13GetFrameCountEv") &
-      find(&api.frame, "_ZNK2v810StackTrace8GetFrameEPNS_7IsolateEj") &
-      find(&api.location, "_ZNK2v810StackFrame11GetLocationEv") &
-      find(&api.script_id, "_ZNK2v810StackFrame11GetScriptIdEv") &
-      find(&api.script_name, "_ZNK2v810StackFrame13GetScriptNameEv") &
+      find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &&
+      find(&api.trace, "_ZN2v810StackTrace17CurrentStackTraceEPNS_7IsolateEiNS0_17StackTraceOptionsE") &&
+      find(&api.frame_count, "_ZNK2v810StackTrace13GetFrameCountEv") &&
+      find(&api.frame, "_ZNK2v810StackTrace8GetFrameEPNS_7IsolateEj") &&
+      find(&api.location, "_ZNK2v810StackFrame11GetLocationEv") &&
+      find(&api.script_id, "_ZNK2v810StackFrame11GetScriptIdEv") &&
+      find(&api.script_name, "_ZNK2v810StackFrame13GetScriptNameEv") &&
       find(&api.function_name, "_ZNK2v810StackFrame15GetFunctionNameEv");
   return whole ? &api : nullptr;
 }
 
 constexpr int kDetailed = 0x7f;
-constexpr int kFewFrames = 7;  // ours, the caller's and its caller's
+constexpr int kFewFrames = 3;  // a trap's, what tells, the caller's
 constexpr int kManyFrames = 32;
 
 /// What is known of scripts and of lines in them, by the isolate's own numbers.
@@ -118,32 +118,29 @@ std::string function_at(const StackApi& api, napi_env env, napi_value frame, nap
   return is_module_body(api, env, caller) ? "<module>" : "<anonymous>";
 }
 
-DictionaryRef place_of_frame(const StackApi& api, napi_env env, napi_value frame, napi_value caller, bool certain) {
-  const Location location = api.location(frame);
+DictionaryRef& known_place(const StackApi& api, napi_value frame, const Location& location, bool certain) {
   const std::uint64_t key = static_cast<std::uint64_t>(api.script_id(frame)) << 40 ^
                             static_cast<std::uint64_t>(location.line) << 16 ^
                             static_cast<std::uint64_t>(location.column & 0x7fff) << 1 ^ (certain ? 0 : 1);
-  DictionaryRef& place = known().places[key];
-  if (place != 0) return place;
-  const int line = location.line + 1;
-  place = intern_place(function_at(api, env, frame, caller), path_of(text_of(env, api.script_name(frame))),
-                       certain ? line : -line);
-  return place;
+  return known().places[key];
 }
 
-DictionaryRef find_place(const StackApi& api, napi_env env, int most, bool certain, bool* complete) {
+/// 0: no frame of the program is among the first `most`, or its caller is needed, too.
+DictionaryRef find_place(const StackApi& api, napi_env env, int most, bool certain) {
   void* isolate = api.isolate();
   const napi_value trace = api.trace(isolate, most, kDetailed);
   const int count = trace != nullptr ? api.frame_count(trace) : 0;
-  *complete = count < most;
   const auto frame_at = [&](int i) { return api.frame(trace, isolate, static_cast<std::uint32_t>(i)); };
-  for (int i = 0; i < count; ++i) {
-    const napi_value frame = frame_at(i);
-    if (is_ours(api, env, frame)) continue;
-    if (i + 1 == count && !*complete) return 0;  // its caller is needed, too
-    return place_of_frame(api, env, frame, i + 1 < count ? frame_at(i + 1) : nullptr, certain);
-  }
-  return 0;
+  int i = 0;
+  while (i < count && is_ours(api, env, frame_at(i))) ++i;
+  if (i == count) return 0;
+  const napi_value frame = frame_at(i);
+  const Location location = api.location(frame);
+  DictionaryRef& place = known_place(api, frame, location, certain);
+  if (place != 0 || (i + 1 == count && count == most)) return place;
+  const std::string function = function_at(api, env, frame, i + 1 < count ? frame_at(i + 1) : nullptr);
+  const int line = location.line + 1;
+  return place = intern_place(function, path_of(text_of(env, api.script_name(frame))), certain ? line : -line);
 }
 
 /// callingPlace(certain): a reference for change(); not certain: the line may be another one.
@@ -159,9 +156,8 @@ napi_value give_calling_place(napi_env env, napi_callback_info info) {
 DictionaryRef calling_place(napi_env env, bool certain) {
   const StackApi* api = stack_api();
   if (api == nullptr || !ring) return 0;
-  bool complete = false;
-  const DictionaryRef place = find_place(*api, env, kFewFrames, certain, &complete);
-  return place != 0 || complete ? place : find_place(*api, env, kManyFrames, certain, &complete);
+  const DictionaryRef place = find_place(*api, env, kFewFrames, certain);
+  return place != 0 ? place : find_place(*api, env, kManyFrames, certain);
 }
 
 void add_stack_place(napi_env env, napi_value binding) {
