@@ -91,13 +91,14 @@ struct Path {
 
 void emit(Op op, const Subject& subject, const Path& path, const Value& before, const Value& after) {
   const std::uint32_t payload = path.payload_bytes() + before.payload_bytes() + after.payload_bytes();
+  const DictionaryRef context = thread_context();
   const Claim claim = ring.claim(payload);
   if (!claim) return;
   EventHead& head = *claim.head;
   head.tsc = ring.now();
   head.variable = subject.variable;
   head.place = subject.place;
-  head.context = thread_context();
+  head.context = context;
   head.thread_id = thread_id();
   head.op = op;
   head.before_kind = before.kind;

@@ -39,10 +39,18 @@ napi_value set_sql(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/// setTask(id): the asynchronous call that this thread runs.
+napi_value set_running_task(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  set_task(static_cast<std::uint64_t>(number_of(env, arguments.values[0])));
+  return nullptr;
+}
+
 }  // namespace
 
 void add_sql(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {{"sqlStatement", make_statement}, {"setSql", set_sql}};
+  static constexpr BindingFunction kFunctions[] = {
+      {"sqlStatement", make_statement}, {"setSql", set_sql}, {"setTask", set_running_task}};
   add_functions(env, binding, kFunctions);
 }
 

@@ -158,6 +158,23 @@ for (const value of [1, 'x', null, undefined, Symbol.iterator, () => 1]) console
 console.log(require('util').isDeepStrictEqual(watch({ a: [1] }, { name: 'e' }), { a: [1] }), `${watch([1, [2]], { name: 's' })}`)
 """}, lambda run: self.assertEqual([told(e) for e in run.of("base")], ["base[n] setattr: 1 -> 4"]), options=["--log-level", "ERROR"])
 
+    def test_tasks_are_async_ids(self):
+        program = """\
+const { watch } = require('watcher')
+const { executionAsyncId } = require('async_hooks')
+const s = watch({ id: 0 }, { name: 's', trackThreads: true })
+const note = () => { s.id = executionAsyncId() }
+note()
+setTimeout(note, 1)
+setImmediate(async () => { note(); await null; note() })
+Promise.resolve().then(note)
+"""
+        def check(run):
+            self.assertEqual([e["task"] for e in run.events], [f"async {e['after']['value']}" for e in run.events])
+            self.assertEqual(len({e["task"] for e in run.events}), 5)
+
+        self.on_nodes({"app.js": program}, check)
+
     def test_modules_and_workers(self):
         files = {"main.mjs": """\
 import { watch } from 'watcher'
