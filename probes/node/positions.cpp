@@ -54,7 +54,7 @@ struct Spot {
 };
 
 DictionaryRef place_of_function(Code& code) {
-  if (code.place == 0) code.place = intern_place(code.function, code.file, -code.first_line);
+  if (code.place == 0) code.place = intern_place(code.function, code.file, code.first_line > 0 ? -code.first_line : -1);
   return code.place;
 }
 

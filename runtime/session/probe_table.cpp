@@ -37,6 +37,8 @@ void* allocate(size_t bytes) {
 
 uint64_t watch(const watcher_buffer* buffer) {
   if (session()->start_memory() != 0) return 0;
+  VariableBlob variable{};
+  session()->ring().dictionary().read(BlobKind::kVariable, buffer->variable, &variable);
   return memory_watch({.base = buffer->base,
                        .capacity = buffer->capacity,
                        .live_size = buffer->live_size,
@@ -44,7 +46,8 @@ uint64_t watch(const watcher_buffer* buffer) {
                        .live_item_bytes = buffer->live_item_bytes,
                        .variable = buffer->variable,
                        .item_bytes = buffer->item_bytes,
-                       .scope = static_cast<Scope>(buffer->scope)});
+                       .scope = static_cast<Scope>(buffer->scope),
+                       .mutation_depth = variable.mutation_depth});
 }
 
 void unwatch(uint64_t region, int op) {

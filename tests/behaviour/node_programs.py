@@ -1,37 +1,21 @@
 """Unmodified Node programs, run plainly and watched on every node found.
 
-Environment: WATCHER_NODES, paths of further node programs, with colons between; else the one of PATH alone.
 A line's events stand behind it in the program: `x = 2  //> x: 1 -> 2`, several with semicolons between, `-` for unbound.
 """
 
 import collections
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import harness
 from harness import BUILD, Run, main, value  # noqa: F401
+from node_support import INTERPRETERS
 
 STUB = "exports.watch = (value) => value; exports.unwatch = () => false; exports.pause = exports.resume = () => {};\n"
 
 
-def nodes():
-    """[(major version, path)]"""
-    candidates = [shutil.which("node")] + os.environ.get("WATCHER_NODES", "").split(":")
-    found = {}
-    for node in filter(None, candidates):
-        done = subprocess.run([node, "--version"], capture_output=True, text=True)
-        found.setdefault(int(done.stdout[1:].split(".")[0]), os.path.realpath(node))
-    return sorted(found.items())
-
-
-NODES = nodes()
-MISSING = [version for version in (18, 20, 22, 24) if version not in dict(NODES)]
-if MISSING:
-    print("not tested, no program here: node " + ", ".join(map(str, MISSING)), file=sys.stderr)
+NODES = sorted((int(version), node) for version, node in dict(reversed(INTERPRETERS)).items())
 
 
 def text(side):

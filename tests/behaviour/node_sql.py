@@ -1,20 +1,20 @@
 """The SQL statement under which a variable of a Node program changes: the drivers of npm, with real servers.
 
-The drivers are installed from node/drivers/package-lock.json into WATCHER_TEST_CACHE (default: the build tree), once.
+The drivers are installed from node/drivers/package-lock.json once, into the cache of node_support.py.
 """
 
 import functools
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
 import sql_servers
-from node_programs import BUILD, Case, main
+from node_programs import Case, main
+from node_support import cache
 
 LOCK = pathlib.Path(__file__).parent / "node" / "drivers"
-CACHE = pathlib.Path(os.environ.get("WATCHER_TEST_CACHE", BUILD / "tests" / "node-drivers"))
+CACHE = cache().parent / "node-drivers"
 START = """\
 const { watch } = require('watcher')
 const state = watch({}, { name: 'state' })

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE.parent / "behaviour"))
 
 from harness import BUILD  # noqa: E402
 from node_oracle_programs import RULES, Program  # noqa: E402
+from node_programs import NODES  # noqa: E402
 
 PROGRAMS_A_FILE = 50
 
@@ -94,7 +95,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=200, help="programs for each node")
-    parser.add_argument("--node", nargs="*", default=[shutil.which("node")])
+    parser.add_argument("--node", nargs="*", default=[node for _, node in NODES])
     parser.add_argument("--keep", type=pathlib.Path)
     options = parser.parse_args()
     failed = 0

@@ -1,0 +1,172 @@
+"""Typed arrays and buffers of node programs, watched in place: values, lines, kernel writes, signals, threads, ends."""
+
+import harness
+import node_support
+
+EXAMPLE = """function main() {
+    const { watch } = require('watcher');
+    const buffer = new Uint32Array(10);
+    watch(buffer, { name: "data" });
+    for (let i = 0; i < 10; i++) {
+        buffer[i] = i * 100;  // Each write is tracked as an event
+    }
+    console.log("Buffer mutations tracked successfully");
+    return buffer;
+}
+main();
+"""
+
+KINDS = """const { watch, unwatch } = require('watcher');
+for (const K of [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array]) {
+  const a = new K(5); console.log(watch(a, { name: K.name }) === a); a[2] = 7; a[3] += 1.5;
+}
+for (const K of [BigInt64Array, BigUint64Array]) { const a = watch(new K(3), { name: K.name }); a[1] = 12345678901234n; a[1]--; }
+const ab = watch(new ArrayBuffer(16), { name: 'ab' }); new Uint16Array(ab)[3] = 513;
+const dv = watch(new DataView(new ArrayBuffer(16)), { name: 'dv' }); dv.setInt8(9, -2);
+const sab = watch(new SharedArrayBuffer(64), { name: 'sab' }); Atomics.add(new Int32Array(sab), 1, 5);
+const pooled = watch(Buffer.from('hello'), { name: 'pooled' }); pooled.write('J');
+const filled = watch(Buffer.alloc(10), { name: 'filled' }); filled.fill(1);
+const wasm = watch(new WebAssembly.Memory({ initial: 1 }), { name: 'wasm' }); new Uint8Array(wasm.buffer)[100] = 3;
+const big = watch(new Float64Array(100000), { name: 'big' }); big[99999] = 0.5;
+const gone = watch(new Uint8Array(4), { name: 'gone' }); gone[0] = 1; unwatch(gone); gone[1] = 2;
+"""
+
+KERNEL = """const { watch } = require('watcher');
+const fs = require('fs'), zlib = require('zlib'), crypto = require('crypto'), net = require('net');
+fs.writeFileSync('data.bin', Buffer.alloc(5000, 'x'));
+const fd = fs.openSync('data.bin');
+const b = watch(Buffer.alloc(100), { name: 'sync' });
+console.log(fs.readSync(fd, b, 0, 10, 0));
+const p = watch(Buffer.alloc(100), { name: 'cb' });
+fs.read(fd, p, 0, 20, 0, (e, n) => {
+  console.log(e, n);
+  const r = watch(new Uint8Array(32), { name: 'rnd' }); crypto.randomFillSync(r); console.log(r.some((x) => x));
+  const e2 = watch(new Uint8Array(32), { name: 'enc' }); console.log(new TextEncoder().encodeInto('hello', e2));
+  const srv = net.createServer((s) => s.end('pong')).listen(0, () => {
+    const c = net.connect({ port: srv.address().port, onread: { buffer: watch(Buffer.alloc(64), { name: 'sock' }), callback: (n, buf) => { console.log(n, buf.slice(0, n).toString()); } } });
+    c.on('close', () => srv.close());
+  });
+  console.log(zlib.gunzipSync(zlib.gzipSync(Buffer.alloc(3000, 'y'))).length);
+  fs.promises.open('data.bin').then(async (h) => { const q = watch(new Uint8Array(50), { name: 'fsp' }); console.log((await h.read(q, 0, 30, 0)).bytesRead); await h.close(); });
+});
+"""
+
+TRAPS = """const { watch } = require('watcher');
+ process.on('SIGUSR1', () => console.log('usr1'));
+const a = watch(new Uint32Array(4), { name: 'a' });
+const wasm = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1, 7, 8, 1, 4, 116, 114, 97, 112, 0, 0, 10, 11, 1, 9, 0, 65, 127, 65, 1, 54, 2, 0, 11]);
+const i = new WebAssembly.Instance(new WebAssembly.Module(wasm));
+let traps = 0; for (let k = 0; k < 1000; k++) { try { i.exports.trap(); } catch (e) { traps++; } a[k & 3] = k; }
+console.log(traps);
+const t = setInterval(() => {}, 1000); setTimeout(() => { process.kill(process.pid, 'SIGUSR1'); setTimeout(() => { a[0] = 1; clearInterval(t); }, 50); }, 20);
+"""
+
+HANDLERS = """const { watch } = require('watcher');
+process.on('SIGSEGV', () => {}); process.on('SIGTRAP', () => {});
+const a = watch(new Uint32Array(4), { name: 'a' });
+a[1] = 1;
+process.on('SIGBUS', () => {}); process.removeAllListeners('SIGSEGV'); process.on('SIGSEGV', () => {});
+setTimeout(() => { for (let i = 0; i < 100; i++) a[2] = i; console.log('ok'); }, 20);
+"""
+
+COLLECTED = """const { watch } = require('watcher');
+for (let i = 0; i < 200; i++) {
+  const a = watch(new Uint32Array(20), { name: 'small' }); a[1] = i;
+  const b = watch(new Uint8Array(5000), { name: 'page' }); b[1] = i;
+  if (i % 50 === 0) gc();
+}
+gc(); console.log('done');
+"""
+
+WORKERS = """const { Worker, isMainThread, workerData } = require('worker_threads');
+const { watch } = require('watcher');
+if (isMainThread) {
+  const sab = new SharedArrayBuffer(1024); const a = watch(new Int32Array(sab), { name: 'shared', trackThreads: true }); let left = 4;
+  for (let i = 0; i < 4; i++) new Worker(__filename, { workerData: { sab, i } }).on('exit', () => { if (--left === 0) console.log(a[0]); });
+} else {
+  const a = new Int32Array(workerData.sab); watch(new Uint8Array(1), { trackThreads: true });
+  for (let k = 0; k < 500; k++) { Atomics.add(a, 0, 1); a[10 + workerData.i] = k; }
+}
+"""
+
+TERMS = """const { watch, pause, resume } = require('watcher');
+const a = watch(new Int32Array(4), { name: 'a', when: 'new > 5' });
+for (let i = 0; i < 10; i++) a[0] = i;
+for (const wrong of [{ when: 'new >' }, { sample: 2 }, { nmae: 'x' }, { mutationDepth: 0 }, 7])
+  try { watch(a, wrong); } catch (error) { console.error(error instanceof TypeError); }
+const b = watch(new Int32Array(4), { name: 'b' }); pause(); b[0] = 1; b[1] = 2; resume(); b[2] = 3;
+"""
+
+
+def values(run, name):
+    return [harness.value(event["after"]) for event in run.of(name) if event["op"] == "write"]
+
+
+class Memory(node_support.Case):
+    def test_the_guides_example(self):
+        def check(run):
+            events = run.of("data")
+            self.assertEqual([(e["op"], e["path"], harness.value(e["after"])) for e in events],
+                             [("write", [i], i * 100) for i in range(10)])
+            self.assertEqual({(e["function"], e["line"], e["scope"]) for e in events}, {("main", 6, "local")})
+        self.on_all_nodes({"app.js": EXAMPLE}, check)
+
+    def test_every_kind_of_memory(self):
+        def check(run):
+            for kind in ("Int8Array", "Uint8Array", "Int16Array", "Uint16Array", "Int32Array", "Uint32Array"):
+                self.assertEqual(values(run, kind), [7, 1])
+            self.assertEqual(values(run, "Uint8ClampedArray"), [7, 2])
+            for kind in ("Float32Array", "Float64Array"):
+                self.assertEqual(values(run, kind), [7, 1.5])
+            for kind in ("BigInt64Array", "BigUint64Array"):
+                self.assertEqual(values(run, kind), [12345678901234, 12345678901233])
+            found = {name: values(run, name) for name in ("ab", "dv", "sab", "pooled", "wasm", "big", "gone")}
+            self.assertEqual(found, {"ab": [[1, 2]], "dv": [254], "sab": [[5, 0, 0, 0]], "pooled": [74], "wasm": [3],
+                                     "big": [0.5], "gone": [1]})
+            self.assertEqual([v for part in values(run, "filled") for v in (part if isinstance(part, list) else [part])], [1] * 10)
+            self.assertTrue(all(event["line"] for event in run.events), "an event without a line")
+        self.on_all_nodes({"app.js": KINDS}, check)
+
+    def test_kernel_and_native_writes(self):
+        def check(run):
+            self.assertEqual({e["op"] for e in run.of("sync")}, {"kernel_write"})
+            self.assertEqual(run.of("sync")[0]["line"], 6)
+            for name in ("cb", "rnd", "enc", "sock", "fsp"):
+                self.assertTrue(run.of(name), name)
+        self.on_all_nodes({"app.js": KERNEL}, check, compare=False)
+
+    def test_traps_of_webassembly(self):
+        self.on_all_nodes({"app.js": TRAPS}, lambda run: self.assertEqual(len(run.of("a")), 1001))
+
+    def test_the_programs_own_fault_handlers(self):
+        self.on_all_nodes({"app.js": HANDLERS}, lambda run: self.assertEqual(len(run.of("a")), 101))
+
+    def test_buffers_that_are_collected(self):
+        def check(run):
+            for name in ("small", "page"):
+                self.assertEqual(values(run, name), list(range(200)))
+                self.assertGreater(len([e for e in run.of(name) if e["op"] == "freed"]), 100)
+        self.on_all_nodes({"app.js": COLLECTED}, check, ["--expose-gc"])
+
+    def test_workers_on_one_buffer(self):
+        def check(run):
+            writes = [e for e in run.of("shared") if e["op"] == "write"]
+            counted = [e for e in writes if e["path"] == [0] and e["deltas"]]
+            self.assertEqual([harness.value(e["after"]) for e in counted], list(range(1, 2001)))
+            for slot in range(10, 14):
+                own = [e for e in writes if e["path"] == [slot]]
+                self.assertEqual([harness.value(e["after"]) for e in own], list(range(500)))
+                self.assertEqual(len({(e["thread_id"], e["thread_name"]) for e in own}), 1)
+            self.assertEqual({e["line"] for e in writes}, {8})
+        self.on_all_nodes({"app.js": WORKERS}, check)
+
+    def test_conditions_pauses_and_mistakes(self):
+        def check(run):
+            self.assertEqual(values(run, "a"), [6, 7, 8, 9])
+            self.assertEqual(run.stderr.count(b"true"), 5, run.stderr)
+            self.assertEqual([e["op"] for e in run.of("b")], ["resumed", "write"])
+        self.on_all_nodes({"app.js": TERMS}, check)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,96 @@
+"""Unmodified node programs with and without Watcher, on every node found: the system's, and the official builds 18 to 24
+that npm installs once into a cache outside the repository (WATCHER_TEST_CACHE, default: ~/.cache/watcher-tests)."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import harness
+from harness import BUILD, Run
+
+SUPPORTED = ["18", "20", "22", "24"]
+LOCK = pathlib.Path(__file__).parent / "node" / "interpreters"
+STUB = pathlib.Path(__file__).parents[2] / "examples" / "node" / "watcher-stub"
+PRELOAD = str(BUILD / "preload" / "libwatcher_preload.so")
+
+
+def cache():
+    default = pathlib.Path.home() / ".cache" / "watcher-tests"
+    return pathlib.Path(os.environ.get("WATCHER_TEST_CACHE", default)) / "node"
+
+
+def _install(home):
+    """Once; a machine without npm or network tests what it has."""
+    if all((home / "node_modules" / f"node-{version}" / "bin" / "node").exists() for version in SUPPORTED):
+        return
+    if shutil.which("npm") is None:
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(LOCK / name, home / name)
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=home, capture_output=True, timeout=280)
+
+
+def _version(node):
+    try:
+        done = subprocess.run([node, "-p", "process.versions.node"], capture_output=True, text=True, timeout=60)
+    except OSError:
+        return None
+    version = done.stdout.split(".")[0]
+    return version if done.returncode == 0 and version in SUPPORTED else None
+
+
+def _interpreters():
+    home = cache()
+    _install(home)
+    candidates = [str(home / "node_modules" / f"node-{version}" / "bin" / "node") for version in SUPPORTED]
+    candidates += ["/usr/bin/node", shutil.which("node") or ""]
+    found, seen = [], set()
+    for node in candidates:
+        real = os.path.realpath(node) if node else ""
+        if not os.path.isfile(real) or real in seen:
+            continue
+        seen.add(real)
+        version = _version(node)
+        if version:
+            found.append((version, node))
+    return found
+
+
+INTERPRETERS = _interpreters()
+MISSING = [version for version in SUPPORTED if version not in {found for found, _ in INTERPRETERS}]
+if MISSING:
+    print("not tested, no interpreter here: node " + ", ".join(MISSING), file=sys.stderr)
+
+
+class Case(harness.Case):
+    engines = ("auto", "inline")
+
+    def plain_node(self, node, arguments, environment=None, stdin=None):
+        modules = self.directory / "stub"
+        shutil.copytree(STUB, modules / "watcher", dirs_exist_ok=True)
+        return Run(self.execute([node, *arguments], {"NODE_PATH": str(modules), **(environment or {})}, input=stdin))
+
+    def watched_node(self, node, arguments, environment=None, stdin=None, launcher=False):
+        output = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
+        command = [node, *arguments]
+        env = {"WATCHER_OUTPUT": str(output), **(environment or {})}
+        if launcher:
+            command = [str(BUILD / "tools" / "watcher-exec"), "--", *command]
+        else:
+            env["LD_PRELOAD"] = PRELOAD
+        return Run(self.execute(command, env, input=stdin), output)
+
+    def on_all_nodes(self, files, check, arguments=(), compare=True):
+        """`check(run)` for the program under each engine; what the host shows is compared with a plain run."""
+        program = self.write(files)
+        for version, node in INTERPRETERS:
+            plain = self.plain_node(node, [*arguments, str(program)])
+            for engine in self.engines:
+                with self.subTest(node=node, engine=engine):
+                    run = self.watched_node(node, [*arguments, str(program)], {"WATCHER_ENGINE": engine})
+                    if compare:
+                        self.assertEqual((run.stdout, run.status), (plain.stdout, plain.status), run.stderr[-600:])
+                    check(run)
