@@ -86,7 +86,7 @@ else { console.log(typeof require('watcher').watch); process.exit(3); }
             if flag is None:
                 continue
             with self.subTest(node=node):
-                run = self.watched_node(node, [flag, "--allow-fs-read=*", str(program)])
+                run = self.watched_node(node, [flag, "--allow-fs-read=*", str(program)], {"WATCHER_LOG_LEVEL": "INFO"})
                 self.assertEqual((run.stdout, run.status), (b"runs\n", 0))
                 self.assertIn(b"is not watched", run.stderr)
 
