@@ -7,8 +7,8 @@ const { tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
 const { getPrototypeOf, defineProperty, isExtensible } = Object;
 const apply = Reflect.apply;
 
-const map = { ...methodsOf(Map.prototype) };
-const set = { ...methodsOf(Set.prototype) };
+const map = methodsOf(Map.prototype);
+const set = methodsOf(Set.prototype);
 const MapIterator = getPrototypeOf(new Map().entries());
 const SetIterator = getPrototypeOf(new Set().values());
 
@@ -21,10 +21,10 @@ function methodsOf(prototype) {
   return out;
 }
 
-/// `methods` in front of what the object has; a subclass's own method keeps being called, and calls these by super only
-/// where it does not call them by this.
-function install(target, methods) {
+/// `methods` in front of the language's own; what a subclass defines stays.
+function install(target, methods, prototype) {
   for (const name of Reflect.ownKeys(methods)) {
+    if (target[name] !== prototype[name]) continue;
     const value = methods[name];
     defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
   }
@@ -76,16 +76,14 @@ function watchMap(part, expose) {
       return apply(map.forEach, this, [(value, key, all) => apply(callback, self, [found(key, value), key, all])]);
     },
     values() {
-      return iterator(pairs(apply(map.entries, this, [])), MapIterator, ([key, value]) => found(key, value));
+      return iterator(apply(map.entries, this, []), MapIterator, ([key, value]) => found(key, value));
     },
     entries() {
-      return iterator(pairs(apply(map.entries, this, [])), MapIterator, ([key, value]) => [key, found(key, value)]);
+      return iterator(apply(map.entries, this, []), MapIterator, ([key, value]) => [key, found(key, value)]);
     },
   };
-  install(target, { ...methods, [Symbol.iterator]: methods.entries });
+  install(target, { ...methods, [Symbol.iterator]: methods.entries }, Map.prototype);
 }
-
-const pairs = (source) => source;
 
 function watchSet(part, expose) {
   const { target } = part;
@@ -125,7 +123,7 @@ function watchSet(part, expose) {
       return iterator(apply(set.values, this, []), SetIterator, (value) => [found(value), found(value)]);
     },
   };
-  install(target, { ...methods, keys: methods.values, [Symbol.iterator]: methods.values });
+  install(target, { ...methods, keys: methods.values, [Symbol.iterator]: methods.values }, Set.prototype);
 }
 
 module.exports = { watchMap, watchSet };

@@ -3,7 +3,7 @@
 // parts that were taken out need no bookkeeping.
 'use strict';
 
-const { describe, isPlain, isObject, targets, rawOf } = require('./describe.cjs');
+const { describe, isPlain, isObject, rawOf } = require('./describe.cjs');
 const { getOwnPropertyDescriptor } = Object;
 const { isMap, isSet } = require('util').types;
 const binding = process._linkedBinding('watcher');
@@ -31,13 +31,13 @@ function partOf(target) {
   return part;
 }
 
-/// Map's and Set's methods are replaced in watched ones.
-const mapEntries = Map.prototype.entries;
-const setValues = Set.prototype.values;
+/// The class's own: a watched Map has other ones.
+const { entries, get, has } = Map.prototype;
+const hasMember = Set.prototype.has;
 
 function holdsAt(target, key, child) {
-  if (isMap(target)) return Map.prototype.has.call(target, key) && rawOf(Map.prototype.get.call(target, key)) === child;
-  if (isSet(target)) return Set.prototype.has.call(target, child);
+  if (isMap(target)) return has.call(target, key) && rawOf(get.call(target, key)) === child;
+  if (isSet(target)) return hasMember.call(target, child);
   const own = getOwnPropertyDescriptor(target, key);
   return own !== undefined && rawOf(own.value) === child;
 }
@@ -47,7 +47,7 @@ function heldKey(parent, child, hint) {
   const { target } = parent;
   if (holdsAt(target, hint, child)) return hint;
   if (isMap(target)) {
-    for (const [key, value] of mapEntries.call(target)) if (rawOf(value) === child) return key;
+    for (const [key, value] of entries.call(target)) if (rawOf(value) === child) return key;
   } else if (!isSet(target)) {
     for (const key of Reflect.ownKeys(target)) if (holdsAt(target, key, child)) return key;
   }
@@ -115,4 +115,4 @@ function join(parent, key, target) {
   return part;
 }
 
-module.exports = { Part, parts, partOf, join, tell, tellShown, shown, ops, state, kUnbound, targets };
+module.exports = { parts, partOf, join, tell, tellShown, shown, ops, state, kUnbound };

@@ -5,12 +5,10 @@
 #include <array>
 #include <atomic>
 #include <mutex>
-#include <optional>
-#include <vector>
+#include <string>
 
 #include "probes/node/emit.h"
 #include "probes/node/napi_values.h"
-#include "probes/node/positions.h"
 #include "probes/node/values.h"
 
 namespace watcher::node {

@@ -158,6 +158,16 @@ for (const value of [1, 'x', null, undefined, Symbol.iterator, () => 1]) console
 console.log(require('util').isDeepStrictEqual(watch({ a: [1] }, { name: 'e' }), { a: [1] }), `${watch([1, [2]], { name: 's' })}`)
 """}, lambda run: self.assertEqual([told(e) for e in run.of("base")], ["base[n] setattr: 1 -> 4"]), options=["--log-level", "ERROR"])
 
+    def test_methods_of_a_subclass_are_called(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+class Upper extends Map { set(key, value) { return super.set(key.toUpperCase(), value) } }
+const map = watch(new Upper([['a', 1]]), { name: 'map' })
+map.set('b', 2)
+map.delete('A')  //> map[A] delitem: 1 -> -
+console.log(map, map instanceof Upper, map.size)
+"""})
+
     def test_tasks_are_async_ids(self):
         program = """\
 const { watch } = require('watcher')

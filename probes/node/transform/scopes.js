@@ -2,7 +2,7 @@
 'use strict';
 
 const eslintScope = require('eslint-scope');
-const { isFunction, isClass, qualifiedName } = require('./tree.js');
+const { isClass, qualifiedName } = require('./tree.js');
 
 const kLocalScopes = new Set(['function', 'class-field-initializer', 'class-static-block']);
 
@@ -90,4 +90,4 @@ function namesOf(pattern) {
   }
 }
 
-module.exports = { Scopes, parametersOf, namesOf, isFunction };
+module.exports = { Scopes, parametersOf, namesOf };
