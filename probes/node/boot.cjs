@@ -3,7 +3,6 @@
 'use strict';
 const binding = process._linkedBinding('watcher');
 const Module = require('module');
-const { isMainThread } = require('worker_threads');
 
 const OURS = 'watcher';
 const API = require('path').join(__dirname, 'watcher.cjs');
@@ -23,8 +22,12 @@ function leaveNoTrace() {
   return own;
 }
 
+let followed = false;
+
 /** A worker with an environment or arguments of its own is told of us anew. */
 function followWorkers(own) {
+  if (followed) return;
+  followed = true;
   const threads = require('worker_threads');
   const withUs = (options) => {
     if (options === null || typeof options !== 'object') return options;
@@ -58,12 +61,13 @@ function resolveForRequire() {
   };
 }
 
-/** import 'watcher', likewise. Before 22.15 hooks live in a thread of their own, which costs 50 ms: see wantsImports. */
-function resolveForImport() {
+/** import 'watcher', likewise. Before 22.15 hooks live in a thread of their own, which costs 50 ms. */
+function resolveForImport(own) {
   const url = require('url').pathToFileURL(require('path').join(__dirname, 'watcher.mjs')).href;
   if (typeof Module.registerHooks === 'function') {
     Module.registerHooks({
       resolve(specifier, context, next) {
+        if (specifier === 'worker_threads' || specifier === 'node:worker_threads') followWorkers(own);
         if (specifier !== OURS) return next(specifier, context);
         try {
           return next(specifier, context);
@@ -81,10 +85,10 @@ function resolveForImport() {
 /** The main script's text; empty when it is none that could be read. */
 function mainText() {
   const source = process._eval ?? '';
-  if (source !== '' || !isMainThread) return source;
+  if (source !== '') return source;
   try {
     const main = process.argv[1];
-    return main === undefined ? '' : require('fs').readFileSync(main.endsWith('/') ? main : Module._findPath(require('path').resolve(main)) || main, 'latin1');
+    return main === undefined ? '' : require('fs').readFileSync(Module._findPath(require('path').resolve(main)) || main, 'latin1');
   } catch {
     return '';
   }
@@ -95,10 +99,11 @@ function mentionsUs(text) {
 }
 
 const own = leaveNoTrace();
-followWorkers(own);
+// loading that module costs up to 10 ms where hooks can wait for it
+if (typeof Module.registerHooks !== 'function') followWorkers(own);
 resolveForRequire();
 const mentioned = binding.asked() || mentionsUs(mainText());
-if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport();
+if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport(own);
 if (mentioned) require('./activate.cjs').activate();
 if (binding.hasRules()) require('./load_hooks.cjs').watchNames();
 if (binding.asked() && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();
