@@ -38,6 +38,7 @@ function renewPool() {
 }
 
 function trackThreads() {
+  require('./tasks.cjs').follow();
   binding.threadName(threadName || (isMainThread ? 'main' : `worker ${threadId}`));
 }
 

@@ -4,11 +4,15 @@
 
 #include <string>
 
+#include "probes/node/around.h"
 #include "probes/node/arrays.h"
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
 #include "probes/node/napi_values.h"
 #include "probes/node/positions.h"
+#include "probes/node/records.h"
+#include "probes/node/sql.h"
+#include "probes/node/stack_place.h"
 
 namespace watcher::node {
 namespace {
@@ -129,6 +133,10 @@ napi_value fill_binding(napi_env env, napi_value binding) {
       {"threadName", set_thread_name},    {"stats", give_stats}, {"listen", listen},
       {"noInlining", set_no_inlining}};
   add_functions(env, binding, kFunctions);
+  add_records(env, binding);
+  add_stack_place(env, binding);
+  add_around(env, binding);
+  add_sql(env, binding);
   add_memory_functions(env, binding);
   napi_add_env_cleanup_hook(env, leave_environment, nullptr);
   return binding;

@@ -108,3 +108,5 @@ resolveForRequire();
 const mentioned = binding.asked() || mentionsUs(mainText());
 if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport(own);
 if (mentioned) require('./activate.cjs').activate();
+if (binding.hasRules()) require('./load_hooks.cjs').watchNames();
+if (binding.asked() && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();

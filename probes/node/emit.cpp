@@ -2,6 +2,8 @@
 
 #include <sys/syscall.h>
 
+#include <atomic>
+
 #include "runtime/base/raw_syscall.h"
 #include "runtime/queue/variable_id.h"
 
@@ -17,6 +19,8 @@ struct ThreadState {
   std::uint32_t epoch;
   ContextBlob parts;
   DictionaryRef context;
+  std::uint64_t task;  // the asynchronous call that runs
+  std::uint64_t told_task;
 };
 // initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
 __attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState state{};
@@ -71,8 +75,34 @@ std::uint32_t thread_id() {
   return state.id;
 }
 
+namespace {
+
+/// Each asynchronous call is a task of its own: only those with events get a name, as long as there is room for them.
+void name_task() {
+  static constinit std::atomic<std::int32_t> names_left{8192};
+  state.told_task = state.task;
+  state.parts.task = 0;
+  if (state.task != 0 && names_left.fetch_sub(1, std::memory_order_relaxed) > 0) {
+    char room[32] = "async ";
+    std::size_t end = 6;
+    std::uint64_t unit = 1;
+    while (state.task / unit >= 10) unit *= 10;
+    for (; unit != 0; unit /= 10) room[end++] = static_cast<char>('0' + state.task / unit % 10);
+    state.parts.task = ring.dictionary().intern({room, end});
+  }
+  renew_thread_context();
+}
+
+}  // namespace
+
 DictionaryRef thread_context() {
+  if (state.task != state.told_task && ring) [[unlikely]]
+    name_task();
   return state.context;
+}
+
+void set_task(std::uint64_t id) {
+  state.task = id;
 }
 
 ContextBlob& context_parts() {

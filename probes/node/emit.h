@@ -41,6 +41,8 @@ DictionaryRef thread_context();
 ContextBlob& context_parts();
 /// To be called when the parts have changed.
 void renew_thread_context();
+/// The asynchronous call that runs from now on, by node's number; 0: none. Its name is made when it has an event.
+void set_task(std::uint64_t id);
 /// The numbers are the parent's.
 void forget_threads();
 

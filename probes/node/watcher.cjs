@@ -3,18 +3,9 @@
 const binding = process._linkedBinding('watcher');
 const { activate, trackThreads } = require('./activate.cjs');
 const memory = require('./memory.cjs');
+const objects = require('./objects.cjs');
 
 activate();
-
-/** Objects that are no memory; a module of its own. */
-const objects = (() => {
-  try {
-    return require('./objects.cjs');
-  } catch (error) {
-    if (error?.code !== 'MODULE_NOT_FOUND') throw error;
-    return undefined;
-  }
-})();
 
 const KNOWN = ['name', 'trackThreads', 'trackSQL', 'mutationDepth', 'when', 'sample', 'maxPerSecond', 'depth'];
 
@@ -43,25 +34,25 @@ function checked(options) {
 function watch(value, options = {}) {
   const terms = checked(options);
   if (terms.trackThreads) trackThreads();
-  if (memory.isMemory(value)) memory.watch(value, terms);
-  else if (objects !== undefined) return objects.watch(value, terms);
-  else binding.log(2, `${terms.name || 'a value'}: only typed arrays and buffers can be watched`);
+  if (terms.trackSQL) require('./load_hooks.cjs').watchStatements();
+  if (!memory.isMemory(value)) return objects.watch(value, terms);
+  memory.watch(value, terms);
   return value;
 }
 
 /** Ends the watches on a value; false when there are none. */
 function unwatch(value) {
-  return memory.isMemory(value) ? memory.unwatch(value) : (objects?.unwatch?.(value) ?? false);
+  return memory.isMemory(value) ? memory.unwatch(value) : objects.unwatch(value);
 }
 
 function pause() {
   binding.pauseMemory();
-  objects?.pause?.();
+  objects.pause();
 }
 
 function resume() {
   binding.resumeMemory();
-  objects?.resume?.();
+  objects.resume();
 }
 
 function stats() {

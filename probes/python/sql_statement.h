@@ -8,13 +8,12 @@
 #include <string_view>
 
 #include "probes/python/python_api.h"
+#include "probes/sql_statements.h"
 #include "runtime/queue/event.h"
 
 namespace watcher::python {
 
 enum class SqlDriver : std::uint8_t { kSqlite3, kPsycopg2, kPsycopg, kMySqlDb };
-
-inline constexpr std::size_t kMaxStatementBytes = 4096;
 
 /// A text on its way to the dictionary, cut at kMaxStatementBytes.
 struct StatementText {
@@ -29,10 +28,6 @@ struct StatementText {
 /// Text of a str, bytes, or one of the psycopgs' composed statements (their literals as `?`). False: it is something
 /// else.
 bool read_statement(PyObject* statement, StatementText* out);
-
-/// The first keyword behind comments and brackets, upper case; for WITH the one of the statement that it introduces.
-/// Views `room` or constants; empty when the text does not open with a word.
-std::string_view operation_of(std::string_view statement, char (&room)[16]);
 
 /// Dictionary reference of the SqlBlob. `params` may be null. Different statements beyond a budget are told without
 /// their literals, and beyond another one by their operation: marked in the event and counted.

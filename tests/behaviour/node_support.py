@@ -16,21 +16,21 @@ STUB = pathlib.Path(__file__).parents[2] / "examples" / "node" / "watcher-stub"
 PRELOAD = str(BUILD / "preload" / "libwatcher_preload.so")
 
 
-def _cache():
+def cache():
     default = pathlib.Path.home() / ".cache" / "watcher-tests"
     return pathlib.Path(os.environ.get("WATCHER_TEST_CACHE", default)) / "node"
 
 
-def _install(cache):
+def _install(home):
     """Once; a machine without npm or network tests what it has."""
-    if all((cache / "node_modules" / f"node-{version}" / "bin" / "node").exists() for version in SUPPORTED):
+    if all((home / "node_modules" / f"node-{version}" / "bin" / "node").exists() for version in SUPPORTED):
         return
     if shutil.which("npm") is None:
         return
-    cache.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(LOCK / name, cache / name)
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=cache, capture_output=True, timeout=280)
+        shutil.copy(LOCK / name, home / name)
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=home, capture_output=True, timeout=280)
 
 
 def _version(node):
@@ -43,9 +43,9 @@ def _version(node):
 
 
 def _interpreters():
-    cache = _cache()
-    _install(cache)
-    candidates = [str(cache / "node_modules" / f"node-{version}" / "bin" / "node") for version in SUPPORTED]
+    home = cache()
+    _install(home)
+    candidates = [str(home / "node_modules" / f"node-{version}" / "bin" / "node") for version in SUPPORTED]
     candidates += ["/usr/bin/node", shutil.which("node") or ""]
     found, seen = [], set()
     for node in candidates:

@@ -1,0 +1,129 @@
+// Watched Maps and Sets: the object itself, with methods of its own in front of its class's. They are not enumerable, so
+// that inspecting, comparing and cloning see what they always saw.
+'use strict';
+
+const { rawOf } = require('./describe.cjs');
+const { tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
+const { getPrototypeOf, defineProperty, isExtensible } = Object;
+const apply = Reflect.apply;
+
+const map = methodsOf(Map.prototype);
+const set = methodsOf(Set.prototype);
+const MapIterator = getPrototypeOf(new Map().entries());
+const SetIterator = getPrototypeOf(new Set().values());
+
+function methodsOf(prototype) {
+  const out = {};
+  for (const name of Object.getOwnPropertyNames(prototype)) {
+    const { value } = Object.getOwnPropertyDescriptor(prototype, name);
+    if (typeof value === 'function') out[name] = value;
+  }
+  return out;
+}
+
+/// `methods` in front of the language's own; what a subclass defines stays.
+function install(target, methods, prototype) {
+  for (const name of Reflect.ownKeys(methods)) {
+    if (target[name] !== prototype[name]) continue;
+    const value = methods[name];
+    defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
+  }
+}
+
+/// An iterator like the language's, whose values pass `change`.
+function iterator(source, prototype, change) {
+  const own = Object.create(prototype);
+  defineProperty(own, 'next', {
+    value: function next() {
+      const step = source.next();
+      return step.done ? step : { value: change(step.value), done: false };
+    },
+  });
+  return own;
+}
+
+function watchMap(part, expose) {
+  const { target } = part;
+  if (!isExtensible(target)) return;
+  const found = (key, value) => expose(part, key, value);
+  const methods = {
+    get(key) {
+      return this === target ? found(key, apply(map.get, target, [key])) : apply(map.get, this, [key]);
+    },
+    set(key, value) {
+      if (this !== target) return apply(map.set, this, [key, value]);
+      const before = shown(apply(map.has, target, [key]) ? apply(map.get, target, [key]) : kUnbound);
+      const raw = rawOf(value);
+      apply(map.set, target, [key, raw]);
+      tellShown(part, ops.setitem, key, before, shown(raw));
+      return target;
+    },
+    delete(key) {
+      if (this !== target || !apply(map.has, target, [key])) return apply(map.delete, this, [key]);
+      const before = apply(map.get, target, [key]);
+      apply(map.delete, target, [key]);
+      tell(part, ops.delitem, key, before, kUnbound);
+      return true;
+    },
+    clear() {
+      if (this !== target) return apply(map.clear, this, []);
+      const before = shown(target);
+      apply(map.clear, target, []);
+      tellShown(part, ops.clear, undefined, before, shown(target));
+      return undefined;
+    },
+    forEach(callback, self) {
+      return apply(map.forEach, this, [(value, key, all) => apply(callback, self, [found(key, value), key, all])]);
+    },
+    values() {
+      return iterator(apply(map.entries, this, []), MapIterator, ([key, value]) => found(key, value));
+    },
+    entries() {
+      return iterator(apply(map.entries, this, []), MapIterator, ([key, value]) => [key, found(key, value)]);
+    },
+  };
+  install(target, { ...methods, [Symbol.iterator]: methods.entries }, Map.prototype);
+}
+
+function watchSet(part, expose) {
+  const { target } = part;
+  if (!isExtensible(target)) return;
+  const found = (value) => expose(part, value, value);
+  const methods = {
+    has(value) {
+      return apply(set.has, this, [rawOf(value)]);
+    },
+    add(value) {
+      const raw = rawOf(value);
+      const isNew = this === target && !apply(set.has, target, [raw]);
+      apply(set.add, this, [raw]);
+      if (isNew) tell(part, ops.add, undefined, kUnbound, raw);
+      return this;
+    },
+    delete(value) {
+      const raw = rawOf(value);
+      const had = apply(set.delete, this, [raw]);
+      if (had && this === target) tell(part, ops.discard, undefined, raw, kUnbound);
+      return had;
+    },
+    clear() {
+      if (this !== target) return apply(set.clear, this, []);
+      const before = shown(target);
+      apply(set.clear, target, []);
+      tellShown(part, ops.clear, undefined, before, shown(target));
+      return undefined;
+    },
+    forEach(callback, self) {
+      return apply(set.forEach, this, [(value, key, all) => apply(callback, self, [found(value), found(key), all])]);
+    },
+    values() {
+      return iterator(apply(set.values, this, []), SetIterator, found);
+    },
+    entries() {
+      return iterator(apply(set.values, this, []), SetIterator, (value) => [found(value), found(value)]);
+    },
+  };
+  install(target, { ...methods, keys: methods.values, [Symbol.iterator]: methods.values }, Set.prototype);
+}
+
+module.exports = { watchMap, watchSet };

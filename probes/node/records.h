@@ -1,0 +1,13 @@
+// Events of JavaScript values: bindings by the sites of transformed code, objects by their traps.
+//
+// Threads that run JavaScript, outside signal handlers.
+#pragma once
+
+#include "probes/node/addon.h"
+
+namespace watcher::node {
+
+/// The binding's functions of this part.
+void add_records(napi_env env, napi_value binding);
+
+}  // namespace watcher::node

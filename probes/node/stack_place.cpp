@@ -1,0 +1,168 @@
+#include "probes/node/stack_place.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include <string>
+#include <unordered_map>
+
+#include "probes/node/addon.h"
+#include "probes/node/emit.h"
+#include "probes/node/napi_values.h"
+
+namespace watcher::node {
+namespace {
+
+/// v8::Location: returned in one register.
+struct Location {
+  int line, column;  // counted from 0
+};
+
+/// Handles are words: V8's and N-API's are the same.
+struct StackApi {
+  void* (*isolate)();
+  napi_value (*trace)(void* isolate, int frames, int options);
+  int (*frame_count)(napi_value trace);
+  napi_value (*frame)(napi_value trace, void* isolate, std::uint32_t index);
+  Location (*location)(napi_value frame);
+  int (*script_id)(napi_value frame);
+  napi_value (*script_name)(napi_value frame);
+  napi_value (*function_name)(napi_value frame);
+};
+
+template <class Function>
+bool find(Function* function, const char* name) {
+  *function = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+  return *function != nullptr;
+}
+
+const StackApi* stack_api() {
+  static StackApi api;
+  static const bool whole =
+      find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &&
+      find(&api.trace, "_ZN2v810StackTrace17CurrentStackTraceEPNS_7IsolateEiNS0_17StackTraceOptionsE") &&
+      find(&api.frame_count, "_ZNK2v810StackTrace13GetFrameCountEv") &&
+      find(&api.frame, "_ZNK2v810StackTrace8GetFrameEPNS_7IsolateEj") &&
+      find(&api.location, "_ZNK2v810StackFrame11GetLocationEv") &&
+      find(&api.script_id, "_ZNK2v810StackFrame11GetScriptIdEv") &&
+      find(&api.script_name, "_ZNK2v810StackFrame13GetScriptNameEv") &&
+      find(&api.function_name, "_ZNK2v810StackFrame15GetFunctionNameEv");
+  return whole ? &api : nullptr;
+}
+
+constexpr int kDetailed = 0x7f;
+constexpr int kFewFrames = 3;  // a trap's, what tells, the caller's
+constexpr int kManyFrames = 32;
+
+/// What is known of scripts and of lines in them, by the isolate's own numbers.
+struct Known {
+  std::unordered_map<int, bool> ours;
+  std::unordered_map<std::uint64_t, DictionaryRef> places;
+};
+
+Known& known() {
+  static thread_local Known table;
+  return table;
+}
+
+const std::string& own_directory() {
+  static const std::string directory = [] {
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<void*>(stack_api), &info) == 0 || info.dli_fname == nullptr) return std::string();
+    char resolved[PATH_MAX];
+    const std::string path(realpath(info.dli_fname, resolved) != nullptr ? resolved : info.dli_fname);
+    return path.substr(0, path.rfind('/') + 1);
+  }();
+  return directory;
+}
+
+bool is_ours(const StackApi& api, napi_env env, napi_value frame) {
+  const int script = api.script_id(frame);
+  const auto [entry, fresh] = known().ours.try_emplace(script, false);
+  if (!fresh) return entry->second;
+  const napi_value name = api.script_name(frame);
+  const std::string file = name != nullptr ? text_of(env, name) : std::string();
+  return entry->second = file.empty() || file.starts_with(own_directory());
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+std::string path_of(std::string name) {
+  static constexpr std::string_view kUrl = "file://";
+  if (!name.starts_with(kUrl)) return name;
+  std::string path;
+  for (std::size_t i = kUrl.size(); i < name.size(); ++i) {
+    const bool escaped =
+        name[i] == '%' && i + 2 < name.size() && hex_digit(name[i + 1]) >= 0 && hex_digit(name[i + 2]) >= 0;
+    path += escaped ? static_cast<char>(hex_digit(name[i + 1]) * 16 + hex_digit(name[i + 2])) : name[i];
+    if (escaped) i += 2;
+  }
+  return path;
+}
+
+/// A module's own code has no name, and is called by node's loader.
+bool is_module_body(const StackApi& api, napi_env env, napi_value caller) {
+  const napi_value name = caller != nullptr ? api.script_name(caller) : nullptr;
+  return name != nullptr && text_of(env, name).starts_with("node:internal/modules/");
+}
+
+std::string function_at(const StackApi& api, napi_env env, napi_value frame, napi_value caller) {
+  const napi_value name = api.function_name(frame);
+  const std::string function = name != nullptr ? text_of(env, name) : std::string();
+  if (!function.empty()) return function;
+  return is_module_body(api, env, caller) ? "<module>" : "<anonymous>";
+}
+
+DictionaryRef& known_place(const StackApi& api, napi_value frame, const Location& location, bool certain) {
+  const std::uint64_t key = static_cast<std::uint64_t>(api.script_id(frame)) << 40 ^
+                            static_cast<std::uint64_t>(location.line) << 16 ^
+                            static_cast<std::uint64_t>(location.column & 0x7fff) << 1 ^ (certain ? 0 : 1);
+  return known().places[key];
+}
+
+/// 0: no frame of the program is among the first `most`, or its caller is needed, too.
+DictionaryRef find_place(const StackApi& api, napi_env env, int most, bool certain) {
+  void* isolate = api.isolate();
+  const napi_value trace = api.trace(isolate, most, kDetailed);
+  const int count = trace != nullptr ? api.frame_count(trace) : 0;
+  const auto frame_at = [&](int i) { return api.frame(trace, isolate, static_cast<std::uint32_t>(i)); };
+  int i = 0;
+  while (i < count && is_ours(api, env, frame_at(i))) ++i;
+  if (i == count) return 0;
+  const napi_value frame = frame_at(i);
+  const Location location = api.location(frame);
+  DictionaryRef& place = known_place(api, frame, location, certain);
+  if (place != 0 || (i + 1 == count && count == most)) return place;
+  const std::string function = function_at(api, env, frame, i + 1 < count ? frame_at(i + 1) : nullptr);
+  const int line = location.line + 1;
+  return place = intern_place(function, path_of(text_of(env, api.script_name(frame))), certain ? line : -line);
+}
+
+/// callingPlace(certain): a reference for change(); not certain: the line may be another one.
+napi_value give_calling_place(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  bool certain = true;
+  napi_get_value_bool(env, arguments.values[0], &certain);
+  return make_number(env, calling_place(env, certain));
+}
+
+}  // namespace
+
+DictionaryRef calling_place(napi_env env, bool certain) {
+  const StackApi* api = stack_api();
+  if (api == nullptr || !ring) return 0;
+  const DictionaryRef place = find_place(*api, env, kFewFrames, certain);
+  return place != 0 ? place : find_place(*api, env, kManyFrames, certain);
+}
+
+void add_stack_place(napi_env env, napi_value binding) {
+  static constexpr BindingFunction kFunctions[] = {{"callingPlace", give_calling_place}};
+  add_functions(env, binding, kFunctions);
+}
+
+}  // namespace watcher::node

@@ -1,0 +1,274 @@
+"""Variables of Node programs, named by rules: each store is one event, with line, value before and value after."""
+
+import subprocess
+
+from node_programs import BUILD, Case, main, told
+
+
+def rule(file, **names):
+    rows = "".join(f"{scope} = {list(wanted)!r}\n" for scope, wanted in names.items())
+    return f'[[watch]]\nfile = "{file}"\n' + rows.replace("'", '"')
+
+
+class Forms(Case):
+    def check_program(self, program, name="app.js", **names):
+        self.check_notes({name: program}, config=rule(name, **(names or {"both": ["*"]})))
+
+    def test_declarations_and_assignments(self):
+        self.check_program("""\
+'use strict'
+let a = 1  //> a: - -> 1
+var v = 2  //> v: undefined -> 2
+var v = 3  //> v: 2 -> 3
+const c = a + 1  //> c: - -> 2
+a = a + 1  //> a: 1 -> 2
+a += (5, 2)  //> a: 2 -> 4
+a = (5, 1)  //> a: 4 -> 1
+a **= 3  //> a: 1 -> 1
+let n = null, later  //> n: - -> None
+n ??= 7  //> n: None -> 7
+n ||= 8
+n &&= 9  //> n: 7 -> 9
+later = n = a = 4  //> a: 1 -> 4; n: 9 -> 4; later: undefined -> 4
+console.log(a, v, c, n, later)
+""")
+
+    def test_counting_gives_what_it_gave(self):
+        self.check_program("""\
+let i = 5  //> i: - -> 5
+console.log(i++, i)  //> i: 5 -> 6
+console.log(++i, i--)  //> i: 6 -> 7; i: 7 -> 6
+let big = 1n  //> big: - -> 1
+console.log(big++, big)  //> big: 1 -> 2
+let text = '7'  //> text: - -> 7
+console.log(text++, text)  //> text: 7 -> 8
+for (let j = 0; j < 2; j++) console.log(j)  //> j: - -> 0; j: 0 -> 1; j: 1 -> 2
+""")
+
+    def test_patterns(self):
+        self.check_program("""\
+let { a, b: [b, ...rest], c = () => 1 } = { a: 1, b: [2, 3, 4] }  //> a: - -> 1; b: - -> 2; rest: - -> [ 3, 4 ]; c: - -> [Function: c]
+console.log(c.name, c.length);
+[a, b] = [b, a]  //> a: 1 -> 2; b: 2 -> 1
+var { length, ...others } = 'ab', [first] = 'xy'  //> length: undefined -> 2; others: undefined -> { "0": "a", "1": "b" }; first: undefined -> x
+const object = {};  //> object: - -> {}
+({ a: object.inner, a = 9, z: b = class { } } = { a: undefined })  //> a: 2 -> 9; b: 1 -> [class b]
+console.log(a, b.name, object, first, length, others)
+""")
+
+    def test_loops(self):
+        self.check_program("""\
+let last  
+for (const x of [1, 2]) { let x = 5; last = x }  //> x: - -> 1; x: - -> 5; last: undefined -> 5; x: - -> 2; x: - -> 5; last: 5 -> 5
+for (var key in { u: 1, w: 2 }) ;  //> key: undefined -> u; key: u -> w
+for (last of [3]) console.log(last)  //> last: 5 -> 3
+for ({ last = 8 } of [{}, { last: 1 }]) console.log(last)  //> last: 3 -> 8; last: 8 -> 1
+outer: for (const [p, q] of [[1, 2]]) for (;;) continue outer  //> p: - -> 1; q: - -> 2
+const made = []  //> made: - -> []
+for (let k = 0; k < 2; ++k) made.push(() => k)  //> k: - -> 0; k: 0 -> 1; k: 1 -> 2
+console.log(made.map((f) => f()))  //> f: - -> [Function: (anonymous)]; f: - -> [Function: (anonymous)]
+""")
+
+    def test_functions_tell_what_they_are_called_with(self):
+        self.check_program("""\
+function sum(a, { b } = { b: 2 }, ...rest) {  //> sum: - -> [Function: sum]; a: - -> 1; b: - -> 2; rest: - -> [ 5 ]
+  'a directive'
+  a += b  //> a: 1 -> 3
+  return a + rest[0]
+}
+console.log(sum(1, undefined, 5), sum.length, sum.name)
+const square = x => x * x, wrap = (y) => ({ y })  //> square: - -> [Function: square]; wrap: - -> [Function: wrap]; x: - -> 3; y: - -> 4
+console.log(square(3), wrap(4))
+function* walk(n) { while (n > 0) yield n-- }  //> walk: - -> [Function: walk]; n: - -> 2; n: 2 -> 1; n: 1 -> 0
+console.log([...walk(2)])
+try { throw new Error('x') } catch ({ message }) { console.log(message) }  //> message: - -> x
+try { throw 1 } catch { }
+""")
+
+    def test_what_a_variable_held_is_that_of_its_own_instance(self):
+        self.check_program("""\
+function counter() {
+  let n = 0  //> n: - -> 0; n: - -> 0
+  return () => ++n  //> n: 0 -> 1; n: 1 -> 2; n: 0 -> 1; n: 2 -> 3
+}
+const one = counter(), two = counter()
+one(); one(); two(); one()
+async function later(ms) {
+  let n = ms  //> n: - -> 9; n: - -> 1
+  await new Promise((done) => setTimeout(done, ms))
+  n += await ms  //> n: 1 -> 2; n: 9 -> 18
+}
+later(9); later(1)
+function fall(depth) {
+  let n = depth  //> n: - -> 2; n: - -> 1; n: - -> 0
+  if (depth > 0) fall(depth - 1)
+  n = -n  //> n: 0 -> -0.0; n: 1 -> -1; n: 2 -> -2
+}
+fall(2)
+""", both=["n"])
+
+    def test_stores_that_fail_are_no_events(self):
+        self.check_program("""\
+'use strict'
+const fixed = 1  //> fixed: - -> 1
+const note = (run) => { try { run() } catch (e) { console.log(e.name, e.message) } }
+note(() => { fixed = 2 })
+note(() => { early = 1; let early })
+note(() => { undeclared = 3 })
+note(() => { fixed++ })
+note(() => { let v = null; v = v.x.y })  //> v: - -> None
+note(() => { (function named() { named = 1 })() })
+""", both=["fixed", "early", "undeclared", "v", "named"])
+
+    def test_classes_and_fields(self):
+        self.check_program("""\
+class Cart {  //> Cart: - -> [class Cart]
+  total = 0  //> total: - -> 0
+  static made = 0  //> made: - -> 0
+  #lines = 1  //> #lines: - -> 1
+  handler = () => this.total  //> handler: - -> [Function: handler]
+  add(price) {
+    this.total += price  //> total: 0 -> 5
+    this.#lines++  //> #lines: 1 -> 2
+    Cart.made = 7  //> made: 0 -> 7
+    const inner = () => { this.total = 1 }  //> total: 5 -> 1
+    inner()
+    return this.#lines
+  }
+}
+const cart = new Cart()
+console.log(cart.add(5), cart.handler(), cart.handler.name, Object.keys(cart))
+""", both=["Cart", "Cart.total", "Cart.made", "Cart.lines", "Cart.handler"])
+
+    def test_properties_of_the_module_and_of_the_global_object(self):
+        self.check_program("""\
+exports.name = 'me'  //> name: - -> me
+module.exports.name += '!'  //> name: me -> me!
+exports.count ??= 1  //> count: - -> 1
+exports.count++  //> count: 1 -> 2
+globalThis.shared = exports.count  //> shared: - -> 2
+shared = 3  //> shared: 2 -> 3
+const config = { retries: 1 }
+config.retries = 2  //> retries: 1 -> 2
+Object.defineProperty(exports, 'fixed', { value: 1 })
+exports.fixed = 2
+console.log(exports, shared, config)
+""", **{"global": ["name", "count", "shared", "config.retries", "fixed"]})
+
+
+class Rules(Case):
+    def test_scopes_globs_and_qualified_names(self):
+        program = """\
+let total = 1, db_a = 1, other = 1
+function run() { let total = 2; db_a = 2; { let total = 3 } ; other = total }
+class Worker { run() { let total = 4; return () => { let total = 5; return total } } }
+run(); console.log(new Worker().run()())
+"""
+        for rules, expected in [
+            (rule("app.js", **{"global": ["total", "db_*"]}), ["total: - -> 1", "db_a: - -> 1", "db_a: 1 -> 2"]),
+            (rule("app.js", local=["total"]), [f"total: - -> {n}" for n in (2, 3, 4, 5)]),
+            (rule("app.js", local=["Worker.run.total"]), ["total: - -> 4"]),
+            (rule("app.js", unknown=["run.*"]), ["total: - -> 2", "total: - -> 3"]),
+            (rule("other.js", both=["*"]), []),
+        ]:
+            with self.subTest(rules=rules):
+                self.on_nodes({"app.js": program}, lambda run: self.assertEqual([told(e) for e in run.events], expected), config=rules)
+
+    def test_functions_are_named_as_rules_name_them(self):
+        program = "class Cart { add() { const n = 1; return [1].map(() => { const n = 2; return n }) } }\n" \
+                  "const outer = () => { function inner() { const n = 3 }; inner() }\nnew Cart().add(); outer(); const n = 4\n"
+        names = ["Cart.add", "Cart.add.<anonymous>", "outer.inner", "<module>"]
+        self.on_nodes({"app.js": program}, lambda run: self.assertEqual([e["function"] for e in run.events], names),
+                      config=rule("app.js", both=["n"]))
+
+    def test_conditions_choose(self):
+        config = rule("app.js", **{"global": ["n"]}) + 'when = "new > 2"\n'
+        self.on_nodes({"app.js": "let n = 0\nwhile (n < 4) n++\n"},
+                      lambda run: self.assertEqual([told(e) for e in run.events], ["n: 2 -> 3", "n: 3 -> 4"]), config=config)
+
+
+class Modules(Case):
+    def test_exports_stay_live(self):
+        files = {
+            "main.mjs": "import { count, inc } from './lib.mjs'\ninc(); inc()\nlet total = await Promise.resolve(count)  //> total: - -> 2\n"
+                        "for await (const q of [1, 2]) total += q  //> q: - -> 1; total: 2 -> 3; q: - -> 2; total: 3 -> 5\n"
+                        "console.log(count, total, import.meta.url.slice(-8))\n",
+            "lib.mjs": "export let count = 0  //> count: - -> 0\nexport function inc() { count++ }  //> count: 0 -> 1; count: 1 -> 2\n",
+        }
+        self.check_notes(files, config=rule("*.mjs", both=["count", "total", "q"]))
+
+    def test_commonjs_from_modules(self):
+        files = {"main.mjs": "import lib from './lib.cjs'\nconsole.log(lib.get())\n",
+                 "lib.cjs": "let n = 1  //> n: - -> 1\nexports.get = () => ++n  //> n: 1 -> 2\n"}
+        self.check_notes(files, config=rule("lib.cjs", both=["n"]))
+
+    def test_typescript_is_told_where_it_was_written(self):
+        source = "interface Item {\n  price: number\n}\nlet total: number = 0  //> total: - -> 0\n" \
+                 "function add(item: Item): void {\n\n  total += item.price  //> total: 0 -> 5\n}\nadd({ price: 5 })\nconsole.log(total)\n"
+        (self.directory / "app.ts").write_text(source)
+        bundler = BUILD / "probes/node/transform.cjs.p/node_modules/esbuild/bin/esbuild"
+        made = subprocess.run([bundler, "app.ts", "--format=cjs", "--sourcemap", "--outfile=app.js"], cwd=self.directory, capture_output=True)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        files = {"app.js": (self.directory / "app.js").read_text()}
+        self.on_nodes(files, lambda run: self.assert_notes(run, {"app.ts": source}), config=rule("app.ts", both=["total"]))
+
+
+class Host(Case):
+    """What a program can see of itself."""
+
+    def test_sources_of_untouched_functions_names_and_the_global_object(self):
+        self.on_nodes({"app.js": """\
+let n = 0
+function plain(a, b) { return a /* kept */ + b }
+n = 1
+console.log(plain.toString(), Object.keys(globalThis).join(), eval('typeof n'), JSON.stringify(module.children), module.paths.length)
+console.log(require.main === module, __filename.slice(-6), module.loaded, arguments.length, this === exports)
+"""}, lambda run: self.assertEqual(len(run.of("n")), 2), config=rule("app.js", both=["n"]))
+
+    def test_strictness_and_directives(self):
+        self.on_nodes({"app.js": """\
+function strict(n) { 'use strict'; n = this; return this === undefined }
+function sloppy(n) { n = typeof this; return n }
+let n = function () { return arguments.length }(1, 2)
+console.log(strict(1), sloppy(2), n)
+"""}, lambda run: self.assertEqual(len(run.of("n")), 5), config=rule("app.js", both=["n"]))
+
+    def test_a_missing_semicolon_stays_missing(self):
+        self.check_notes({"app.js": """\
+let a = 1, b = 2  //> a: - -> 1; b: - -> 2
+const list = [a]
+a ||= list
+b ??= 3
+a++  //> a: 1 -> 2
+b
+++a  //> a: 2 -> 3
+;[a, b] = [b, a]  //> a: 3 -> 2; b: 2 -> 3
+if (a) a = 1; else a = 2  //> a: 2 -> 1
+do a--; while (a > 0)  //> a: 1 -> 0
+console.log(a, b)
+"""}, config=rule("app.js", both=["a", "b"]))
+
+    def test_values_are_described_without_running_them(self):
+        self.on_nodes({"app.js": """\
+let ran = 0
+const touch = () => { ran++; return 'x' }
+class Odd { get value() { return touch() } toJSON() { return touch() } toString() { return touch() } static get name() { return touch() } }
+Odd.prototype[Symbol.toPrimitive] = touch
+Odd.prototype[require('util').inspect.custom] = touch
+Object.defineProperty(Odd.prototype, Symbol.toStringTag, { get: touch })
+let seen = new Odd()
+seen = new Proxy({}, { get: touch, ownKeys: () => { touch(); return [] }, getOwnPropertyDescriptor: touch, getPrototypeOf: () => { touch(); return null } })
+seen = { get a() { return touch() }, [Symbol('s')]: new Map([[{}, new Set([1])]]), list: [1, , 3] }
+console.log(ran)
+"""}, lambda run: self.assertEqual([told(e) for e in run.of("seen")][-1],
+                                    'seen: <Proxy> -> { a: [Getter], list: [ 1, <empty>, 3 ], [Symbol(s)]: Map(1) { {} => Set(1) { 1 } } }'),
+            config=rule("app.js", both=["seen"]))
+
+    def test_a_thrown_error_is_reported_as_ever(self):
+        # the columns of a line with hooks, and the excerpt of it, are those of the hooked source
+        program = "let n = 0\nfunction fail() {\n  n = 1\n  throw new Error('no ' + n)\n}\nfail()\n"
+        self.on_nodes({"app.js": program}, lambda run: self.assertEqual(len(run.of("n")), 2), config=rule("app.js", both=["n"]))
+
+
+if __name__ == "__main__":
+    main()

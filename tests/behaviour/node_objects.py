@@ -1,0 +1,203 @@
+"""watch() of Node objects: each change is one event, with path, operation, value before and after; the program goes on with
+what behaves as the object did.
+"""
+
+from node_programs import Case, main, told
+
+
+class Changes(Case):
+    def test_properties_and_parts(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+const state = watch({ users: [{ name: 'a' }], n: 0 }, { name: 'state' })
+state.n = 5; state.n++  //> state[n] setattr: 0 -> 5; state[n] setattr: 5 -> 6
+state.users[0].name = 'x'  //> state[users][0][name] setattr: a -> x
+state.users.push({ name: 'b' })  //> state[users][1] append: - -> { name: "b" }
+state.users[1].name = 'c'  //> state[users][1][name] setattr: b -> c
+delete state.n  //> state[n] delattr: 6 -> -
+delete state.n
+Object.defineProperty(state, 'w', { value: 1, configurable: true })  //> state[w] setattr: - -> 1
+Object.assign(state, { y: 2, z: 3 })  //> state[y] setattr: - -> 2; state[z] setattr: - -> 3
+state[Symbol('s')] = 1  //> state[Symbol(s)] setattr: - -> 1
+const [first] = state.users
+state.users.shift()  //> state[users][0] popleft: { name: "x" } -> -
+first.name = 'gone'
+const { users } = state
+users[0].name = 'd'  //> state[users][0][name] setattr: c -> d
+function deep() { state.users[0].a = { b: { c: { d: 1 } } } }  //> state[users][0][a] setattr: - -> { b: { c: { d: 1 } } }
+deep()
+state.users[0].a.b = 2  //> state[users][0][a][b] setattr: { c: { d: 1 } } -> 2
+console.log(JSON.stringify(state), state, Object.keys(state), 'y' in state)
+"""})
+
+    def test_arrays(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+const list = watch([3, 1, 2], { name: 'list' })
+console.log(list.push(7, 8))  //> list[3] append: - -> 7; list[4] append: - -> 8
+list.sort()  //> list sort: [ 3, 1, 2, 7, 8 ] -> [ 1, 2, 3, 7, 8 ]
+console.log(list.splice(1, 2, 'q'))  //> list[1:3] setitem: [ 2, 3 ] -> [ "q" ]
+console.log(list.splice(-1))  //> list[3:4] delitem: [ 8 ] -> -
+list.splice(0, 0, 'i')  //> list[0:1] insert: - -> [ "i" ]
+console.log(list.pop(), list.shift(), list.unshift(0))  //> list[3] pop: 7 -> -; list[0] popleft: i -> -; list[0] appendleft: - -> 0
+list.length = 1  //> list[length] setattr: 3 -> 1
+list[0] = 4; list[1] = 5  //> list[0] setitem: 0 -> 4; list[1] append: - -> 5
+list.fill(9, 1)  //> list[1:2] setitem: [ 5 ] -> [ 9 ]
+list.reverse()  //> list reverse: [ 4, 9 ] -> [ 9, 4 ]
+delete list[0]  //> list[0] delitem: 9 -> -
+console.log(list, list.length, list.includes(4), Array.isArray(list), list.map((x) => x * 2), [...list, ...list.concat([1])])
+"""})
+
+    def test_maps_and_sets_stay_the_object_that_they_are(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+const raw = new Map([['k', { v: 1 }]])
+const map = watch(raw, { name: 'map' })
+console.log(map === raw, map.size)
+map.set('a', 1).set('a', 2)  //> map[a] setitem: - -> 1; map[a] setitem: 1 -> 2
+map.get('k').v = 9  //> map[k][v] setattr: 1 -> 9
+console.log(map.delete('a'), map.delete('a'))  //> map[a] delitem: 2 -> -
+for (const [, value] of map) value.v++  //> map[k][v] setattr: 9 -> 10
+map.forEach((value) => { value.v = 0 })  //> map[k][v] setattr: 10 -> 0
+map.clear()  //> map clear: Map(1) { "k" => { v: 0 } } -> Map(0) {}
+const set = watch(new Set([1]), { name: 'set' })
+set.add(2).add(2)  //> set add: - -> 2
+set.delete(1)  //> set discard: 1 -> -
+console.log(map, set, [...set], set.has(2), structuredClone(set), Object.keys(map), new Map(map), map instanceof Map)
+set.clear()  //> set clear: Set(1) { 2 } -> Set(0) {}
+"""})
+
+    def test_instances_private_names_and_dates(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+class Open { constructor() { this.jobs = []; this.n = 0 }
+  run(job) { this.jobs.push(job)  //> open[jobs][0] append: - -> j
+    return ++this.n } }  //> open[n] setattr: 0 -> 1
+class Kept { #secret = 1; total = 0; items = []
+  add(n) { this.#secret++; this.total += n
+    this.items.push(n)  //> kept[items][0] append: - -> 3
+    return this }
+  get secret() { return this.#secret } set secret(n) { this.#secret = n; this.total = n } }
+const open = watch(new Open(), { name: 'open' }), kept = watch(new Kept(), { name: 'kept' })
+console.log(open.run('j'), open instanceof Open, open.constructor.name)
+console.log(kept.add(3) === kept, kept.secret, kept.total, kept instanceof Kept)  //> kept[total] setattr: 0 -> 3
+kept.secret = 8  //> kept[total] setattr: 3 -> 8
+const date = watch(new Date(0), { name: 'date' })
+date.setUTCFullYear(2001)  //> date change: 1970-01-01T00:00:00.000Z -> 2001-01-01T00:00:00.000Z
+console.log(date.getTime(), date instanceof Date, JSON.stringify({ date }))
+class Stack extends Array { add(x) { this.push(x); return this } }  //> stack[0] append: - -> 1
+const stack = watch(new Stack(), { name: 'stack' })
+console.log(stack.add(1), stack.length, stack instanceof Stack)
+"""})
+
+    def test_what_a_method_changed_behind_a_private_name_is_marked(self):
+        program = "const { watch } = require('watcher')\nclass Kept { #s = 1; total = 0; add() { this.total += this.#s } }\n" \
+                  "watch(new Kept(), { name: 'kept' }).add()\n"
+        self.on_nodes({"app.js": program}, lambda run: self.assertEqual(
+            [(e["line"], e["exact"], e.get("exact_line")) for e in run.events], [(3, False, False)]))
+
+
+class Graph(Case):
+    def test_identity_inside_is_kept(self):
+        self.on_nodes({"app.js": """\
+const { watch } = require('watcher')
+const shared = { n: 1 }
+const state = watch({ a: shared, b: shared, list: [shared] }, { name: 'state' })
+console.log(state.a === state.b, state.list[0] === state.a, state.list.includes(state.a), state.list.indexOf(state.b))
+state.c = state.a
+console.log(state.c === state.a, state.list.find((x) => x === state.b) === state.a)
+const taken = state.list.pop()
+console.log(taken === state.a, state.a === state.a)
+state.self = state
+console.log(state.self === state, state.self.self.a === state.a)
+state.self.a.n = 2
+"""}, lambda run: self.assertEqual(told(run.events[-1]), "state[a][n] setattr: 1 -> 2"))
+
+    def test_several_variables_hold_one_object(self):
+        self.on_nodes({"app.js": """\
+const { watch, unwatch } = require('watcher')
+const users = [{ name: 'a' }]
+const state = watch({ users }, { name: 'state' }), all = watch(state.users, { name: 'all' })
+all[0].name = 'b'
+unwatch(all)
+state.users[0].name = 'c'
+unwatch(state)
+state.users[0].name = 'd'
+"""}, lambda run: self.assertEqual([told(e) for e in run.events], [
+            "all[0][name] setattr: a -> b", "state[users][0][name] setattr: a -> b", "state[users][0][name] setattr: b -> c"]))
+
+    def test_depth_ends_what_counts(self):
+        program = "const { watch } = require('watcher')\nconst s = watch({ a: { b: { c: 1 } } }, { name: 's', depth: 2 })\n" \
+                  "s.a.b.c = 2\ns.a.b = 3\ns.a = 4\n"
+        self.on_nodes({"app.js": program}, lambda run: self.assertEqual([told(e) for e in run.events], [
+            "s[a][b] setattr: { c: 2 } -> 3", "s[a] setattr: { b: 3 } -> 4"]))
+
+    def test_pauses(self):
+        program = "const { watch, pause, resume } = require('watcher')\nconst s = watch({ n: 0 }, { name: 's' })\n" \
+                  "s.n = 1; pause(); s.n = 2; resume(); s.n = 3\n"
+        self.on_nodes({"app.js": program}, lambda run: self.assertEqual([told(e) for e in run.events],
+                                                                        ["s[n] setattr: 0 -> 1", "s[n] setattr: 2 -> 3"]))
+
+
+class Host(Case):
+    def test_invariants_of_frozen_and_inherited_objects(self):
+        self.on_nodes({"app.js": """\
+'use strict'
+const { watch } = require('watcher')
+const frozen = watch(Object.freeze({ a: { b: 1 } }), { name: 'frozen' })
+try { frozen.a = 1 } catch (e) { console.log(e.name) }
+frozen.a.b = 2
+console.log(frozen, Object.isFrozen(frozen), Object.getOwnPropertyDescriptors(frozen))
+const base = watch({ n: 1, get double() { return this.n * 2 }, set double(x) { this.n = x / 2 } }, { name: 'base' })
+const child = Object.create(base); child.n = 5; child.own = 1
+console.log(base.n, child.n, base.double, child.double); base.double = 8
+console.log(base.n, Object.keys(child), Object.freeze(watch({ x: [1] }, { name: 'late' })).x)
+let setter; class A { set v(x) { setter = this } }
+const a = watch(new A(), { name: 'a' }); a.v = 1; console.log(setter === a)
+for (const value of [1, 'x', null, undefined, Symbol.iterator, () => 1]) console.log(watch(value, { name: 'no' }) === value)
+console.log(require('util').isDeepStrictEqual(watch({ a: [1] }, { name: 'e' }), { a: [1] }), `${watch([1, [2]], { name: 's' })}`)
+"""}, lambda run: self.assertEqual([told(e) for e in run.of("base")], ["base[n] setattr: 1 -> 4"]), options=["--log-level", "ERROR"])
+
+    def test_methods_of_a_subclass_are_called(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+class Upper extends Map { set(key, value) { return super.set(key.toUpperCase(), value) } }
+const map = watch(new Upper([['a', 1]]), { name: 'map' })
+map.set('b', 2)
+map.delete('A')  //> map[A] delitem: 1 -> -
+console.log(map, map instanceof Upper, map.size)
+"""})
+
+    def test_tasks_are_async_ids(self):
+        program = """\
+const { watch } = require('watcher')
+const { executionAsyncId } = require('async_hooks')
+const s = watch({ id: 0 }, { name: 's', trackThreads: true })
+const note = () => { s.id = executionAsyncId() }
+note()
+setTimeout(note, 1)
+setImmediate(async () => { note(); await null; note() })
+Promise.resolve().then(note)
+"""
+        def check(run):
+            self.assertEqual([e["task"] for e in run.events], [f"async {e['after']['value']}" for e in run.events])
+            self.assertEqual(len({e["task"] for e in run.events}), 5)
+
+        self.on_nodes({"app.js": program}, check)
+
+    def test_modules_and_workers(self):
+        files = {"main.mjs": """\
+import { watch } from 'watcher'
+import { Worker, isMainThread, parentPort } from 'node:worker_threads'
+const state = watch({ n: 0 }, { name: 'state' })
+if (isMainThread) {
+  const worker = new Worker(new URL(import.meta.url))
+  worker.on('message', (m) => { state.n = m })
+} else { state.n = 1; parentPort.postMessage(state.n + 1) }
+"""}
+        self.on_nodes(files, lambda run: self.assertEqual(sorted(told(e) for e in run.events),
+                                                          ["state[n] setattr: 0 -> 1", "state[n] setattr: 0 -> 2"]))
+
+
+if __name__ == "__main__":
+    main()

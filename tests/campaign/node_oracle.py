@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Differential oracle for the variables of Node programs: random programs that know what Watcher must record, against what
+it did record.
+
+    node_oracle.py --seed 1 --count 10000 --node /usr/bin/node …
+
+A program is a function with its callers; a file holds fifty. Failing files are kept in --keep. Environment: WATCHER_BUILD.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "behaviour"))
+
+from harness import BUILD  # noqa: E402
+from node_oracle_programs import RULES, Program  # noqa: E402
+from node_programs import NODES  # noqa: E402
+
+PROGRAMS_A_FILE = 50
+
+
+def execute(command, directory, environment=None):
+    env = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
+    return subprocess.run(command, cwd=directory, env={**env, **(environment or {})}, capture_output=True, timeout=300)
+
+
+def number(text):
+    """Two texts of one number compare equal."""
+    try:
+        return repr(float(text)) if not text.endswith("n") else text
+    except ValueError:
+        return "nan" if text == "NaN" else text
+
+
+def shown(side):
+    if side is None:
+        return "-"
+    text = str(side["value"] if "value" in side else side["repr"])
+    if side["type"] == "bigint":
+        return f"{text}n"
+    return number({"nan": "NaN", "inf": "inf", "-inf": "-inf"}.get(text, text))
+
+
+def expected(path):
+    rows = json.loads(path.read_text())
+    as_text = lambda text: number(text.replace("Infinity", "inf"))  # noqa: E731
+    return [[name, line, where, scope, as_text(before), as_text(after)] for name, line, where, scope, before, after in rows]
+
+
+def recorded(path):
+    events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [[e["variable_name"], e["line"], e["function"], e["scope"], shown(e["before"]), shown(e["after"])] for e in events]
+
+
+def difference(left, right):
+    for at, (one, two) in enumerate(zip(left, right)):
+        if one != two:
+            return f"event {at}: expected {one}, recorded {two}"
+    return f"expected {len(left)} events, recorded {len(right)}"
+
+
+def check(node, seed, programs, directory):
+    """None, or what is wrong; and how many events there were."""
+    is_module = seed % 2 == 1
+    plain, told = Program(seed, is_module).write(programs)
+    suffix = "mjs" if is_module else "cjs"
+    file = directory / f"ora_{seed}.{suffix}"
+    file.write_text(plain)
+    (directory / f"told_{seed}.{suffix}").write_text(told)
+    (directory / "rules.toml").write_text(RULES)
+    (directory / "rules.toml").chmod(0o644)
+    teller = execute([node, f"told_{seed}.{suffix}"], directory, {"TOLD": str(directory / "told.json")})
+    bare = execute([node, file.name], directory)
+    output = directory / "out"
+    shutil.rmtree(output, ignore_errors=True)
+    watched = execute([BUILD / "tools" / "watcher-exec", "--config", "rules.toml", "--output", output, "--", node, file.name], directory)
+    if bare.returncode != 0 or teller.returncode != 0 or teller.stdout != bare.stdout:
+        return f"the programs do not agree: {(bare.stderr or teller.stderr)[-600:].decode()}", 0
+    if (watched.stdout, watched.stderr, watched.returncode) != (bare.stdout, bare.stderr, bare.returncode):
+        return f"the host differs: {watched.stderr[-600:].decode()}", 0
+    left, right = expected(directory / "told.json"), recorded(output / "events.jsonl")
+    return (None if left == right else difference(left, right)), len(left)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=200, help="programs for each node")
+    parser.add_argument("--node", nargs="*", default=[node for _, node in NODES])
+    parser.add_argument("--keep", type=pathlib.Path)
+    options = parser.parse_args()
+    failed = 0
+    for node in options.node:
+        version = execute([node, "--version"], ".").stdout.decode().strip()
+        files, events = math.ceil(options.count / PROGRAMS_A_FILE), 0
+        for seed in range(options.seed, options.seed + files):
+            with tempfile.TemporaryDirectory(prefix="node-oracle-") as name:
+                directory = pathlib.Path(name)
+                fault, count = check(node, seed, min(PROGRAMS_A_FILE, options.count), directory)
+                events += count
+                if fault is not None:
+                    failed += 1
+                    print(f"{version} seed {seed}: {fault}")
+                    if options.keep:
+                        shutil.copytree(directory, options.keep / f"{version}-{seed}", dirs_exist_ok=True)
+        print(f"{version}: {files * min(PROGRAMS_A_FILE, options.count)} programs, {events} events, {failed} files differ")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
