@@ -86,7 +86,8 @@ constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
                               .host = host_name,
                               .place = place_of_writer,
                               .after_fork_child = after_fork_child,
-                              .witness = nullptr};
+                              .witness = nullptr,
+                              .stack = nullptr};
 
 }  // namespace
 }  // namespace watcher::node

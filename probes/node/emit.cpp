@@ -63,7 +63,7 @@ DictionaryRef intern_variable(std::string_view name, std::string_view owner, Sco
                               .item_size = terms.item_bytes,
                               .mutation_depth = terms.mutation_depth,
                               .filter = intern_filter(terms),
-                              .reserved = 0};
+                              .flags = 0};
   return dictionary.intern(BlobKind::kVariable, variable);
 }
 
