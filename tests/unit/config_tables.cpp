@@ -8,14 +8,14 @@ namespace {
 
 Options parsed(std::string_view text) {
   Options options;
-  const auto read = parse_toml(options, text, "memory");
+  const auto read = parse_toml_text(options, text, "memory");
   CHECK_MESSAGE(read, (read ? std::string() : read.error().message));
   return options;
 }
 
 std::string toml_error(std::string_view text) {
   Options options;
-  const auto read = parse_toml(options, text, "watcher.toml");
+  const auto read = parse_toml_text(options, text, "watcher.toml");
   return read ? "" : read.error().message;
 }
 
@@ -27,7 +27,7 @@ TEST_CASE("the table redact holds lists of names") {
   CHECK(options.get("redact_names") == "*_pin,iban");
   CHECK(options.get("redact_allow") == "");
   Options other;
-  const auto error = [&](const char* text) { return parse_toml(other, text, "t").error().message; };
+  const auto error = [&](const char* text) { return parse_toml_text(other, text, "t").error().message; };
   CHECK(error("[redact]\nname=['x']") ==
         "t:2:1: [redact] has no key 'name'; it has enabled, names, allow; did you mean 'names'?");
   CHECK(error("[redact]\nnames='x'") == "t:2:7: names is a list of names, such as [\"*_pin\"]");
@@ -88,7 +88,7 @@ TEST_CASE("the table [otlp] is the options otlp_…, its tables are pairs") {
                   "memory:2:12: otlp_batch_size is a whole number from 1 to 100000, without quotes"),
         std::pair("[otlp]\nheaders={a=1}", "memory:2:12: otlp_headers has texts for values, in quotes")}) {
     Options refused;
-    const auto read = parse_toml(refused, text, "memory");
+    const auto read = parse_toml_text(refused, text, "memory");
     REQUIRE_FALSE(read);
     CHECK(read.error().message == fault);
   }
