@@ -72,10 +72,15 @@ bool is_compiled_file(PyObject* name) {
   return text != nullptr && size > 4 && strcmp(text + size - 4, ".pyc") == 0;
 }
 
+/// From 3.12 on a subinterpreter may have a lock and an allocator of its own: it is left alone.
+bool is_foreign_interpreter() {
+  return compat.minor >= 12 && PyInterpreterState_Get() != PyInterpreterState_Main();
+}
+
 int audit(const char* event, PyObject* args, void*) {
   if (event[0] == 'c' && strcmp(event, "cpython._PySys_ClearAuditHooks") == 0)
     interpreter_ends(reinterpret_cast<void*>(audit));
-  if (busy || Py_IsInitialized() == 0) return 0;
+  if (busy || Py_IsInitialized() == 0 || is_foreign_interpreter()) return 0;
   busy = true;
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
     PyObject* code = first_argument(args);

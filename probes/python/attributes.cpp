@@ -165,7 +165,9 @@ PyObject* stored_attribute(PyObject* object, PyObject* name, bool* known) {
   PyObject* descriptor = _PyType_Lookup(object->type, name);
   if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
     const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
-    *known = member->type == kObjectMember || member->type == kOldObjectMember;
+    // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
+    *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
+             PyType_IsSubtype(object->type, field<PyObject*>(descriptor, kDescriptorType)) != 0;
     return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
   }
   if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {

@@ -210,6 +210,15 @@ bool lead_ends(PyObject* type) {
   return lead(type, deallocs(), kTypeDealloc, dealloc);
 }
 
+// Of Python's classes we learn by their finalizer, which is called once: not again for an object that its __del__ has
+// brought back to life. Bit 0 of the collector's word in front of the object says so.
+bool end_will_be_told(const PyObject* object) {
+  constexpr unsigned long kCollected = 1ul << 14;
+  constexpr int kCollectorsWord = -8;
+  if (!is_python_class(object->type)) return true;
+  return has_flag(object->type, kCollected) && (field<std::uintptr_t>(object, kCollectorsWord) & 1) == 0;
+}
+
 bool learn_methods(ContainerKind& kind) {
   for (Mutator& mutator : kind.mutators) {
     if (mutator.base != nullptr) continue;

@@ -27,6 +27,8 @@ WrapperFunction lead_wrapper(PyObject* type, const char* name, WrapperFunction r
 
 /// The end of the type's objects is told to `object_ends` from now on; false: not possible.
 bool lead_ends(PyObject* type);
+/// Can that still be told of this object?
+bool end_will_be_told(const PyObject* object);
 /// A watched object dies. containers.cpp.
 void object_ends(PyObject* object);
 

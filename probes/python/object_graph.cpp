@@ -7,6 +7,7 @@
 
 #include "probes/python/attribute_paths.h"
 #include "probes/python/attributes.h"
+#include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
 
 namespace watcher::python {
@@ -142,7 +143,8 @@ WatchedContainer* watch_object(PyObject* object, int level) {
   WatchedContainer* known = watched_containers.find(object);
   if (known != nullptr && known->level <= level) return known;
   if (known == nullptr) {
-    if (!catch_changes(object) || (known = watched_containers.add(object)) == nullptr) return nullptr;
+    if (!end_will_be_told(object) || !catch_changes(object) || (known = watched_containers.add(object)) == nullptr)
+      return nullptr;
     known->shape = shape_of(object->type);
     known->size = size_seen(*known);
   }

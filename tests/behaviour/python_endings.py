@@ -78,6 +78,57 @@ for v in range(3):
 """
         self.on_all({"app.py": source}, lambda run: self.assertEqual(changes(run.of("v")), [("store", 0, 1), ("store", 1, 2)]), config=RULES)
 
+    def test_objects_that_come_back_to_life_and_borrowed_slots_do_no_harm(self):
+        source = """\
+import gc
+class Slotted:
+    __slots__ = ("slot",)
+class Sneaky:
+    borrowed = Slotted.slot
+class Returning:
+    back = []
+    def __init__(self): self.me, self.x = self, 0
+    def __del__(self):
+        v = self
+        v.x += 1
+        self.back.append(v)
+def sneak(w):
+    try:
+        w.borrowed = 42
+    except TypeError as error:
+        print(error)
+def touch(v):
+    for x in v.back: x.x += 1
+for _ in range(3):
+    sneak(Sneaky())
+    Returning()
+    gc.collect()
+    v = Returning.back[-1]
+    touch(v)
+    del v, Returning.back[:]
+    gc.collect()
+w = [Returning() for _ in range(50)]
+del w
+gc.collect()
+print("end")
+"""
+        self.on_all({"app.py": source}, lambda run: self.assertTrue(run.of("v")), config=RULES)
+
+    def test_a_subinterpreter_does_no_harm(self):
+        source = """\
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+v = 1
+w = interpreters.create()
+interpreters.run_string(w, "import json, fractions, decimal; exec('v = 1; v += 1'); print(v)")
+interpreters.destroy(w)
+exec("v = 5")
+v = 2
+"""
+        self.on_all({"app.py": source}, lambda run: self.assertEqual(changes(run.of("v"))[-1][2], 2), config=RULES)
+
 
 if __name__ == "__main__":
     harness.main()

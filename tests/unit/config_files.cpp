@@ -150,7 +150,7 @@ TEST_CASE("a [[watch]] table's errors do too") {
   CHECK(toml_error("[[watch]]\nfile = 'a.py'").find("watcher.toml:1:1: this [[watch]] table names no variable") == 0);
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocals = ['x']") ==
         "watcher.toml:3:1: a [[watch]] table has no key 'locals'; it has file, local, global, both, unknown, when, "
-        "sample, max_per_second; did you mean 'local'?");
+        "sample, max_per_second, on_change; did you mean 'local'?");
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocal = ['x', 3]") ==
         "watcher.toml:3:15: a variable's name stands here, in quotes");
   CHECK(toml_error("[[watch]]\nfile = 'a.py'\nlocal = ['x,y']")
