@@ -1,39 +1,23 @@
 // read_events: the files of an output directory as one stream of lines.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <csignal>
-#include <memory>
 #include <vector>
 
 #include "runtime/base/unique_fd.h"
+#include "runtime/output/decompress.h"
+#include "runtime/output/rotated_names.h"
 #include "tools/recorded-events.h"
 
 namespace watcher {
 namespace {
 
-constexpr const char* kCurrent = "events.jsonl";
 constexpr unsigned kPoll_us = 50'000;
-constexpr std::size_t kBlock = 1 << 16;
-
-/// events-000001.jsonl, .gz and .zst; their names' order is that of the events.
-std::vector<std::string> files_put_aside(const std::string& directory) {
-  std::vector<std::string> names;
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(opendir(directory.c_str()), closedir);
-  while (const dirent* entry = stream ? readdir(stream.get()) : nullptr) {
-    const std::string_view name = entry->d_name;
-    const bool known = name.ends_with(".jsonl") || name.ends_with(".jsonl.gz") || name.ends_with(".jsonl.zst");
-    if (name.starts_with("events-") && known) names.emplace_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
+/// A collector that goes on without the lock may write to a file for a moment after it was put aside.
+constexpr int kLooksBehind = 4;
 
 /// Feeds lines out of blocks; keeps an unfinished one.
 class Lines {
@@ -44,107 +28,141 @@ class Lines {
   bool feed(std::string_view block) {
     for (std::size_t end; (end = block.find('\n')) != block.npos; block.remove_prefix(end + 1)) {
       rest_.append(block.substr(0, end));
-      if (event_.parse(rest_) && !see_(event_)) return false;
+      enough_ = enough_ || (event_.parse(rest_) && !see_(event_));
       rest_.clear();
+      if (enough_) return false;
     }
     rest_.append(block);
     return true;
   }
+  bool enough() const { return enough_; }
   void forget_rest() { rest_.clear(); }
 
  private:
   const std::function<bool(const RecordedEvent&)>& see_;
   RecordedEvent event_;
   std::string rest_;
+  bool enough_ = false;
 };
 
-enum class Read { kAll, kEnough, kFailed };
+Compression compression_of(std::string_view name) {
+  if (name.ends_with(suffix_of(Compression::kGzip))) return Compression::kGzip;
+  return name.ends_with(suffix_of(Compression::kZstd)) ? Compression::kZstd : Compression::kNone;
+}
 
-Read read_all(int fd, Lines& lines) {
-  char block[kBlock];
-  for (ssize_t got; (got = read(fd, block, sizeof block)) != 0;) {
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Read::kFailed;
-    if (!lines.feed({block, static_cast<std::size_t>(got)})) return Read::kEnough;
+/// One pass over a directory in which files are put aside, compressed and removed meanwhile.
+class EventFiles {
+ public:
+  EventFiles(int directory_fd, const std::string& path, bool follow, Lines* lines)
+      : directory_fd_(directory_fd), path_(path), follow_(follow), lines_(lines) {}
+
+  Result<void> read_all() {
+    for (;;) {
+      if (auto read = read_put_aside(); !read || lines_->enough()) return read;
+      const UniqueFd current(open_file(kEventsFile));
+      if (!current && (errno != ENOENT || (!follow_ && last_ == 0))) return no_current();
+      if (!all_put_aside_read()) continue;  // it may be one of them by now
+      if (auto read = read_current(current.get()); !read || !follow_ || lines_->enough()) return read;
+    }
   }
-  return Read::kAll;
-}
 
-/// Through gzip or zstd.
-Read read_compressed(const std::string& path, Lines& lines) {
-  const char* program = path.ends_with(".gz") ? "gzip" : "zstd";
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return Read::kFailed;
-  const UniqueFd reading(ends[0]);
-  UniqueFd writing(ends[1]);
-  const pid_t child = fork();
-  if (child == 0) {
-    dup2(writing.get(), STDOUT_FILENO);
-    execlp(program, program, "-dc", "--", path.c_str(), nullptr);
-    _exit(127);
+ private:
+  int open_file(const char* name) const { return openat(directory_fd_, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }
+
+  Error cannot_read(const std::string& name, const std::string& why) const {
+    return Error{EIO, "cannot read " + path_ + "/" + name + ": " + why};
   }
-  writing = UniqueFd();
-  const Read read = child < 0 ? Read::kFailed : read_all(reading.get(), lines);
-  if (child > 0 && read == Read::kEnough) kill(child, SIGTERM);
-  int status = 0;
-  if (child > 0) waitpid(child, &status, 0);
-  return read == Read::kAll && status != 0 ? Read::kFailed : read;
-}
 
-Read read_file(const std::string& path, Lines& lines) {
-  if (!path.ends_with(".jsonl")) return read_compressed(path, lines);
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return file ? read_all(file.get(), lines) : Read::kFailed;
-}
+  Error no_current() const {
+    if (errno != ENOENT) return cannot_read(kEventsFile, strerror(errno));
+    return Error{
+        ENOENT, "there is no " + std::string(kEventsFile) + " in " + path_ + "; is it an output directory of Watcher?"};
+  }
 
-bool is_still_named(int fd, const std::string& path) {
-  struct stat named {
-  }, opened{};
-  return stat(path.c_str(), &named) == 0 && fstat(fd, &opened) == 0 && named.st_ino == opened.st_ino &&
-         named.st_dev == opened.st_dev;
-}
+  Result<void> read_file(const std::string& name, int fd) {
+    const auto read =
+        decompress_file(compression_of(name), fd, [&](std::string_view text) { return lines_->feed(text); });
+    return read ? read : cannot_read(name, read.error().message);
+  }
 
-Error cannot_read(const std::string& path) {
-  return Error{errno, "cannot read " + path + (errno ? std::string(": ") + strerror(errno) : "")};
-}
+  bool all_put_aside_read() const {
+    const std::vector<RotatedFile> files = rotated_files(directory_fd_);
+    return files.empty() || files.back().number <= last_;
+  }
 
-/// events.jsonl from its beginning; when it is put aside, what is still in it and then the next one.
-Result<void> follow_current(const std::string& path, Lines& lines) {
-  for (;;) {
-    const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    while (file) {
-      const bool was_named = is_still_named(file.get(), path);  // looked at first: what follows in it is read below
-      const Read read = read_all(file.get(), lines);
-      if (read == Read::kEnough) return {};
-      if (read == Read::kFailed) return cannot_read(path);
-      if (!was_named) break;
+  /// Each number once: one that was compressed a moment ago is there under both names.
+  Result<void> read_put_aside() {
+    while (!all_put_aside_read()) {
+      for (const RotatedFile& file : rotated_files(directory_fd_)) {
+        if (file.number <= last_) continue;
+        const UniqueFd opened(open_file(file.name.c_str()));
+        if (!opened && errno == ENOENT && missing_ != file.name) {
+          missing_ = file.name;  // compressed meanwhile, so it has another name, or removed
+          break;
+        }
+        if (!opened) return cannot_read(file.name, strerror(errno));
+        await_late_writers(opened.get());
+        if (auto read = read_file(file.name, opened.get()); !read || lines_->enough()) return read;
+        last_ = file.number;
+        lines_->forget_rest();
+      }
+    }
+    return {};
+  }
+
+  static void await_late_writers(int fd) {
+    struct stat status {};
+    for (int looks = 0; looks < kLooksBehind; ++looks) {
+      if (fstat(fd, &status) != 0 || status.st_nlink == 0) return;
+      if (milliseconds_unchanged(status) * 1000 >= kPoll_us * (kLooksBehind - 1)) return;
       usleep(kPoll_us);
     }
-    lines.forget_rest();
-    if (!file) usleep(kPoll_us);
   }
-}
+
+  /// From its beginning; with `follow_` until it is put aside, and then what is still in it.
+  Result<void> read_current(int fd) {
+    if (fd < 0) {
+      if (follow_) usleep(kPoll_us);
+      return {};
+    }
+    for (int looks_behind = 0; looks_behind < kLooksBehind;) {
+      const bool was_named = is_named(directory_fd_, kEventsFile, fd);  // looked at before the rest of it is read
+      if (auto read = read_file(kEventsFile, fd); !read || lines_->enough() || !follow_) return read;
+      looks_behind += !was_named;
+      usleep(kPoll_us);
+    }
+    lines_->forget_rest();
+    last_ = number_after_rename(fd);
+    return {};
+  }
+
+  /// What was events.jsonl a moment ago. One that somebody else named otherwise has no number.
+  std::uint64_t number_after_rename(int fd) const {
+    for (const RotatedFile& file : rotated_files(directory_fd_))
+      if (is_named(directory_fd_, file.name.c_str(), fd)) return file.number;
+    struct stat status {};
+    const bool compressed = fstat(fd, &status) == 0 && status.st_nlink == 0;
+    return compressed && !all_put_aside_read() ? last_ + 1 : last_;
+  }
+
+  int directory_fd_;
+  const std::string& path_;
+  bool follow_;
+  Lines* lines_;
+  std::uint64_t last_ = 0;  // number of the file that was read last
+  std::string missing_;
+};
 
 }  // namespace
 
 Result<void> read_events(const std::string& directory, bool follow,
                          const std::function<bool(const RecordedEvent&)>& see) {
-  struct stat status {};
-  if (stat(directory.c_str(), &status) != 0) return cannot_read(directory);
-  if (!S_ISDIR(status.st_mode)) return Error{ENOTDIR, directory + " is no directory; give the one that --output named"};
+  const UniqueFd opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened && errno == ENOTDIR)
+    return Error{ENOTDIR, directory + " is no directory; give the one that --output named"};
+  if (!opened) return Error{errno, "cannot read " + directory + ": " + strerror(errno)};
   Lines lines(see);
-  for (const std::string& name : files_put_aside(directory)) {
-    const Read read = read_file(directory + "/" + name, lines);
-    if (read == Read::kEnough) return {};
-    if (read == Read::kFailed) return cannot_read(directory + "/" + name);
-    lines.forget_rest();
-  }
-  const std::string current = directory + "/" + kCurrent;
-  if (follow) return follow_current(current, lines);
-  if (access(current.c_str(), F_OK) != 0)
-    return Error{
-        errno, "there is no " + std::string(kCurrent) + " in " + directory + "; is it an output directory of Watcher?"};
-  return read_file(current, lines) == Read::kFailed ? Result<void>(cannot_read(current)) : Result<void>();
+  return EventFiles(opened.get(), directory, follow, &lines).read_all();
 }
 
 }  // namespace watcher

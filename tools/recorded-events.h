@@ -38,7 +38,7 @@ class RecordedEvent {
   rapidjson::Document json_;
 };
 
-/// Calls for each event until it returns false: the files put aside (compressed ones by gzip or zstd), then
+/// Calls for each event until it returns false: the files put aside, compressed or not, by their numbers, then
 /// events.jsonl. With `follow` it waits for more, and goes on in the next file when one is put aside.
 Result<void> read_events(const std::string& directory, bool follow,
                          const std::function<bool(const RecordedEvent&)>& see);

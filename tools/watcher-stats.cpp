@@ -1,5 +1,6 @@
 // watcher stats: what a run wrote, lost and watched.
 #include <dirent.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -7,8 +8,10 @@
 #include <iterator>
 #include <memory>
 
+#include "runtime/base/unique_fd.h"
+#include "runtime/output/rotated_names.h"
 #include "runtime/output/summary_json.h"
-#include "tools/terminal-text.h"
+#include "tools/recorded-events.h"
 #include "tools/watcher-commands.h"
 
 namespace watcher {
@@ -57,6 +60,40 @@ void show_variables(const RunTotals& totals) {
                 safe_text(variable.name).c_str());
 }
 
+void show_files(const std::string& directory) {
+  const UniqueFd opened(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const std::vector<RotatedFile> files = rotated_files(opened.get());
+  if (files.empty()) return;
+  const auto compressed = std::ranges::count(files, true, &RotatedFile::compressed);
+  std::printf("%-12s%zu put aside, %zu of them compressed\n", "files", files.size(),
+              static_cast<std::size_t>(compressed));
+}
+
+/// Where nobody has written a summary, what the files themselves tell.
+RunTotals count_events(const std::string& directory) {
+  RunTotals totals;
+  (void)read_events(directory, false, [&](const RecordedEvent& event) {
+    VariableCount& variable = totals.variables[std::string(event.text("variable_id"))];
+    variable.name = event.text("variable_name");
+    ++variable.events;
+    ++totals.written;
+    return true;
+  });
+  return totals;
+}
+
+int show_without_summary(const std::string& directory, std::size_t rings) {
+  const RunTotals totals = count_events(directory);
+  if (rings == 0 && totals.written == 0)
+    return complain_and_return(kMistake, "there is no readable summary.json in " + directory);
+  std::printf("no summary%s; counted in the files:\n", rings ? " yet" : "");
+  show_count("written", totals.written);
+  if (rings) show_count("queues", rings);
+  show_files(directory);
+  if (!totals.variables.empty()) show_variables(totals);
+  return kFine;
+}
+
 }  // namespace
 
 int show_stats(const std::string& directory) {
@@ -64,14 +101,11 @@ int show_stats(const std::string& directory) {
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const std::size_t rings = count_rings(directory);
   RunTotals totals;
-  if (!parse_summary(text, 0, &totals)) {
-    if (rings == 0) return complain_and_return(kMistake, "there is no readable summary.json in " + directory);
-    std::printf("no summary yet; %zu processes have a queue here\n", rings);
-    return kFine;
-  }
+  if (!parse_summary(text, 0, &totals)) return show_without_summary(directory, rings);
   show_totals(totals);
   for (const ProcessSummary& process : totals.processes) show_process(process);
   if (rings) std::printf("%-12s%zu (running, or to be taken in by watcher recover)\n", "queues", rings);
+  show_files(directory);
   if (!totals.variables.empty()) show_variables(totals);
   return kFine;
 }

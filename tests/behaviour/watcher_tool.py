@@ -122,15 +122,62 @@ class Showing(Tool):
         path.write_text(line.replace('"text"', '"newer"') + "\n")
         self.assertIn("newer", process.stdout.readline())
 
-    def test_files_put_aside_are_read_too(self):
+    def put_aside(self, number, lines, packer=None):
+        path = pathlib.Path(self.output, f"events-{number:06}.jsonl")
+        path.write_text("".join(lines))
+        if packer:
+            subprocess.run([packer, "-q", path], check=True)
+            if packer == "zstd":
+                path.unlink()
+
+    def test_files_put_aside_are_read_in_the_order_of_their_numbers(self):
         self.record()
         path = pathlib.Path(self.output, "events.jsonl")
         lines = path.read_text().splitlines(keepends=True)
-        path.with_name("events-000001.jsonl").write_text(lines[0])
-        subprocess.run(["gzip", path.with_name("events-000001.jsonl")], check=True)
-        path.with_name("events-000002.jsonl").write_text(lines[1])
-        path.write_text("".join(lines[2:]))
+        self.put_aside(2, lines[:1], "gzip")
+        self.put_aside(999999, lines[1:2], "zstd")
+        self.put_aside(1000000, lines[2:3])
+        path.write_text(lines[3])
+        self.write("out/events-old.jsonl", lines[0])
+        self.assertEqual(self.tool("log", "out", "--json", PATH=""), "".join(lines))
+        self.assertIn("): 3 changes\n", self.tool("why", "out", "text"))
+        self.assertRegex(self.tool("stats", "out"), r"\nfiles +3 put aside, 2 of them compressed\n")
+        self.put_aside(2, lines[:1])  # its collector was killed before it took the original away
         self.assertEqual(self.tool("log", "out", "--json"), "".join(lines))
+        path.unlink()
+        self.assertEqual(self.tool("log", "out", "--json"), "".join(lines[:3]))
+        pathlib.Path(self.output, "summary.json").unlink()
+        self.assertRegex(self.tool("stats", "out"), r"^no summary; counted in the files:\nwritten +3\n(.*\n)+ +2  \w+  text\n")
+
+    def test_a_damaged_file_is_named(self):
+        self.record()
+        for packer, suffix in (("gzip", ".gz"), ("zstd", ".zst")):
+            self.put_aside(1, ["{}\n"] * 999, packer)
+            path = pathlib.Path(self.output, f"events-000001.jsonl{suffix}")
+            whole = path.read_bytes()
+            for content, words in ((whole[:-3], "ends too early"), (b"none" + whole[4:], "damaged")):
+                path.write_bytes(content)
+                self.tool("log", "out", status=2)
+                self.assertRegex(self.said, rf"cannot read out/{path.name}: .*{words}")
+            path.write_bytes(whole + whole)
+            self.assertEqual(len(self.tool("log", "out").splitlines()), 4)
+            path.unlink()
+
+    def test_log_follows_a_run_whose_files_are_rotated_and_compressed(self):
+        self.write("app.py", "import time\nfrom watcher import watch\n\ndef main():\n    n = watch(0, name='n')\n"
+                             "    for i in range(3000):\n        n += 1\n        time.sleep(0.0005)\n")
+        os.mkdir(self.output)
+        follower = subprocess.Popen([TOOL, "log", "-f", self.output, "--json"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(follower.stdout.close)
+        self.addCleanup(follower.wait)
+        self.addCleanup(follower.kill)
+        done = self.run_exec("--set", "rotate_size=50000", "--set", "rotate_compress=gzip", "--python", PYTHON, "--user-script", "app.py")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertGreater(len([name for name in os.listdir(self.output) if name.endswith(".gz")]), 5)
+        followed = [json.loads(follower.stdout.readline())["after"]["value"] for _ in range(3000)]
+        self.assertEqual(followed, list(range(1, 3001)))
+        shown = [json.loads(line)["after"]["value"] for line in self.tool("log", "out", "--json").splitlines()]
+        self.assertEqual(shown, followed)
 
     def test_why(self):
         self.record()
