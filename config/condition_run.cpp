@@ -72,6 +72,12 @@ std::int64_t floor_divide(std::int64_t left, std::int64_t right) {
   return left % right != 0 && (left < 0) != (right < 0) ? quotient - 1 : quotient;
 }
 
+/// Of the divisor's sign, as Python has it.
+std::int64_t floor_remainder(std::int64_t left, std::int64_t right) {
+  const std::int64_t remainder = left % right;
+  return remainder != 0 && (left < 0) != (right < 0) ? remainder + right : remainder;
+}
+
 Outcome whole(char what, std::int64_t left, std::int64_t right) {
   std::int64_t result = 0;
   const bool overflow = what == '+'   ? __builtin_add_overflow(left, right, &result)
@@ -87,10 +93,9 @@ Outcome divided(char what, const Value& left, const Value& right) {
   if (divisor == 0) return std::nullopt;
   if (what == '/') return Value::of(as_real(left) / divisor);
   const bool whole_numbers = is_whole(left) && is_whole(right) && right.integer != -1;
-  if (whole_numbers) {
-    const std::int64_t quotient = floor_divide(left.integer, right.integer);
-    return Value::of(what == 'd' ? quotient : left.integer - quotient * right.integer);
-  }
+  if (whole_numbers)
+    return Value::of(what == 'd' ? floor_divide(left.integer, right.integer)
+                                 : floor_remainder(left.integer, right.integer));
   const double quotient = std::floor(as_real(left) / divisor);
   return Value::of(what == 'd' ? quotient : as_real(left) - quotient * divisor);
 }

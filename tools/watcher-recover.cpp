@@ -15,6 +15,7 @@
 #include "runtime/collect/collector.h"
 #include "runtime/output/summary_json.h"
 #include "runtime/queue/ring_header.h"
+#include "tools/terminal-text.h"
 #include "tools/watcher-commands.h"
 
 namespace watcher {
@@ -43,26 +44,48 @@ Rings find_rings(const std::string& directory) {
   return rings;
 }
 
-std::uint64_t events_so_far(const std::string& directory, std::uint64_t run_id) {
+std::string summary_text_in(const std::string& directory) {
   std::ifstream file(directory + "/summary.json");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  RunTotals totals;
-  return parse_summary(text, run_id, &totals) ? totals.written + totals.recovered : 0;
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
-Result<void> drain(const std::string& directory, std::uint64_t run_id) {
-  bool asked = false;
-  auto options = load_from_environment(&asked);  // how events are to be written
-  if (!options) return options.error();
-  if (auto set = options.value().set("output", directory, "DIR"); !set) return set;
-  auto collector = Collector::open(options.value(), run_id);
+RunTotals totals_so_far(const std::string& directory, std::uint64_t run_id) {
+  RunTotals totals;
+  parse_summary(summary_text_in(directory), run_id, &totals);
+  return totals;
+}
+
+bool names_sinks(const Options& options) {
+  return !options.get("trace_file").empty() || !options.get("otlp_endpoint").empty();
+}
+
+Result<void> drain(const Options& options, std::uint64_t run_id) {
+  auto collector = Collector::open(options, run_id);
   if (!collector) return collector.error();
+  if (auto added = collector.value()->add_sinks(options); !added)
+    (void)complain_and_return(kNothing, added.error().message);  // the events are to be kept all the same
   for (int looks = 0; looks < kLooks; ++looks) {
     collector.value()->recover();
-    if (find_rings(directory).count == 0) break;
+    if (find_rings(options.get("output")).count == 0) break;
     usleep(kPause_us);
   }
   return collector.value()->finish();
+}
+
+void tell_of_rings(std::size_t found, std::size_t left, const RunTotals& before, const RunTotals& after) {
+  const std::uint64_t events = after.written + after.recovered - before.written - before.recovered;
+  std::printf("%llu events of %zu processes recovered\n", static_cast<unsigned long long>(events), found - left);
+  if (left) std::printf("%zu queues belong to processes that still run\n", left);
+}
+
+void tell_of_sinks(const RunTotals& before, const RunTotals& after) {
+  for (const auto& [name, count] : after.sinks) {
+    const auto known = before.sinks.find(name);
+    const std::uint64_t delivered = known == before.sinks.end() ? 0 : known->second.delivered;
+    std::printf("%s: %llu events delivered%s%s\n", name.c_str(),
+                static_cast<unsigned long long>(count.delivered - delivered), count.fault.empty() ? "" : "; ",
+                safe_text(count.fault).c_str());
+  }
 }
 
 }  // namespace
@@ -71,18 +94,21 @@ int recover(const std::string& directory) {
   struct stat status {};
   if (stat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
     return complain_and_return(kMistake, directory + " is no directory; give the one that --output named");
+  bool asked = false;
+  auto options = load_from_environment(&asked);  // how events are to be written
+  if (!options) return complain_and_return(kNothing, options.error().message);
+  if (auto set = options.value().set("output", directory, "DIR"); !set)
+    return complain_and_return(kNothing, set.error().message);
   const Rings found = find_rings(directory);
-  if (found.count == 0) {
-    std::printf("nothing to recover in %s\n", directory.c_str());
-    return kFine;
-  }
-  const std::uint64_t before = events_so_far(directory, found.run_id);
-  if (auto drained = drain(directory, found.run_id); !drained)
+  if (found.count == 0) std::printf("nothing to recover in %s\n", directory.c_str());
+  const std::uint64_t run_id = found.count ? found.run_id : run_of_summary(summary_text_in(directory));
+  if (found.count == 0 && (run_id == 0 || !names_sinks(options.value()))) return kFine;
+  const RunTotals before = totals_so_far(directory, run_id);
+  if (auto drained = drain(options.value(), run_id); !drained)
     return complain_and_return(kNothing, drained.error().message);
-  const std::size_t left = find_rings(directory).count;
-  std::printf("%llu events of %zu processes recovered\n",
-              static_cast<unsigned long long>(events_so_far(directory, found.run_id) - before), found.count - left);
-  if (left) std::printf("%zu queues belong to processes that still run\n", left);
+  const RunTotals after = totals_so_far(directory, run_id);
+  if (found.count) tell_of_rings(found.count, find_rings(directory).count, before, after);
+  tell_of_sinks(before, after);
   return kFine;
 }
 

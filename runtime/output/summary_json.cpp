@@ -4,6 +4,7 @@
 #include <rapidjson/prettywriter.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "runtime/output/utf8.h"
 
@@ -256,6 +257,12 @@ bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* total
   if (const Json* processes = member(document, "processes"); processes != nullptr && processes->IsArray())
     for (const Json& process : processes->GetArray()) totals->processes.push_back(parse_process(process));
   return true;
+}
+
+std::uint64_t run_of_summary(std::string_view text) {
+  rapidjson::Document document;
+  document.Parse<rapidjson::kParseIterativeFlag>(text.data(), text.size());
+  return document.HasParseError() ? 0 : std::strtoull(text_of(document, "run_id").c_str(), nullptr, 16);
 }
 
 }  // namespace watcher

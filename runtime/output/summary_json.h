@@ -15,4 +15,7 @@ std::string summary_text(std::uint64_t run_id, const RunTotals& totals);
 /// untouched.
 bool parse_summary(std::string_view text, std::uint64_t run_id, RunTotals* totals);
 
+/// Of which run the text is the summary; 0: of none.
+std::uint64_t run_of_summary(std::string_view text);
+
 }  // namespace watcher

@@ -233,6 +233,57 @@ class Recovering(Tool):
         self.assertEqual([name for name in os.listdir(self.output) if name.startswith("ring")], [])
         self.assertEqual(self.tool("recover", "out"), "nothing to recover in out\n")
 
+    def delivered(self):
+        """Ids, in the trace of which the array may be open."""
+        text = pathlib.Path(self.directory, "trace.json").read_text().rstrip("\n").rstrip(",")
+        entries = json.loads(text if text.endswith("]") else text + "]")
+        return [entry["args"]["event_id"] for entry in entries if entry["ph"] == "B"]
+
+    def kill_run(self):
+        """The program and its collector; some events are in the queue, some in the files and not delivered."""
+        self.write("app.py", LOOP)
+        process = self.start("--trace-file", self.path("trace.json"), "--rotate-size", "20000", PYTHON, "app.py")
+        process.stdout.readline()
+        program = int(pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        until(lambda: os.path.exists(os.path.join(self.output, "events-000002.jsonl")))
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        os.kill(program, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def recorded(self):
+        return [json.loads(line)["event_id"] for line in self.tool("log", "out", "--json").splitlines()]
+
+    def test_sinks_get_what_waits_for_them(self):
+        self.kill_run()
+        self.write("watcher.toml", "trace_file = 'trace.json'\nrotate_size = 20000\n")
+        shown = self.tool("recover", "out")
+        self.assertRegex(shown, r"^\d{2,} events of 1 processes recovered\ntrace: \d{2,} events delivered\n$")
+        self.assertEqual(set(self.delivered()), set(self.recorded()))
+        self.assertEqual(self.tool("recover", "out"), "nothing to recover in out\ntrace: 0 events delivered\n")
+        self.assertEqual(set(self.delivered()), set(self.recorded()))
+
+    def test_sinks_get_what_only_they_have_missed(self):
+        self.kill_run()
+        self.tool("recover", "out")  # no sink is named
+        missed = set(self.recorded()) - set(self.delivered())
+        self.assertGreater(len(missed), 10)
+        self.write("watcher.toml", "trace_file = 'trace.json'\n")
+        shown = self.tool("recover", "out")
+        count = int(re.match(r"nothing to recover in out\ntrace: (\d+) events delivered\n$", shown).group(1))
+        self.assertGreaterEqual(count, len(missed))  # those told by a position that was not written come again
+        self.assertEqual(set(self.delivered()), set(self.recorded()))
+
+    def test_a_sink_that_cannot_be_had_costs_no_event(self):
+        self.kill_run()
+        self.write("precious", "no trace")
+        before = len(self.recorded())
+        self.tool("recover", "out", WATCHER_TRACE_FILE=self.path("precious"))
+        self.assertIn("trace_file", self.said)
+        self.assertGreater(len(self.recorded()), before)
+        self.assertEqual(pathlib.Path(self.directory, "precious").read_text(), "no trace")
+
 
 class Configuring(Tool):
     def test_check_names_file_line_and_column(self):

@@ -66,6 +66,8 @@ TEST_CASE("arithmetic is Python's") {
   CHECK(verdict("7 / 2 == 3.5 and 2 + 3 * 4 == 14 and (2 + 3) * 4 == 20 and 0x10 == 16 and 1_000 == 1e3") ==
         Verdict::kTrue);
   CHECK(verdict("9223372036854775807 + 1 > 9223372036854775807") == Verdict::kFalse);  // as doubles they are equal
+  CHECK(verdict("4 % (-9223372036854775807 - 1) == -9223372036854775804 and (-9223372036854775807 - 1) % 3 == 1") ==
+        Verdict::kTrue);
   CHECK(verdict("-5.5 // 2 == -3.0 and -5.5 % 2 == 0.5") == Verdict::kTrue);
   CHECK(verdict("-9223372036854775807 // -1 > 0") == Verdict::kTrue);
 }
