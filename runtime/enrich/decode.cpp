@@ -1,7 +1,10 @@
 #include "runtime/enrich/decode.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <limits>
 
 namespace watcher {
 namespace {
@@ -207,7 +210,8 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
     view->has_place = true;
     view->function = dictionary.string(place.function);
     view->file = dictionary.string(place.file);
-    view->line = place.line < 0 ? -place.line : place.line;
+    // A damaged file may hold the one number that has no opposite.
+    view->line = std::abs(std::max(place.line, -std::numeric_limits<std::int32_t>::max()));
     if (place.line < 0) view->exact_line = false;
   }
   ContextBlob context{};
