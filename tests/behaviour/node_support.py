@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import harness
 from harness import BUILD, Run
@@ -68,29 +69,37 @@ if MISSING:
 class Case(harness.Case):
     engines = ("auto", "inline")
 
-    def plain_node(self, node, arguments, environment=None, stdin=None):
+    @staticmethod
+    def users(node):
+        return (None, harness.NOBODY) if os.getuid() == 0 and harness.readable_by_others(node) else (None,)
+
+    def plain_node(self, node, arguments, environment=None, stdin=None, user=None):
         modules = self.directory / "stub"
         shutil.copytree(STUB, modules / "watcher", dirs_exist_ok=True)
-        return Run(self.execute([node, *arguments], {"NODE_PATH": str(modules), **(environment or {})}, input=stdin))
+        return Run(self.execute([node, *arguments], {"NODE_PATH": str(modules), **(environment or {})}, user, input=stdin, umask=0))
 
-    def watched_node(self, node, arguments, environment=None, stdin=None, launcher=False):
-        output = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
+    def watched_node(self, node, arguments, environment=None, stdin=None, launcher=False, user=None):
+        output = pathlib.Path(tempfile.mkdtemp(prefix="out-", dir=self.directory))
+        if user is not None:
+            os.chown(output, user, user)
         command = [node, *arguments]
         env = {"WATCHER_OUTPUT": str(output), **(environment or {})}
         if launcher:
             command = [str(BUILD / "tools" / "watcher-exec"), "--", *command]
         else:
             env["LD_PRELOAD"] = PRELOAD
-        return Run(self.execute(command, env, input=stdin), output)
+        return Run(self.execute(command, env, user, input=stdin, umask=0), output)
 
     def on_all_nodes(self, files, check, arguments=(), compare=True):
         """`check(run)` for the program under each engine; what the host shows is compared with a plain run."""
         program = self.write(files)
+        self.directory.chmod(0o777)  # what the program writes there, it writes as another user the next time
         for version, node in INTERPRETERS:
             plain = self.plain_node(node, [*arguments, str(program)])
-            for engine in self.engines:
-                with self.subTest(node=node, engine=engine):
-                    run = self.watched_node(node, [*arguments, str(program)], {"WATCHER_ENGINE": engine})
-                    if compare:
-                        self.assertEqual((run.stdout, run.status), (plain.stdout, plain.status), run.stderr[-600:])
-                    check(run)
+            for user in self.users(node):
+                for engine in self.engines if user is None else ("inline",):
+                    with self.subTest(node=node, engine=engine, user=user):
+                        run = self.watched_node(os.path.realpath(node), [*arguments, str(program)], {"WATCHER_ENGINE": engine}, user=user)
+                        if compare:
+                            self.assertEqual((run.stdout, run.status), (plain.stdout, plain.status), run.stderr[-600:])
+                        check(run)
