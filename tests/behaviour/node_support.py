@@ -1,6 +1,7 @@
 """Unmodified node programs with and without Watcher, on every node found: the system's, and the official builds 18 to 24
 that npm installs once into a cache outside the repository (WATCHER_TEST_CACHE, default: ~/.cache/watcher-tests)."""
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -22,16 +23,22 @@ def cache():
     return pathlib.Path(os.environ.get("WATCHER_TEST_CACHE", default)) / "node"
 
 
-def _install(home):
-    """Once; a machine without npm or network tests what it has."""
-    if all((home / "node_modules" / f"node-{version}" / "bin" / "node").exists() for version in SUPPORTED):
-        return
-    if shutil.which("npm") is None:
-        return
+def install(home, lock, present):
+    """npm's packages, once; a machine without npm or network tests what it has. Tests side by side wait for each other."""
     home.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(LOCK / name, home / name)
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=home, capture_output=True, timeout=280)
+    with open(home / "lock", "w") as only_one:
+        fcntl.flock(only_one, fcntl.LOCK_EX)
+        if present() or shutil.which("npm") is None:
+            return
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(lock / name, home / name)
+        npm = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        try:
+            failure = subprocess.run(npm, cwd=home, capture_output=True, text=True, timeout=280).stderr
+        except subprocess.TimeoutExpired:
+            failure = "it takes more than 280 s"
+        if not present():
+            print(f"npm ci in {home} failed: {failure[-300:]}", file=sys.stderr)
 
 
 def _version(node):
@@ -44,9 +51,9 @@ def _version(node):
 
 
 def _interpreters():
-    home = cache()
-    _install(home)
-    candidates = [str(home / "node_modules" / f"node-{version}" / "bin" / "node") for version in SUPPORTED]
+    official = [cache() / "node_modules" / f"node-{version}" / "bin" / "node" for version in SUPPORTED]
+    install(cache(), LOCK, lambda: all(node.exists() for node in official))
+    candidates = [str(node) for node in official]
     candidates += ["/usr/bin/node", shutil.which("node") or ""]
     found, seen = [], set()
     for node in candidates:
