@@ -5,6 +5,7 @@
 'use strict';
 
 const fs = require('fs');
+const path = require('path');
 const { pathToFileURL } = require('url');
 
 const [outcome, script, ...commandLine] = process.argv.slice(2);
@@ -22,21 +23,42 @@ function refuse(sentence) {
   process.exit(2);
 }
 
-function load() {
-  try {
-    return require(script);
-  } catch (error) {
-    if (!error || (error.code !== 'ERR_REQUIRE_ESM' && error.code !== 'ERR_REQUIRE_ASYNC_MODULE')) throw error;
-    return import(pathToFileURL(script).href);
+/** As node tells them apart; a module is imported, because hooks of `import` do not see a require before node 22.15. */
+function isModule(file) {
+  if (!file.endsWith('.js')) return file.endsWith('.mjs');
+  for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
+    const description = path.join(folder, 'package.json');
+    if (fs.existsSync(description)) return JSON.parse(fs.readFileSync(description, 'utf8')).type === 'module';
+    if (folder === path.dirname(folder)) return false;
   }
 }
+
+/** A module in a file that is not named so says by its syntax, or by its imports, that it is one. */
+function turnedOutModule(error, file) {
+  if (error?.code === 'ERR_REQUIRE_ESM' || error?.code === 'ERR_REQUIRE_ASYNC_MODULE') return true;
+  return error?.code === 'ERR_MODULE_NOT_FOUND' && error.message.includes(`imported from ${file}`);
+}
+
+function load() {
+  const file = fs.realpathSync(script);
+  if (isModule(file)) return import(pathToFileURL(file).href);
+  try {
+    return require(file);
+  } catch (error) {
+    if (!turnedOutModule(error, file)) throw error;
+    return import(pathToFileURL(file).href);
+  }
+}
+
+let result; // what main() returns lives as long as the program
 
 function call(exported) {
   const holder = [exported, exported && exported.default].find((each) => each && typeof each.main === 'function');
   if (!holder) refuse(`${script}: there is no function main; write module.exports = { main } or export function main`);
   if (holder.main.length > 1)
     refuse(`${script}: main cannot be called: it needs ${holder.main.length} arguments; write main() or main(args)`);
-  return holder.main(...(holder.main.length === 1 ? [commandLine] : []));
+  result = holder.main(...(holder.main.length === 1 ? [commandLine] : []));
+  return result;
 }
 
 const loaded = load();

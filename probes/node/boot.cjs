@@ -47,18 +47,26 @@ function followWorkers(own) {
   Module.syncBuiltinESMExports();
 }
 
+/** Module[name] with `before(...arguments)` in front, unseen by stack traces. */
+function lead(name, before) {
+  const original = Module[name];
+  const led = binding.around(original, before);
+  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
+  Module[name] = led;
+  return original;
+}
+
 /** require('watcher'): the application's own package wins. */
 function resolveForRequire() {
-  const resolve = Module._resolveFilename;
-  Module._resolveFilename = function _resolveFilename(request) {
-    if (request !== OURS) return resolve.apply(this, arguments);
+  const resolve = lead('_resolveFilename', (request, ...rest) => {
+    if (request !== OURS) return undefined;
     try {
-      return resolve.apply(this, arguments);
+      resolve.call(Module, request, ...rest);
+      return undefined;
     } catch (error) {
-      if (error?.code !== 'MODULE_NOT_FOUND') throw error;
-      return API;
+      return error?.code === 'MODULE_NOT_FOUND' ? [API, ...rest] : undefined;
     }
-  };
+  });
 }
 
 /** import 'watcher', likewise. Before 22.15 hooks live in a thread of their own, which costs 50 ms. */
@@ -101,12 +109,22 @@ function mentionsUs(text) {
   return /['"`]watcher['"`]/.test(text);
 }
 
+/** Loading that module costs up to 3 ms: a program that is none of our business pays when it does so itself. */
+function followWorkersWhenUsed(own) {
+  lead('_load', (request) => {
+    if (request === 'worker_threads' || request === 'node:worker_threads') followWorkers(own);
+  });
+}
+
 const own = leaveNoTrace();
-// loading that module costs up to 10 ms where hooks can wait for it
-if (typeof Module.registerHooks !== 'function') followWorkers(own);
 resolveForRequire();
-const mentioned = binding.asked() || mentionsUs(mainText());
-if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport(own);
+const text = mainText();
+const mentioned = binding.asked() || mentionsUs(text);
+// hooks of `import` show in the stack traces of modules that are not found, and cost time
+if (mentioned || text === '' || /\bimport\b/.test(text)) {
+  if (typeof Module.registerHooks !== 'function') followWorkers(own);
+  if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport(own);
+} else followWorkersWhenUsed(own);
 if (mentioned) require('./activate.cjs').activate();
 if (binding.hasRules()) require('./load_hooks.cjs').watchNames();
 if (binding.asked() && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();

@@ -1,11 +1,13 @@
 """Unmodified node programs with and without Watcher, on every node found: the system's, and the official builds 18 to 24
 that npm installs once into a cache outside the repository (WATCHER_TEST_CACHE, default: ~/.cache/watcher-tests)."""
 
+import fcntl
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import harness
 from harness import BUILD, Run
@@ -21,16 +23,22 @@ def cache():
     return pathlib.Path(os.environ.get("WATCHER_TEST_CACHE", default)) / "node"
 
 
-def _install(home):
-    """Once; a machine without npm or network tests what it has."""
-    if all((home / "node_modules" / f"node-{version}" / "bin" / "node").exists() for version in SUPPORTED):
-        return
-    if shutil.which("npm") is None:
-        return
+def install(home, lock, present):
+    """npm's packages, once; a machine without npm or network tests what it has. Tests side by side wait for each other."""
     home.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(LOCK / name, home / name)
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=home, capture_output=True, timeout=280)
+    with open(home / "lock", "w") as only_one:
+        fcntl.flock(only_one, fcntl.LOCK_EX)
+        if present() or shutil.which("npm") is None:
+            return
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(lock / name, home / name)
+        npm = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        try:
+            failure = subprocess.run(npm, cwd=home, capture_output=True, text=True, timeout=280).stderr
+        except subprocess.TimeoutExpired:
+            failure = "it takes more than 280 s"
+        if not present():
+            print(f"npm ci in {home} failed: {failure[-300:]}", file=sys.stderr)
 
 
 def _version(node):
@@ -43,9 +51,9 @@ def _version(node):
 
 
 def _interpreters():
-    home = cache()
-    _install(home)
-    candidates = [str(home / "node_modules" / f"node-{version}" / "bin" / "node") for version in SUPPORTED]
+    official = [cache() / "node_modules" / f"node-{version}" / "bin" / "node" for version in SUPPORTED]
+    install(cache(), LOCK, lambda: all(node.exists() for node in official))
+    candidates = [str(node) for node in official]
     candidates += ["/usr/bin/node", shutil.which("node") or ""]
     found, seen = [], set()
     for node in candidates:
@@ -68,29 +76,37 @@ if MISSING:
 class Case(harness.Case):
     engines = ("auto", "inline")
 
-    def plain_node(self, node, arguments, environment=None, stdin=None):
+    @staticmethod
+    def users(node):
+        return (None, harness.NOBODY) if os.getuid() == 0 and harness.readable_by_others(node) else (None,)
+
+    def plain_node(self, node, arguments, environment=None, stdin=None, user=None):
         modules = self.directory / "stub"
         shutil.copytree(STUB, modules / "watcher", dirs_exist_ok=True)
-        return Run(self.execute([node, *arguments], {"NODE_PATH": str(modules), **(environment or {})}, input=stdin))
+        return Run(self.execute([node, *arguments], {"NODE_PATH": str(modules), **(environment or {})}, user, input=stdin, umask=0))
 
-    def watched_node(self, node, arguments, environment=None, stdin=None, launcher=False):
-        output = self.directory / f"out-{len(list(self.directory.glob('out-*')))}"
+    def watched_node(self, node, arguments, environment=None, stdin=None, launcher=False, user=None):
+        output = pathlib.Path(tempfile.mkdtemp(prefix="out-", dir=self.directory))
+        if user is not None:
+            os.chown(output, user, user)
         command = [node, *arguments]
         env = {"WATCHER_OUTPUT": str(output), **(environment or {})}
         if launcher:
             command = [str(BUILD / "tools" / "watcher-exec"), "--", *command]
         else:
             env["LD_PRELOAD"] = PRELOAD
-        return Run(self.execute(command, env, input=stdin), output)
+        return Run(self.execute(command, env, user, input=stdin, umask=0), output)
 
     def on_all_nodes(self, files, check, arguments=(), compare=True):
         """`check(run)` for the program under each engine; what the host shows is compared with a plain run."""
         program = self.write(files)
+        self.directory.chmod(0o777)  # what the program writes there, it writes as another user the next time
         for version, node in INTERPRETERS:
             plain = self.plain_node(node, [*arguments, str(program)])
-            for engine in self.engines:
-                with self.subTest(node=node, engine=engine):
-                    run = self.watched_node(node, [*arguments, str(program)], {"WATCHER_ENGINE": engine})
-                    if compare:
-                        self.assertEqual((run.stdout, run.status), (plain.stdout, plain.status), run.stderr[-600:])
-                    check(run)
+            for user in self.users(node):
+                for engine in self.engines if user is None else ("inline",):
+                    with self.subTest(node=node, engine=engine, user=user):
+                        run = self.watched_node(os.path.realpath(node), [*arguments, str(program)], {"WATCHER_ENGINE": engine}, user=user)
+                        if compare:
+                            self.assertEqual((run.stdout, run.status), (plain.stdout, plain.status), run.stderr[-600:])
+                        check(run)
