@@ -254,7 +254,7 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
   void* frame = current_frame();
   if (site.declared_global) {
     enter_module(site, field<PyObject*>(frame, compat.frame_globals));
-    return none();
+    return after_event() ? none() : nullptr;
   }
   if (compat.minor <= 11 && site.rules->names_globals())
     check_dictionary(field<PyObject*>(frame, compat.frame_globals), 0);
@@ -271,7 +271,7 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
     const auto* cell = field<const PyObject*>(frame, compat.frame_values + index * 8);
     if (is_cell(cell)) cell_variable(cell).renew(from_rule);
   }
-  return none();
+  return after_event() ? none() : nullptr;
 }
 
 PyObject* on_begin(PyObject* self, Arguments, ssize_t) {

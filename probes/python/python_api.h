@@ -117,6 +117,7 @@ int PyType_IsSubtype(PyObject*, PyObject*);
 
 void* PyGILState_GetThisThreadState(void);
 unsigned long PyThread_get_thread_ident(void);
+int Py_AddPendingCall(int (*function)(void*), void* argument);
 int PyThreadState_SetAsyncExc(unsigned long thread, PyObject* exception);
 void* PyInterpreterState_Head(void);
 void* PyInterpreterState_ThreadHead(void* interpreter);

@@ -15,7 +15,7 @@ bool is_simple(PyObject* statement) {
   return kind == Node::kExpr || kind == Node::kAssign || kind == Node::kAugAssign || kind == Node::kDelete;
 }
 
-/// Up to 3.11: `globals()`, `vars()`, exec() and the like occur in it.
+/// `globals()`, `vars()`, exec() and the like occur in it.
 bool reaches_into_namespace(PyObject* node) {
   const std::string_view name = get_text(node, kind_of(node) == Node::kAttribute ? "attr" : "id");
   for (std::string_view known : {"globals", "vars", "locals", "exec", "eval", "__dict__", "__globals__"})

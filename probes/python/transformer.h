@@ -113,7 +113,7 @@ class Transformer {
   const RuleSet& rules_;
   Transformed* out_;
   const bool walk_expressions_;   // a walrus, lambda or comprehension may occur
-  const bool checks_dictionary_;  // up to 3.11: such a statement may occur that changes globals by their dictionary
+  const bool checks_dictionary_;  // a statement may occur that changes globals by their dictionary, and needs a hook
   const bool statement_;          // what watch() was called for in an earlier one is watched
   bool interactive_ = false;      // each expression statement is printed
   WatchCalls calls_;

@@ -120,6 +120,10 @@ f()
                     [("store", "ZeroDivisionError('division by zero')", 1, 3), ("store", None, 2, 4), ("store", 2, "ZeroDivisionError('division by zero')", 6),
                      ("store", "ZeroDivisionError('division by zero')", 3, 6), ("store", None, 11, 7)], scope="global", extra={"other.py": "v = 11\n"})
 
+    def test_a_global_that_a_handler_unbound_is_bound_by_its_dictionary(self):
+        source = "try: 1 / 0\nexcept ZeroDivisionError as v:\n    globals()['v'] = 1\nglobals()['v'] = 2\n"
+        self.stores(source, [("store", "ZeroDivisionError('division by zero')", 1, 3), ("store", None, 2, 4)], scope="global")
+
     def test_a_variable_that_only_a_comprehension_binds_begins_anew_with_each_call(self):
         self.stores("def f():\n    [(v := x) for x in range(2)]\nf()\nf()\n", [("store", 0, 1, 2)] * 2)
 
