@@ -77,6 +77,7 @@ PyObject* PyTuple_GetItem(PyObject*, ssize_t);  // borrowed
 int PyTuple_SetItem(PyObject*, ssize_t, PyObject*);
 PyObject* PyTuple_Pack(ssize_t, ...);
 PyObject* PyList_New(ssize_t);
+PyObject* PyList_AsTuple(PyObject* list);
 ssize_t PyList_Size(PyObject*);
 PyObject* PyList_GetItem(PyObject*, ssize_t);  // borrowed
 int PyList_SetItem(PyObject*, ssize_t, PyObject*);
