@@ -19,7 +19,6 @@ int PySys_AddAuditHook(PyAuditHook hook, void* data);
 PyObject* PySys_GetObject(const char* name);  // borrowed
 
 void Py_IncRef(PyObject*), Py_DecRef(PyObject*);
-
 PyObject* PyErr_Occurred(void);
 PyObject* PyErr_NoMemory(void);
 void PyErr_Clear(void);
@@ -27,7 +26,6 @@ void PyErr_Fetch(PyObject** type, PyObject** value, PyObject** traceback);
 void PyErr_Restore(PyObject* type, PyObject* value, PyObject* traceback);
 void PyErr_SetString(PyObject* type, const char* text);
 PyObject* PyErr_Format(PyObject* type, const char* format, ...);
-
 PyObject* PyObject_GetAttr(PyObject*, PyObject*);
 PyObject* PyObject_GetAttrString(PyObject*, const char*);
 int PyObject_SetAttr(PyObject*, PyObject*, PyObject*);
