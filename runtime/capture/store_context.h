@@ -61,7 +61,7 @@ struct StoreContext {
   std::byte* image = nullptr;                 // where the store really goes: what `address` is in the scratch pages
   std::uint64_t saved_register = 0;
   std::uint64_t remaining = 0;  // iterations of a rep that are left for the next fault
-  bool placed = false;  // the probe was asked already:
+  bool placed = false;          // the probe was asked already:
   DictionaryRef place = 0;
   DictionaryRef place_context = 0;
 
