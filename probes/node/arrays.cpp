@@ -36,12 +36,19 @@ auto& ranges() {
   return *map;
 }
 
+/// What the garbage collector takes away is no change of a variable, and comes at a time of its own: told, as the
+/// initial state is, on request.
+Op end_of_collected() {
+  static const Op op = std::string_view(runtime->option("record_init")) == "true" ? Op::kFreed : Op::kCount;
+  return op;
+}
+
 // The runtime knows of whole pages only, not of the blocks on them.
 void end_watches(std::uintptr_t begin, std::uintptr_t end) {
   const std::lock_guard guard(ranges_lock());
   std::erase_if(ranges(), [begin, end](const auto& entry) {
     const bool inside = entry.second.begin >= begin && entry.second.begin < end;
-    if (inside) runtime->memory_unwatch(entry.first, static_cast<int>(Op::kFreed));
+    if (inside) runtime->memory_unwatch(entry.first, static_cast<int>(end_of_collected()));
     return inside;
   });
 }

@@ -214,6 +214,18 @@ Ref make_delete(PyObject* target) {
   return node;
 }
 
+Ref make_unpacking(PyObject* at, PyObject* targets, PyObject* value) {
+  Ref node = make(Node::kAssign, at);
+  Ref tuple = make(Node::kTuple, at);
+  Ref context(PyObject_CallObject(store_class, nullptr));
+  Ref chain(PyList_New(0));
+  if (!node || !tuple || !chain || !set(tuple.get(), "elts", targets) || !set(tuple.get(), "ctx", context.get()) ||
+      PyList_Append(chain.get(), tuple.get()) != 0 || !set(node.get(), "targets", chain.get()) ||
+      !set(node.get(), "value", value))
+    return Ref();
+  return node;
+}
+
 Ref make_import(PyObject* at, PyObject* names) {
   Ref node = make(Node::kImport, at);
   return node && set(node.get(), "names", names) ? static_cast<Ref&&>(node) : Ref();

@@ -112,6 +112,8 @@ Ref make_constant(PyObject* at, PyObject* value);
 Ref make_call(PyObject* at, PyObject* function, PyObject* argument);
 Ref make_statement(PyObject* at, PyObject* expression);
 Ref make_delete(PyObject* target);
+/// `(targets…,) = value`
+Ref make_unpacking(PyObject* at, PyObject* targets, PyObject* value);
 Ref make_import(PyObject* at, PyObject* names);
 /// `if e: pass`: what the interactive mode prints nothing of.
 Ref make_silent_statement(PyObject* at, PyObject* expression);

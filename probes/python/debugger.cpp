@@ -1,7 +1,11 @@
 #include "probes/python/debugger.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "probes/python/compat.h"
 #include "probes/python/frames.h"
@@ -12,6 +16,7 @@ namespace {
 
 __attribute__((tls_model("initial-exec"))) constinit thread_local const void* asked_in = nullptr;  // a frame
 __attribute__((tls_model("initial-exec"))) constinit thread_local bool in_debugger = false;
+__attribute__((tls_model("initial-exec"))) constinit thread_local bool asked_for_later = false;
 
 using Conditions = std::unordered_map<DictionaryRef, std::optional<Condition>>;
 Conditions& conditions() {
@@ -77,6 +82,18 @@ bool break_asked() {
   const bool here = asked_in == innermost_python_frame(thread_state());
   asked_in = nullptr;
   return here;
+}
+
+void break_later() {
+  if (asked_in == nullptr) return;
+  asked_in = nullptr;
+  asked_for_later = true;
+  const auto enter = [](void*) { return !later_break_asked() || enter_debugger() ? 0 : -1; };
+  if (syscall(SYS_gettid) == getpid()) Py_AddPendingCall(enter, nullptr);
+}
+
+bool later_break_asked() {
+  return std::exchange(asked_for_later, false);
 }
 
 bool enter_debugger() {

@@ -22,6 +22,11 @@ void ask_for_break(Op op, const Subject& subject, std::span<const PathStep> path
 
 /// Was it asked for in this frame? Forgets what was asked in another one: that is over.
 bool break_asked();
+/// The event asked for it before its change was made: the next hook in this thread enters the debugger, or the main
+/// thread itself when its interpreter next looks for something to do, as behind every call.
+void break_later();
+/// Was it? Forgets it.
+bool later_break_asked();
 /// Calls sys.breakpointhook(). False: it raised, and the exception is set.
 bool enter_debugger();
 /// The same where no exception can be raised: it is raised at the thread's next instruction that looks for one.

@@ -1,7 +1,10 @@
 #include "probes/python/globals_dict.h"
 
+#include <algorithm>
+
 #include "probes/python/code_swap.h"
 #include "probes/python/compat.h"
+#include "probes/python/debugger.h"
 #include "probes/python/frames.h"
 #include "probes/python/hooked_code.h"
 #include "probes/python/module_globals.h"
@@ -47,6 +50,7 @@ void tell(Namespace& space, Variable& variable, const std::string& name, PyObjec
     record_binding(subject, variable, value, name, space.rules->path());
   else
     record_unbinding(subject, variable);
+  if (compat.minor >= 12 && (attention & kBreaks) != 0) break_later();
 }
 
 /// clear(), or an empty dictionary that becomes a copy of `source`.
@@ -82,12 +86,26 @@ int on_change(int event, PyObject* globals, PyObject* key, PyObject* value) {
   return 0;
 }
 
+/// Of the module's own code it is certain in which of its handlers it is.
+void leave_handlers(const Site& site, const PyObject* globals) {
+  Namespace* space = find_namespace(globals);
+  if (space == nullptr) return;
+  for (auto& [name, variable] : space->variables)
+    if (variable.handler != 0 &&
+        std::find(site.handlers.begin(), site.handlers.end(), variable.handler) == site.handlers.end())
+      variable.leave_handler();
+}
+
 PyObject* on_check(PyObject* self, PyObject* const*, ssize_t) {
   Site& site = *field<Site*>(self, 16);
   if (ensure_session()) {
     if (site.subject.place == 0) site.subject.place = intern_place(site.function, site.file, site.line);
-    check_dictionary(field<PyObject*>(current_frame(), compat.frame_globals), site.subject.place);
+    auto* globals = field<PyObject*>(current_frame(), compat.frame_globals);
+    if (site.declared_global) leave_handlers(site, globals);
+    check_dictionary(globals, site.subject.place);
   }
+  const bool breaks = (attention & kBreaks) != 0 && (compat.minor >= 12 ? later_break_asked() : break_asked());
+  if (breaks && !enter_debugger()) return nullptr;
   return Ref::borrow(&_Py_NoneStruct).release();
 }
 

@@ -6,6 +6,7 @@
 #include "probes/python/globals_dict.h"
 #include "probes/python/keepers.h"
 #include "probes/python/module_globals.h"
+#include "probes/python/put_off.h"
 #include "probes/python/tracked.h"
 #include "probes/python/unwatch.h"
 #include "probes/python/variables.h"
@@ -254,7 +255,7 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
   void* frame = current_frame();
   if (site.declared_global) {
     enter_module(site, field<PyObject*>(frame, compat.frame_globals));
-    return none();
+    return after_event() ? none() : nullptr;
   }
   if (compat.minor <= 11 && site.rules->names_globals())
     check_dictionary(field<PyObject*>(frame, compat.frame_globals), 0);
@@ -271,7 +272,7 @@ PyObject* on_enter(PyObject* self, Arguments, ssize_t) {
     const auto* cell = field<const PyObject*>(frame, compat.frame_values + index * 8);
     if (is_cell(cell)) cell_variable(cell).renew(from_rule);
   }
-  return none();
+  return after_event() ? none() : nullptr;
 }
 
 PyObject* on_begin(PyObject* self, Arguments, ssize_t) {
@@ -291,6 +292,7 @@ PyObject* on_leave(PyObject* self, Arguments, ssize_t) {
 int on_sink(PyObject* self, PyObject*, PyObject* value) {
   Site& site = site_of(self);
   if (value == nullptr) return 0;
+  if (site.kind == SiteKind::kPutOff) return put_off(site.is_first, value) ? 0 : -1;
   void* frame = current_frame();
   Variable& variable = variable_in_frame(site, frame);
   if (site.comprehension != nullptr) begin_comprehension(site, variable, frame);
@@ -324,13 +326,14 @@ PyMethodDef leave_method{"__watcher__", reinterpret_cast<void*>(on_leave), kMeth
 }  // namespace
 
 PyObject* make_hook(Site* site) {
-  if (site->kind == SiteKind::kSink) return make_sink(site);
+  if (site->kind == SiteKind::kSink || site->kind == SiteKind::kPutOff) return make_sink(site);
   PyMethodDef* method = site->kind == SiteKind::kStore            ? &store_method
                         : site->kind == SiteKind::kWatchBind      ? &watch_bind_method
                         : site->kind == SiteKind::kDelete         ? &delete_method
                         : site->kind == SiteKind::kWatchAttribute ? &watch_attribute_method
                         : site->kind == SiteKind::kStar           ? star_import_method()
                         : site->kind == SiteKind::kBegin          ? &begin_method
+                        : site->kind == SiteKind::kTakeUp         ? take_up_method()
                         : site->kind == SiteKind::kLeave          ? &leave_method
                         : site->kind == SiteKind::kCheck          ? check_method()
                                                                   : &enter_method;

@@ -24,10 +24,12 @@ enum class SiteKind : std::uint8_t {
   kWatchAttribute,  // an attribute was bound, perhaps from a watch() call: `self.x = watch(0)`
   kStar,            // `from m import *`: any of the module's watched names may have been bound
   kEnter,           // a body begins: a function's variables are unbound, a module's may be there already
-  kSink,   // a target that is bound again before anybody could read it: stands in its place and takes the value
-  kBegin,  // a comprehension is about to be evaluated: its variables are unbound
-  kCheck,  // behind a statement that may change globals by their dictionary
-  kLeave   // … was evaluated, in the frame of the function around it
+  kSink,    // a target that is bound again before anybody could read it: stands in its place and takes the value
+  kPutOff,  // a target that is bound by a statement of its own: stands in its place and keeps the value
+  kTakeUp,  // … and gives the values to that statement
+  kBegin,   // a comprehension is about to be evaluated: its variables are unbound
+  kCheck,   // behind a statement that may change globals by their dictionary
+  kLeave    // … was evaluated, in the frame of the function around it
 };
 
 /// Does the site bind or unbind a variable of its own?
@@ -52,6 +54,7 @@ struct Site {
   SiteKind kind = SiteKind::kStore;
   bool declared_global = false;    // module level, or `global x`
   bool sinks_watch = false;        // kSink: the value may be that of a watch() call
+  bool is_first = false;           // kPutOff: of its statement
   bool from_rule = false;          // named by the configuration: watched from the first binding on
   std::uint16_t slot = 0;          // local: index into the frame's variables
   std::int32_t cell_index = -1;    // closure variable: index of its cell in the frame's values

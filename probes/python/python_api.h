@@ -19,7 +19,6 @@ int PySys_AddAuditHook(PyAuditHook hook, void* data);
 PyObject* PySys_GetObject(const char* name);  // borrowed
 
 void Py_IncRef(PyObject*), Py_DecRef(PyObject*);
-
 PyObject* PyErr_Occurred(void);
 PyObject* PyErr_NoMemory(void);
 void PyErr_Clear(void);
@@ -27,7 +26,6 @@ void PyErr_Fetch(PyObject** type, PyObject** value, PyObject** traceback);
 void PyErr_Restore(PyObject* type, PyObject* value, PyObject* traceback);
 void PyErr_SetString(PyObject* type, const char* text);
 PyObject* PyErr_Format(PyObject* type, const char* format, ...);
-
 PyObject* PyObject_GetAttr(PyObject*, PyObject*);
 PyObject* PyObject_GetAttrString(PyObject*, const char*);
 int PyObject_SetAttr(PyObject*, PyObject*, PyObject*);
@@ -77,6 +75,7 @@ PyObject* PyTuple_GetItem(PyObject*, ssize_t);  // borrowed
 int PyTuple_SetItem(PyObject*, ssize_t, PyObject*);
 PyObject* PyTuple_Pack(ssize_t, ...);
 PyObject* PyList_New(ssize_t);
+PyObject* PyList_AsTuple(PyObject* list);
 ssize_t PyList_Size(PyObject*);
 PyObject* PyList_GetItem(PyObject*, ssize_t);  // borrowed
 int PyList_SetItem(PyObject*, ssize_t, PyObject*);
@@ -117,6 +116,7 @@ int PyType_IsSubtype(PyObject*, PyObject*);
 
 void* PyGILState_GetThisThreadState(void);
 unsigned long PyThread_get_thread_ident(void);
+int Py_AddPendingCall(int (*function)(void*), void* argument);
 int PyThreadState_SetAsyncExc(unsigned long thread, PyObject* exception);
 void* PyInterpreterState_Head(void);
 void* PyInterpreterState_ThreadHead(void* interpreter);

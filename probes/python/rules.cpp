@@ -46,6 +46,12 @@ bool RuleSet::names_globals() const {
   return false;
 }
 
+bool RuleSet::breaks() const {
+  for (std::size_t i = 0; i < count_; ++i)
+    if (rules_[i].breaks != 0) return true;
+  return false;
+}
+
 std::vector<std::string> RuleSet::attributes_of(std::string_view global) const {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < count_; ++i) {

@@ -26,6 +26,8 @@ class RuleSet {
   /// May any local be watched?
   bool names_locals() const;
   bool names_globals() const;
+  /// May a change enter the debugger?
+  bool breaks() const;
   /// Globals that are named as they are, without wildcards; those whose attributes are named, too.
   std::vector<std::string> plain_globals() const;
   /// What rules name of a global's attributes: "retries" for "config.retries", patterns as they stand.

@@ -114,7 +114,9 @@ Transformer::Transformer(std::string_view source, const RuleSet& rules, bool sta
       out_(out),
       walk_expressions_(source.empty() || source.find(":=") != source.npos || source.find("lambda") != source.npos ||
                         (rules.names_locals() && source.find("for") != source.npos)),
-      checks_dictionary_(compat.minor <= 11 && rules.names_globals() && may_reach_into_namespace(source)),
+      checks_dictionary_(
+          (compat.minor <= 11 ? rules.names_globals() : rules.breaks() || source.find("on_change") != source.npos) &&
+          may_reach_into_namespace(source)),
       statement_(statement) {}
 
 bool Transformer::run(PyObject* tree, std::string_view source) {
@@ -171,7 +173,8 @@ Site* Transformer::add_site(SiteKind kind, const std::string& name, LexicalScope
   site->line = line;
   site->subject.scope = site->declared_global ? Scope::kGlobal : Scope::kLocal;
   for (const HandlerName& handler : handlers_)
-    if (handler.name == name && scope.kind != LexicalScope::kComprehension) site->handlers.push_back(handler.id);
+    if ((handler.name == name || kind == SiteKind::kCheck) && scope.kind != LexicalScope::kComprehension)
+      site->handlers.push_back(handler.id);
   if (!site->declared_global) scope.has_sites = true;
   out_->sites.push_back(std::move(site));
   return out_->sites.back().get();

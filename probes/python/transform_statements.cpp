@@ -15,7 +15,7 @@ bool is_simple(PyObject* statement) {
   return kind == Node::kExpr || kind == Node::kAssign || kind == Node::kAugAssign || kind == Node::kDelete;
 }
 
-/// Up to 3.11: `globals()`, `vars()`, exec() and the like occur in it.
+/// `globals()`, `vars()`, exec() and the like occur in it.
 bool reaches_into_namespace(PyObject* node) {
   const std::string_view name = get_text(node, kind_of(node) == Node::kAttribute ? "attr" : "id");
   for (std::string_view known : {"globals", "vars", "locals", "exec", "eval", "__dict__", "__globals__"})
@@ -130,9 +130,12 @@ bool Transformer::rewrite_assignment(PyObject* node, PyObject* out, LexicalScope
                                     kind_of(value.get()) == Node::kList);
   const SiteKind site = from_watch && calls_.any() ? SiteKind::kWatchBind : SiteKind::kStore;
   PendingNames pending;
+  Ref rest;
+  if (kind == Node::kAssign && site == SiteKind::kStore && !split_targets(node, "targets", scope, &rest)) return false;
   const char* field = kind == Node::kAssign ? "targets" : kind == Node::kTypeAlias ? "name" : "target";
   if (!rewrite_targets(node, field, scope, site, &pending)) return false;
   for (const Pending& name : pending) append_hook(out, name.binding, scope, site, name.binding.at);
+  if (rest) return PyList_Append(out, rest.get()) == 0 && rewrite_assignment(rest.get(), out, scope);
   return !failed_ && (site != SiteKind::kWatchBind || append_attribute_hooks(get(node, field).get(), out, scope));
 }
 
@@ -202,6 +205,7 @@ bool Transformer::rewrite_class(PyObject* node, PyObject* out, LexicalScope& sco
 
 bool Transformer::rewrite_for(PyObject* node, LexicalScope& scope) {
   PendingNames pending;
+  if (!split_into_body(node, node, "target", scope)) return false;
   if (!rewrite_targets(node, "target", scope, SiteKind::kStore, &pending)) return false;
   return rewrite_block(node, "body", scope, bindings_of(pending)) && rewrite_block(node, "orelse", scope);
 }
@@ -214,6 +218,8 @@ bool Transformer::rewrite_with(PyObject* node, LexicalScope& scope) {
   for (ssize_t i = 0; i < length(items); ++i) {
     Ref entered = get(item(items, i), "context_expr");
     if (!tell_before({item(items, i), "context_expr", 0}, &pending, scope, kind)) return false;
+    const bool is_last = i + 1 == length(items) && get(item(items, i), "optional_vars");
+    if (is_last && !calls_.any() && !split_into_body(node, item(items, i), "optional_vars", scope)) return false;
     kind = entered && calls_.is_watch_call(entered.get()) ? SiteKind::kWatchBind : SiteKind::kStore;
     if (!rewrite_targets(item(items, i), "optional_vars", scope, kind, &pending)) return false;
   }

@@ -13,14 +13,13 @@ bool is_comprehension_inlined(PyObject* node, const LexicalScope& scope) {
   return compat.minor >= 13 || scope.kind != LexicalScope::kClass;
 }
 
-/// 3.13 lists the attributes that methods store, by the look of it, in the class's `__static_attributes__`.
+}  // namespace
+
 bool is_static_attribute(PyObject* target) {
   if (compat.minor < 13 || kind_of(target) != Node::kAttribute) return false;
   Ref object = get(target, "value");
   return object && kind_of(object.get()) == Node::kName && get_text(object.get(), "id") == "self";
 }
-
-}  // namespace
 
 Ref Place::get() const {
   return field != nullptr ? python::get(holder, field) : Ref::borrow(list_items(holder)[index]);

@@ -85,6 +85,15 @@ class Transformer {
   /// `(hook(…), …, expression)[-1]`; the expression itself when nothing is pending. Empty: failed.
   Ref after_hooks(const PendingNames& pending, PyObject* expression, LexicalScope& scope, SiteKind kind);
   bool tell_before(const Place& expression, PendingNames* pending, LexicalScope& scope, SiteKind kind);
+
+  // Unpacking that may fail (transform_unpacking.cpp).
+  struct Split;
+  bool put_off(const Place& place, LexicalScope& scope, Split* split);
+  bool split_target(const Place& place, LexicalScope& scope, Split* split);
+  /// `rest`: the statement that binds what was put off; empty when nothing was.
+  bool split_targets(PyObject* node, const char* field, LexicalScope& scope, Ref* rest);
+  /// That statement begins the body of `node`.
+  bool split_into_body(PyObject* node, PyObject* holder, const char* field, LexicalScope& scope);
   Ref rewrite_comprehension(PyObject* node, LexicalScope& scope);
   bool rewrite_generators(PyObject* node, LexicalScope& inner);
 
@@ -113,7 +122,7 @@ class Transformer {
   const RuleSet& rules_;
   Transformed* out_;
   const bool walk_expressions_;   // a walrus, lambda or comprehension may occur
-  const bool checks_dictionary_;  // up to 3.11: such a statement may occur that changes globals by their dictionary
+  const bool checks_dictionary_;  // a statement may occur that changes globals by their dictionary, and needs a hook
   const bool statement_;          // what watch() was called for in an earlier one is watched
   bool interactive_ = false;      // each expression statement is printed
   WatchCalls calls_;
@@ -122,6 +131,8 @@ class Transformer {
   bool failed_ = false;
 };
 
+/// 3.13 lists the attributes that methods store, by the look of it, in the class's `__static_attributes__`.
+bool is_static_attribute(PyObject* target);
 /// Names bound by a `case` pattern.
 void names_in_pattern(PyObject* pattern, Bindings* out);
 /// Parameters of a FunctionDef or Lambda.

@@ -43,6 +43,7 @@ void Variable::renew(bool from_rule) {
 }
 
 void Variable::leave_handler() {
+  object = nullptr;
   before.clear();
   untrack();
   handler = 0;

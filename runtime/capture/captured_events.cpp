@@ -19,12 +19,25 @@ VisibleRange widened(const MemoryVariable& variable, const VisibleRange& visible
   return {first, last < visible.end ? last : visible.end};
 }
 
+/// To where a masked store really stores. False: nowhere in [first, last).
+bool narrow(const StoreContext& context, std::uintptr_t* first, std::uintptr_t* last) {
+  if (context.enabled == ~std::uint64_t{0}) return true;  // any other is no longer than 64 bytes
+  const std::uintptr_t from = *first - context.address;
+  const std::uintptr_t to = *last - context.address;
+  std::uint64_t stored = context.enabled >> from << from;
+  if (to < 64) stored &= (std::uint64_t{1} << to) - 1;
+  if (stored == 0) return false;
+  *first = context.address + static_cast<std::uintptr_t>(__builtin_ctzll(stored));
+  *last = context.address + 64 - static_cast<std::uintptr_t>(__builtin_clzll(stored));
+  return true;
+}
+
 bool capture_region(StoreContext* context, const Region& region, std::uintptr_t begin, std::uintptr_t end) {
   if (region.engine != nullptr || region.end() <= begin || region.begin() >= end) return true;
   const VisibleRange visible = visible_range(region);
-  const std::uintptr_t first = begin > visible.begin ? begin : visible.begin;
-  const std::uintptr_t last = end < visible.end ? end : visible.end;
-  if (first >= last) return true;
+  std::uintptr_t first = begin > visible.begin ? begin : visible.begin;
+  std::uintptr_t last = end < visible.end ? end : visible.end;
+  if (first >= last || !narrow(*context, &first, &last)) return true;
   if (context->range_count == kMaxEventsOfStore) return false;
   const VisibleRange captured = widened(region.variable, visible, first, last);
   context->ranges[context->range_count++] = {

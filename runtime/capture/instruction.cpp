@@ -38,6 +38,59 @@ const ZydisDecodedOperand* written_operand() {
   return found;
 }
 
+std::uint32_t offset_in_xsave(unsigned component) {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(0xd, component, &eax, &ebx, &ecx, &edx) != 0 ? ebx : 0;
+}
+
+ZydisRegister last_named_register() {
+  for (int i = instruction.operand_count_visible - 1; i >= 0; --i)
+    if (operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER) return operands[i].reg.value;
+  return ZYDIS_REGISTER_NONE;
+}
+
+void describe_mask(const ZydisDecodedOperand& written, StoreForm* form) {
+  constexpr unsigned kUpperHalves = 2, kOpmasks = 5;
+  ZydisRegister reg = ZYDIS_REGISTER_NONE;
+  switch (instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_CMPXCHG:
+      form->mask = StoreMask::kCompare;
+      return;
+    case ZYDIS_MNEMONIC_CMPXCHG8B:
+    case ZYDIS_MNEMONIC_CMPXCHG16B:
+      form->mask = StoreMask::kComparePair;
+      return;
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+    case ZYDIS_MNEMONIC_VMASKMOVDQU:
+      reg = last_named_register();
+      form->mask = instruction.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ? StoreMask::kMmx : StoreMask::kVector;
+      form->mask_element = 1;
+      break;
+    case ZYDIS_MNEMONIC_VMASKMOVPS:
+    case ZYDIS_MNEMONIC_VPMASKMOVD:
+    case ZYDIS_MNEMONIC_VMASKMOVPD:
+    case ZYDIS_MNEMONIC_VPMASKMOVQ:
+      reg = operands[1].reg.value;
+      form->mask = StoreMask::kVector;
+      form->mask_element =
+          instruction.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS || instruction.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVD ? 4
+                                                                                                                 : 8;
+      form->upper_halves_at = offset_in_xsave(kUpperHalves);
+      break;
+    default:
+      reg = instruction.avx.mask.reg;
+      if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX || reg <= ZYDIS_REGISTER_K0 ||
+          reg > ZYDIS_REGISTER_K7)
+        return;
+      form->mask = instruction.meta.category == ZYDIS_CATEGORY_COMPRESS ? StoreMask::kCompressed : StoreMask::kOpmask;
+      form->mask_element = static_cast<std::uint8_t>(written.element_size / 8);
+      form->opmasks_at = offset_in_xsave(kOpmasks);
+      break;
+  }
+  form->mask_register = static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
+}
+
 std::uint32_t xsave_bytes() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid_count(0xd, 0, &eax, &ebx, &ecx, &edx) != 0 ? ebx : kMaxStoreBytes + 1;
@@ -211,6 +264,7 @@ StoreForm decode_store(const std::uint8_t* bytes, std::size_t available) {
   const ZydisDecodedOperand* written = written_operand();
   if (written == nullptr) return form;
   form.segment = segment_of(*written);
+  describe_mask(*written, &form);
   if (written->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT) {
     describe_hidden(bytes, *written, &form);
     return form;

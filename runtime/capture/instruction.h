@@ -17,6 +17,17 @@ enum class StoreKind : std::uint8_t {
   kRegister      // maskmov, clzero: through a fixed register, moved likewise
 };
 
+/// Which bytes of the operand are stored, where that is for a register to say.
+enum class StoreMask : std::uint8_t {
+  kNone,
+  kOpmask,      // a bit of k1…k7 an element
+  kCompressed,  // as many elements from the start as the opmask has bits
+  kVector,      // the sign bit of each element of an xmm or ymm register
+  kMmx,         // the same of an mmx register
+  kCompare,     // all of them or, where rax is not what is there, none
+  kComparePair  // the same of rdx:rax
+};
+
 inline constexpr std::uint8_t kNoRegister = 0xff;
 inline constexpr std::uint8_t kInstructionPointer = 0xfe;  // as a base
 
@@ -38,7 +49,12 @@ struct StoreForm {
   std::uint32_t bytes = 0;            // written; of kString per element
   std::uint32_t alignment = 1;        // clzero works on a whole line, wherever in it the register points
   std::int64_t displacement = 0;
-  std::uint8_t code[16] = {};  // to be executed out of line
+  StoreMask mask = StoreMask::kNone;
+  std::uint8_t mask_register = 0;
+  std::uint8_t mask_element = 1;      // bytes
+  std::uint32_t opmasks_at = 0;       // in an XSAVE area; 0: the processor has none
+  std::uint32_t upper_halves_at = 0;  // of ymm registers, likewise
+  std::uint8_t code[16] = {};         // to be executed out of line
   std::uint8_t code_bytes = 0;
 };
 

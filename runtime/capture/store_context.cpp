@@ -78,6 +78,7 @@ StoreContext* try_acquire_store_context() {
   context->page_count = 0;
   context->range_count = 0;
   context->placed = false;
+  context->enabled = ~std::uint64_t{0};
   thread_state.current = context;
   return context;
 }

@@ -57,11 +57,11 @@ struct StoreContext {
   StoreForm form;
   std::uintptr_t address = 0;  // of the store, in the host
   std::uint32_t bytes = 0;
-  std::byte* image = nullptr;  // where the store really goes: what `address` is in the scratch pages
+  std::uint64_t enabled = ~std::uint64_t{0};  // the first 64 of them that are stored
+  std::byte* image = nullptr;                 // where the store really goes: what `address` is in the scratch pages
   std::uint64_t saved_register = 0;
   std::uint64_t remaining = 0;  // iterations of a rep that are left for the next fault
-
-  bool placed = false;  // the probe was asked already:
+  bool placed = false;          // the probe was asked already:
   DictionaryRef place = 0;
   DictionaryRef place_context = 0;
 

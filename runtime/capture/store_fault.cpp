@@ -6,6 +6,7 @@
 #include "runtime/capture/guarded.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/store.h"
+#include "runtime/capture/store_mask.h"
 
 namespace watcher {
 namespace {
@@ -179,6 +180,13 @@ FaultOutcome leave_to_window(StoreContext* context) {
   return FaultOutcome::kRetry;
 }
 
+/// A cmpxchg that fails writes back what is there, which nobody can see.
+bool stores_nothing(const StoreContext& context) {
+  const StoreForm& form = context.form;
+  const bool compares = form.mask == StoreMask::kCompare || form.mask == StoreMask::kComparePair;
+  return compares && context.outside_reachable && !compare_succeeds(form, context.registers, context.image);
+}
+
 /// Locks the pages of the store and finds what it does to variables. False: no page of it is armed any more.
 bool lock_and_capture(StoreContext* context) {
   for (std::uint64_t limit = kPageBytes;; limit = context->bytes / context->form.bytes / 2) {
@@ -234,11 +242,13 @@ FaultOutcome store_faulted(ucontext_t* ucontext, std::uintptr_t address, bool ce
       break;
   }
   if (code == nullptr) return step_begin(context, ucontext, address);
+  context->enabled = enabled_bytes(context->form, *ucontext);
   if (!lock_and_capture(context)) return give_back(context, retry_store(ip, address));
   if (meets_bulk_window(*context)) return leave_to_window(context);
   thread_state.retries = 0;
   if (context->range_count == 0) memory_state.ring->header()->neighbour_traps.fetch_add(1, std::memory_order_relaxed);
   lay_out_image(context);
+  if (stores_nothing(*context)) context->range_count = 0;
   claim_events(context, {Op::kWrite, ip, 0, ucontext});
   redirect(context, ucontext, code);
   return FaultOutcome::kTaken;

@@ -142,6 +142,8 @@ class Memory(node_support.Case):
         self.on_all_nodes({"app.js": HANDLERS}, lambda run: self.assertEqual(len(run.of("a")), 101))
 
     def test_buffers_that_are_collected(self):
+        self.settings = {"WATCHER_RECORD_INIT": "true"}
+
         def check(run):
             for name in ("small", "page"):
                 self.assertEqual(values(run, name), list(range(200)))

@@ -49,6 +49,26 @@ g()
 
         self.watched_only(source, check, config='[[watch]]\nfile = "app.py"\nlocal = ["f.y"]\non_change = "break"\n')
 
+    def test_globals_changed_by_their_dictionary(self):
+        source = HOOK + """\
+v = 0
+globals()["v"] = 1
+exec("v = 2")
+globals().update(v=3)
+def f():
+    globals()["v"] = 4
+    del globals()["v"]
+f()
+vars()["v"] = 5
+"""
+        said = "".join(f"break {function} {line} {{}}\n" for function, line in (
+            ("<module>", 9), ("<module>", 10), ("<module>", 11), ("<module>", 12), ("f", 14), ("f", 15), ("<module>", 17)))
+
+        def check(run):
+            self.assertEqual((run.stdout.decode(), run.stderr, run.status), (said, b"", 0))
+
+        self.watched_only(source, check, config='[[watch]]\nfile = "app.py"\nglobal = ["v"]\non_change = "break"\n')
+
     def test_what_the_hook_raises_is_raised_by_the_store(self):
         source = """\
 import sys

@@ -120,6 +120,32 @@ f()
                     [("store", "ZeroDivisionError('division by zero')", 1, 3), ("store", None, 2, 4), ("store", 2, "ZeroDivisionError('division by zero')", 6),
                      ("store", "ZeroDivisionError('division by zero')", 3, 6), ("store", None, 11, 7)], scope="global", extra={"other.py": "v = 11\n"})
 
+    def test_a_global_that_a_handler_unbound_is_bound_by_its_dictionary(self):
+        source = "try: 1 / 0\nexcept ZeroDivisionError as v:\n    globals()['v'] = 1\nglobals()['v'] = 2\n"
+        self.stores(source, [("store", "ZeroDivisionError('division by zero')", 1, 3), ("store", None, 2, 4)], scope="global")
+
+    def test_a_name_before_an_unpacking_that_fails_is_told(self):
+        self.stores("""\
+class C: pass
+def f(self, n):
+    try: v, (b, c) = n, 5
+    except TypeError as e: print(e, e.__traceback__.tb_lineno)
+    try: v = (b, c) = "abc"
+    except ValueError as e: print(e)
+    v, (b, *c), *d = 3, "xyz", 6, 7
+    try:
+        for v, [b, (c, e)] in [(8, (1, (2, 3))), (9, 5)]: pass
+    except TypeError: pass
+    v, self.x, (b, v) = 10, 11, (12, 13)
+    print(b, c, d, e, self.x)
+    def g():
+        yield v
+    return [*g()]
+f(C(), 1)
+print(getattr(C, "__static_attributes__", ("x",)))
+""", [("store", None, 1, 3), ("store", 1, "abc", 5), ("store", "abc", 3, 7), ("store", 3, 8, 9), ("store", 8, 9, 9), ("store", 9, 10, 11),
+      ("store", 10, 13, 11)][1:])
+
     def test_a_variable_that_only_a_comprehension_binds_begins_anew_with_each_call(self):
         self.stores("def f():\n    [(v := x) for x in range(2)]\nf()\nf()\n", [("store", 0, 1, 2)] * 2)
 
