@@ -106,7 +106,8 @@ class Case(harness.Case):
             for user in self.users(node):
                 for engine in self.engines if user is None else ("inline",):
                     with self.subTest(node=node, engine=engine, user=user):
-                        run = self.watched_node(os.path.realpath(node), [*arguments, str(program)], {"WATCHER_ENGINE": engine}, user=user)
+                        run = self.watched_node(os.path.realpath(node), [*arguments, str(program)], {**self.settings, "WATCHER_ENGINE": engine},
+                                                user=user)
                         if compare:
                             self.assertEqual((run.stdout, run.status), (plain.stdout, plain.status), run.stderr[-600:])
                         check(run)

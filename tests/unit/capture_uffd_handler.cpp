@@ -113,7 +113,7 @@ void kill_and_go_on(int signal_number) {
     usleep(50'000);
     EXPECT(kill(handler, SIGKILL) == 0);
   }
-  for (int i = 0; i < 500 && watched.ring.header().handler_pid != 0; ++i) usleep(1000);
+  for (int i = 0; i < 20'000 && watched.ring.header().handler_pid != 0; ++i) usleep(1000);
   EXPECT(watched.ring.header().handler_lost == 1);
   EXPECT(watched.ring->dictionary().string(watched.ring.header().engine) == "inline");
   stop = true;
