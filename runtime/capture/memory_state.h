@@ -4,7 +4,7 @@
 // Read in any context.
 #pragma once
 
-#include "runtime/capture/engine.h"
+#include "runtime/capture/engines/engine.h"
 #include "runtime/capture/memory_watch.h"
 
 namespace watcher {

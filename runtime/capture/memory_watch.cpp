@@ -4,21 +4,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "runtime/capture/alias_pages.h"
-#include "runtime/capture/code_modules.h"
-#include "runtime/capture/code_slots.h"
-#include "runtime/capture/engine.h"
-#include "runtime/capture/engine_choice.h"
-#include "runtime/capture/fault_signals.h"
-#include "runtime/capture/kernel_buffers.h"
-#include "runtime/capture/memory_lifetime.h"
+#include "runtime/capture/engines/engine.h"
+#include "runtime/capture/engines/engine_choice.h"
+#include "runtime/capture/kernel/kernel_buffers.h"
 #include "runtime/capture/memory_state.h"
-#include "runtime/capture/native_stack.h"
-#include "runtime/capture/region_life.h"
-#include "runtime/capture/region_set.h"
-#include "runtime/capture/self_memory.h"
-#include "runtime/capture/store.h"
-#include "runtime/capture/thread_memory.h"
+#include "runtime/capture/regions/alias_pages.h"
+#include "runtime/capture/regions/memory_lifetime.h"
+#include "runtime/capture/regions/region_life.h"
+#include "runtime/capture/regions/region_set.h"
+#include "runtime/capture/regions/self_memory.h"
+#include "runtime/capture/signals/fault_signals.h"
+#include "runtime/capture/store/code_modules.h"
+#include "runtime/capture/store/code_slots.h"
+#include "runtime/capture/store/native_stack.h"
+#include "runtime/capture/store/store.h"
+#include "runtime/capture/threads/thread_memory.h"
 
 namespace watcher {
 

@@ -3,15 +3,15 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "runtime/capture/bulk_event.h"
-#include "runtime/capture/bulk_window.h"
-#include "runtime/capture/engine.h"
-#include "runtime/capture/guarded.h"
+#include "runtime/capture/bulk/bulk_event.h"
+#include "runtime/capture/bulk/bulk_window.h"
+#include "runtime/capture/engines/engine.h"
 #include "runtime/capture/memory_state.h"
-#include "runtime/capture/region_life.h"
-#include "runtime/capture/region_set.h"
-#include "runtime/capture/self_memory.h"
-#include "runtime/capture/store_context.h"
+#include "runtime/capture/regions/region_life.h"
+#include "runtime/capture/regions/region_set.h"
+#include "runtime/capture/regions/self_memory.h"
+#include "runtime/capture/signals/guarded.h"
+#include "runtime/capture/store/store_context.h"
 
 namespace watcher {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <random>
 
-#include "runtime/capture/bulk_event.h"
+#include "runtime/capture/bulk/bulk_event.h"
 #include "runtime/capture/memory_state.h"
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "preload/attached_runtime.h"
-#include "runtime/capture/hwbp_engine.h"
+#include "runtime/capture/engines/hwbp_engine.h"
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "preload/attached_runtime.h"
-#include "runtime/capture/region_map.h"
+#include "runtime/capture/regions/region_map.h"
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_kernel_calls.h"
 #include "tests/unit/capture_ring.h"

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "preload/attached_runtime.h"
-#include "runtime/capture/memory_lifetime.h"
+#include "runtime/capture/regions/memory_lifetime.h"
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 

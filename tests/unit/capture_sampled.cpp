@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "runtime/capture/engine.h"
+#include "runtime/capture/engines/engine.h"
 #include "tests/unit/capture_child.h"
 #include "tests/unit/capture_ring.h"
 

@@ -1,0 +1,239 @@
+#include "runtime/capture/handler/uffd_faults.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+
+#include "runtime/base/raw_syscall.h"
+#include "runtime/capture/engines/engine.h"
+#include "runtime/capture/handler/fault_witness.h"
+#include "runtime/capture/handler/kernel_window.h"
+#include "runtime/capture/handler/userfault.h"
+#include "runtime/capture/regions/region_map.h"
+#include "runtime/capture/store/store_context.h"
+#include "runtime/capture/threads/thread_files.h"
+
+namespace watcher {
+namespace {
+
+constexpr int kFaults = 512;
+constexpr int kUntracked = kFaults;              // travels with the signal all the same
+constexpr std::int64_t kPatienceNs = 5'000'000;  // before looking why a signal is not answered
+constexpr std::int64_t kDoubtNs = 1'000'000'000;
+constexpr int kRepeatsOfKernel = 64;
+
+enum class FaultState : std::uint8_t {
+  kFree,
+  kSignalled,  // the storing thread will do it
+  kWaiting,    // its page cannot be opened just now
+  kDoubted     // woken, to see whether it tells again
+};
+
+/// Owned by the handler; only `answered` is also set by the storing thread.
+struct PendingFault {
+  FaultState state;
+  std::atomic<bool> answered;
+  Opening opening;
+  std::int64_t look_ns;
+  int repeats;
+};
+
+constinit PendingFault faults[kFaults] = {};
+constinit int used_faults = 0;
+constinit std::atomic<int> writer_cpu{-1};
+constinit int signal_to_send = 0;
+
+PendingFault* find_pending(std::uint32_t thread_id, std::uintptr_t page) {
+  for (int i = 0; i < used_faults; ++i) {
+    PendingFault& fault = faults[i];
+    if (fault.state != FaultState::kFree && fault.opening.thread_id == thread_id &&
+        page_of(fault.opening.address) == page)
+      return &fault;
+  }
+  return nullptr;
+}
+
+PendingFault* new_pending(FaultState state, const Opening& opening) {
+  for (int i = 0; i < kFaults; ++i) {
+    PendingFault& fault = faults[i];
+    if (fault.state == FaultState::kSignalled && fault.answered.load(std::memory_order_acquire))
+      fault.state = FaultState::kFree;
+    if (fault.state != FaultState::kFree) continue;
+    if (i >= used_faults) used_faults = i + 1;
+    fault.state = state;
+    fault.answered.store(false, std::memory_order_relaxed);
+    fault.opening = opening;
+    fault.look_ns = monotonic_ns() + (state == FaultState::kDoubted ? kDoubtNs : kPatienceNs);
+    fault.repeats = 0;
+    return &fault;
+  }
+  return nullptr;
+}
+
+/// More threads than we can remember: the store must go on, told or not.
+void let_go(std::uintptr_t address) {
+  userfault_protect(page_of(address), kPageBytes, false);
+}
+
+void open_for(const Opening& opening) {
+  if (!window_open(opening) && new_pending(FaultState::kWaiting, opening) == nullptr) let_go(opening.address);
+}
+
+bool send_signal(std::uint32_t thread_id, std::uintptr_t page, std::uintptr_t index) {
+  siginfo_t info{};
+  info.si_signo = signal_to_send;
+  info.si_code = SI_QUEUE;
+  info.si_pid = static_cast<int>(observed_process());
+  info.si_value.sival_ptr = reinterpret_cast<void*>(page | index);
+  return raw_syscall(SYS_rt_tgsigqueueinfo, observed_process(), thread_id, signal_to_send, &info) == 0;
+}
+
+void signal_writer(const Opening& opening) {
+  const PendingFault* fault = new_pending(FaultState::kSignalled, opening);
+  const auto index = static_cast<std::uintptr_t>(fault != nullptr ? fault - faults : kUntracked);
+  if (send_signal(opening.thread_id, page_of(opening.address), index)) return;
+  if (fault != nullptr) faults[index].state = FaultState::kFree;
+  open_for(opening);
+}
+
+/// A store of the kernel. Which call it is in can only be told of one that sleeps, as it does in its fault.
+Opening of_kernel(std::uint32_t thread_id, std::uintptr_t address, bool witnessed) {
+  Opening opening = {address, thread_id, 0, Op::kKernelWrite, witnessed};
+  std::uint32_t call = 0;
+  const ThreadDoes does = what_thread_does(thread_id, &call);
+  if (does == ThreadDoes::kNothing || is_kernel_worker(thread_id)) return {address, 0, 0, Op::kKernelWrite, false};
+  if (does == ThreadDoes::kCall) opening.system_call = call + 1;
+  return opening;
+}
+
+/// Pages that the kernel pins are no faults that it counts, and without a witness /proc has to do; it says nothing of a
+/// thread that runs.
+FaultMode mode_by_files(std::uint32_t thread_id) {
+  std::uint32_t call = 0;
+  switch (what_thread_does(thread_id, &call)) {
+    case ThreadDoes::kUserFault:
+      return FaultMode::kUser;
+    case ThreadDoes::kRuns:
+      return witness_present() ? FaultMode::kUnknown : FaultMode::kUser;
+    default:
+      return FaultMode::kKernel;
+  }
+}
+
+/// True when the fault is being looked after already. Told again, a thread has either come back to its store, or spins
+/// in the kernel. `*doubted`: whether it still wants to store was not believed the first time.
+bool is_known(PendingFault* fault, bool* doubted, bool* in_kernel) {
+  if (fault->state == FaultState::kDoubted) {
+    fault->state = FaultState::kFree;
+    *doubted = true;
+    return false;
+  }
+  if (fault->state == FaultState::kWaiting) return true;
+  if (fault->answered.load(std::memory_order_acquire)) {
+    fault->state = FaultState::kFree;
+    return false;
+  }
+  *in_kernel = ++fault->repeats > kRepeatsOfKernel;
+  if (*in_kernel) fault->state = FaultState::kFree;
+  return !*in_kernel;
+}
+
+void tend(PendingFault* fault, std::int64_t now_ns) {
+  if (fault->state == FaultState::kWaiting) {
+    fault->opening.insists = now_ns >= fault->look_ns;
+    if (window_open(fault->opening)) fault->state = FaultState::kFree;
+    return;
+  }
+  if (fault->answered.load(std::memory_order_acquire)) {
+    fault->state = FaultState::kFree;
+    return;
+  }
+  if (now_ns < fault->look_ns) return;
+  if (fault->state == FaultState::kDoubted) {
+    fault->state = FaultState::kFree;
+    return;
+  }
+  // A thread that only waits for its turn on a processor is not stuck, however long that takes.
+  fault->look_ns = now_ns + kPatienceNs;
+  bool exists = false;
+  if (signal_waits(fault->opening.thread_id, signal_to_send, &exists)) {
+    fault->state = FaultState::kFree;
+    open_for(fault->opening);
+  } else if (!exists) {
+    fault->state = FaultState::kFree;
+  }
+}
+
+}  // namespace
+
+void faults_start(int signal_number) {
+  signal_to_send = signal_number;
+  for (PendingFault& fault : faults) fault.state = FaultState::kFree;
+  used_faults = 0;
+}
+
+void on_fault(std::uint32_t thread_id, std::uintptr_t address) {
+  const std::uintptr_t page = page_of(address);
+  const Page* entry = find_page(page);
+  if (entry == nullptr || !entry->armed) return let_go(address);
+  FaultMode mode = witness_take(thread_id, page);
+  const bool witnessed = mode == FaultMode::kKernel;
+  bool told_before = false;
+  if (PendingFault* known = find_pending(thread_id, page); known != nullptr) {
+    bool in_kernel = false;
+    if (is_known(known, &told_before, &in_kernel)) return;
+    if (in_kernel) mode = FaultMode::kKernel;
+  }
+  if (mode == FaultMode::kUnknown) {
+    // A thread for which a signal is due does not sleep in its fault but tells of it again and again. If it was helped
+    // meanwhile it goes on; if it was not, it will be found asleep or in a new fault.
+    if (window_is_open(page, thread_id)) return userfault_wake(page);
+    mode = mode_by_files(thread_id);
+    // Or it was helped and sleeps in another call now: only who is woken and tells again still wants to store.
+    const bool doubtful = mode == FaultMode::kKernel && !told_before;
+    if (doubtful) new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false});
+    if (doubtful || mode == FaultMode::kUnknown) return userfault_wake(page);
+  }
+  if (mode == FaultMode::kUser)
+    signal_writer({address, thread_id, 0, Op::kWrite, false});
+  else
+    open_for(of_kernel(thread_id, address, witnessed));
+}
+
+void faults_tend(std::int64_t now_ns) {
+  int used = 0;
+  for (int i = 0; i < used_faults; ++i) {
+    if (faults[i].state != FaultState::kFree) tend(&faults[i], now_ns);
+    if (faults[i].state != FaultState::kFree) used = i + 1;
+  }
+  used_faults = used;
+}
+
+long faults_patience_us() {
+  constexpr long kSignalledUs = 5'000, kWaitingUs = 20, kIdleUs = 1'000'000;
+  long patience = kIdleUs;
+  for (int i = 0; i < used_faults; ++i) {
+    if (faults[i].state == FaultState::kSignalled && patience > kSignalledUs) patience = kSignalledUs;
+    if (faults[i].state == FaultState::kWaiting) return kWaitingUs;
+  }
+  return patience;
+}
+
+int last_writer_cpu() {
+  return writer_cpu.load(std::memory_order_relaxed);
+}
+
+bool uffd_message(const siginfo_t* info, std::uintptr_t* address) {
+  if (info->si_code != SI_QUEUE || info->si_pid != static_cast<int>(observed_process())) return false;
+  const auto value = reinterpret_cast<std::uintptr_t>(info->si_value.sival_ptr);
+  const std::uintptr_t index = value & kPageMask;
+  if (index > kUntracked) return false;
+  writer_cpu.store(sched_getcpu(), std::memory_order_relaxed);
+  if (index != kUntracked) faults[index].answered.store(true, std::memory_order_release);
+  *address = page_of(value);
+  return true;
+}
+
+}  // namespace watcher
