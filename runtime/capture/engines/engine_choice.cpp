@@ -126,10 +126,10 @@ void fall_back_to_inline() {
   RingHeader& header = *memory_state.ring->header();
   header.handler_lost.store(1, std::memory_order_relaxed);
   handler_requests_end();
-  for_each_armed_page([](std::uintptr_t, Page& page, void*) { page.lock.take_from_helper(); }, nullptr);
+  pages_take_from_handler();
   release_contexts_of_helper();
   stores_hold_off();
-  windows_after_fork_child();
+  windows_forget_all();
   memory_state.arena_engine = &inline_engine;
   Run run;
   for_each_armed_page(take_over, &run);

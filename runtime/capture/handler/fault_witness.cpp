@@ -42,10 +42,11 @@ struct PidName {
   std::uint64_t inode;
 };
 
-PidName own_pid_namespace() {
+bool find_own_pid_namespace(PidName* name) {
   struct stat status {};
-  raw_syscall(SYS_stat, "/proc/self/ns/pid", &status);
-  return {status.st_dev, status.st_ino};
+  if (raw_syscall(SYS_stat, "/proc/self/ns/pid", &status) != 0) return false;
+  *name = {status.st_dev, status.st_ino};
+  return true;
 }
 
 int create_map() {
@@ -83,9 +84,8 @@ constexpr bpf_insn leave() {
 
 /// r6: address; r7: the privilege level, 0 in the kernel; r8: begin of the range. Returns 1 for the kernel's faults in
 /// the range: they go on to become a signal.
-int load_program(int map) {
+int load_program(int map, const PidName& name) {
   constexpr int kKey = -4, kIdentity = -16, kUnnoted = 52;
-  const PidName name = own_pid_namespace();
   const auto wide = [](int to, int kind, std::uint64_t value) {
     return instruction(BPF_LD | BPF_IMM | BPF_DW, to, kind, 0, static_cast<std::int32_t>(value));
   };
@@ -194,9 +194,11 @@ bool watch_thread(std::uint32_t thread_id) {
 
 bool witness_start() {
   watched_count = 0;
+  PidName name{};
+  if (!find_own_pid_namespace(&name)) return false;
   const int map = create_map();
   if (map < 0) return false;
-  program = load_program(map);
+  program = load_program(map, name);
   notes_bytes = (std::size_t{kEntries} * 8 + kPageMask) & ~kPageMask;
   const long mapped =
       program < 0 ? -1 : raw_syscall(SYS_mmap, nullptr, notes_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);

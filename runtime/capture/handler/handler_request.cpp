@@ -59,6 +59,11 @@ void handler_requests_end() {
   open_for_requests.store(false, std::memory_order_release);
 }
 
+void handler_requests_forget() {
+  handler_requests_end();
+  asking.unlock();
+}
+
 int handler_requests_begin() {
   for (int i = 0; i < kBells; ++i) ring(i);  // only pages that are there can be protected
   next_bell = 0;

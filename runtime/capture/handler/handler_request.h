@@ -22,8 +22,10 @@ struct HandlerRequest {
 int ask_handler(const HandlerRequest& request);
 
 bool handler_requests_reserve();
-/// From now on nobody is asked: in a forked child, or when the handler is gone.
+/// From now on nobody is asked: the handler is gone.
 void handler_requests_end();
+/// In a forked child: whoever of the parent's threads was asking is not here.
+void handler_requests_forget();
 
 // Handler process.
 

@@ -261,8 +261,9 @@ bool window_open(const Opening& opening) {
     window->since_ns = monotonic_ns();
     window->look_ns = window->since_ns + kFirstLookNs;
     copy_bytes(snapshot_of(*window), reinterpret_cast<const void*>(address), kPageBytes);
-    page->told = snapshot_of(*window);
+    // In this order, for a fork may copy any state in between, and the handler may be killed in it.
     window->state.store(WindowState::kOpen, std::memory_order_release);
+    page->told = snapshot_of(*window);
     userfault_protect(address, kPageBytes, false);
   } else {
     done = false;
@@ -325,7 +326,11 @@ void window_forget(Page* page) {
   if (Window* window = window_of(*page); window != nullptr) give_back(page, window);
 }
 
-void windows_after_fork_child() {
+void pages_take_from_handler() {
+  for_each_armed_page([](std::uintptr_t, Page& page, void*) { page.lock.take_from_helper(); }, nullptr);
+}
+
+void windows_forget_all() {
   for (Window& window : windows) {
     if (window.state.load(std::memory_order_relaxed) != WindowState::kFree) give_back(find_page(window.page), &window);
   }

@@ -47,6 +47,12 @@ void windows_close_own(ucontext_t* ucontext);
 
 /// The page is no longer watched. Stores held off.
 void window_forget(Page* page);
-void windows_after_fork_child();
+
+// The handler is gone, or it is the parent's and was copied in the middle of something.
+
+/// What it held locked.
+void pages_take_from_handler();
+/// Stores held off.
+void windows_forget_all();
 
 }  // namespace watcher

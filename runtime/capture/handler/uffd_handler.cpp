@@ -163,8 +163,9 @@ int uffd_handler_start(int signal_number) {
 }
 
 void uffd_handler_forget() {
-  handler_requests_end();
-  windows_after_fork_child();
+  handler_requests_forget();
+  pages_take_from_handler();
+  windows_forget_all();
   witness_forget();
 }
 
