@@ -115,6 +115,38 @@ except ChildProcessError as error:
     print(error, buf.hex())
 """, check)
 
+    def test_fork_while_another_thread_is_in_a_system_call_that_writes(self):
+        """The handler works beside the fork: the child must not wait for what the parent's had locked."""
+        def check(run):
+            written = [event["after"]["value"] for event in run.events if event["op"] == "write"]
+            self.assertEqual(sorted(written), list(range(60)), run.stderr)
+
+        self.run_program("""
+buffer = watch(bytearray(64), name="buffer")
+zeros = os.open("/dev/zero", os.O_RDONLY)
+going = True
+
+def fill():
+    where = address(buffer, 32)
+    while going:
+        libc.syscall(0, zeros, where, ctypes.c_size_t(8))
+
+fillers = [threading.Thread(target=fill) for _ in range(2)]
+for filler in fillers:
+    filler.start()
+warnings.simplefilter("ignore")  # fork beside threads: from 3.12 on
+for i in range(60):
+    if os.fork() == 0:
+        buffer[0] = i
+        os._exit(buffer[0] - i)
+    if os.wait()[1] != 0:
+        print("the child failed")
+going = False
+for filler in fillers:
+    filler.join()
+print("done")
+""", check)
+
     def test_without_perf_events_kernel_stores_are_still_told(self):
         def check(run):
             self.assert_engine(run, "uffd")
