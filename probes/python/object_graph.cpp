@@ -9,6 +9,7 @@
 #include "probes/python/attributes.h"
 #include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
+#include "probes/python/plain_parts.h"
 
 namespace watcher::python {
 namespace {
@@ -35,6 +36,7 @@ bool is_namespace(PyObject* object) {
 
 void add_part(const WatchedContainer& parent_entry, PyObject* child) {
   if (child == nullptr || is_number_or_text(child) || is_namespace(child) || is_unwatchable_part(child)) return;
+  if (kind_of(child->type) != nullptr && parts_stay_plain(parent_entry.object->type)) return;
   const WatchedContainer parent = parent_entry;  // the table may grow
   WatchedContainer* entry = watch_object(child, parent.level + 1);
   if (entry != nullptr) entry->add_parent(parent);
@@ -172,7 +174,7 @@ void adopt_all(PyObject* parent) {
 
 void adopt_attributes(PyObject* object, PyObject* dict) {
   const WatchedContainer* entry = watched_containers.find(object);
-  if (entry == nullptr || dict->type != &PyDict_Type) return;
+  if (entry == nullptr || dict->type != &PyDict_Type || parts_stay_plain(object->type)) return;
   const WatchedContainer parent = *entry;
   if (!catch_changes(dict)) return;
   WatchedContainer* names = watched_containers.add(dict);
