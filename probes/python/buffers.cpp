@@ -23,6 +23,7 @@ struct WatchedBuffer {
   std::size_t bytes = 0;
   bool own_pages = false;  // a bytearray's death is only told to the runtime: such an entry may be a dead object's
   PyObject* weak_reference = nullptr;
+  PyObject* kept = nullptr;  // owned
 };
 
 using WatchedBuffers = std::unordered_map<PyObject*, WatchedBuffer>;
@@ -40,7 +41,8 @@ bool forget(PyObject* object, Op op) {
   const WatchedBuffer ended = std::move(found->second);
   buffers.erase(found);
   for (const WatchedBuffer::Region& region : ended.regions) runtime->memory_unwatch(region.id, static_cast<int>(op));
-  if (ended.weak_reference != nullptr) Py_DecRef(ended.weak_reference);
+  for (PyObject* owned : {ended.weak_reference, ended.kept})
+    if (owned != nullptr) Py_DecRef(owned);
   return true;
 }
 
@@ -76,7 +78,7 @@ std::uint64_t watch_region(const BufferMemory& memory, DictionaryRef variable, S
                               .live_start = memory.live_start,
                               .live_item_bytes = memory.live_item_bytes,
                               .variable = variable,
-                              .item_bytes = memory.item_bytes,
+                              .item_bytes = memory.unit,
                               .scope = static_cast<std::uint8_t>(scope)};
   if (memory.capacity == 0) return 0;
   prepare_call_witness();
@@ -89,14 +91,14 @@ bool adopt(PyObject* value, BufferKind kind, const Tracked& tracked, BufferMemor
   LifeLine life{.tied = true};
   if (!memory->own_pages) life = tie_life_line(value, kind, end_of_buffer);
   if (!life.tied) return false;
-  watched_buffers()[value] = {{}, memory->base, memory->bytes, memory->own_pages, life.weak_reference};
+  watched_buffers()[value] = {
+      {}, memory->base, memory->bytes, memory->own_pages, life.weak_reference, memory->kept.release()};
   return true;
 }
 
 }  // namespace
 
-DictionaryRef track_buffer(PyObject* value, const Tracked& tracked) {
-  const BufferKind kind = buffer_kind(value);
+static DictionaryRef track_memory(PyObject* value, BufferKind kind, const Tracked& tracked) {
   if (kind == BufferKind::kNone || !ensure_session()) return 0;
   KeepException keep;
   BufferMemory memory;
@@ -115,6 +117,16 @@ DictionaryRef track_buffer(PyObject* value, const Tracked& tracked) {
   }
   watched.regions.push_back({region, variable, tracked.scope});
   return variable;
+}
+
+DictionaryRef track_buffer(PyObject* value, const Tracked& tracked) {
+  return track_memory(value, buffer_kind(value), tracked);
+}
+
+DictionaryRef track_lent_memory(PyObject* value, const Tracked& tracked) {
+  const bool asked_for = !tracked.by_rule;
+  if (buffer_kind(value) != BufferKind::kNone || !lends_memory(value, asked_for)) return 0;
+  return track_memory(value, BufferKind::kLent, tracked);
 }
 
 // The object itself is not touched: a bytearray may have died without our knowing.

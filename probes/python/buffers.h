@@ -12,6 +12,7 @@
 
 #include "probes/python/emit.h"
 #include "probes/python/layout.h"
+#include "probes/python/ref.h"
 
 namespace watcher::python {
 
@@ -20,21 +21,26 @@ struct BufferMemory {
   std::byte* base = nullptr;
   std::size_t bytes = 0;     // of the variable
   std::size_t capacity = 0;  // that may become part of it
-  std::string format;        // PEP 3118, of one element
+  std::string format;        // PEP 3118, of one element; in front of it array_layout.h's
   std::uint32_t item_bytes = 1;
+  std::uint32_t unit = 1;  // captured ranges are widened to whole ones
   const std::int64_t* live_size = nullptr;
   void* const* live_start = nullptr;
   std::int64_t live_item_bytes = 1;
   bool own_pages = false;  // then free and realloc tell the runtime what becomes of it
+  Ref kept;                // what the memory lives as long as, where that is not the object
 };
 
-enum class BufferKind { kNone, kByteArray, kArray, kNumpy, kMemoryMap, kMemoryView, kOther };
+enum class BufferKind { kNone, kByteArray, kArray, kNumpy, kMemoryMap, kMemoryView, kLent, kOther };
 
 /// What kind of buffer the object is, by its type alone. kNone: none, or asking for it would run code of the host's.
 BufferKind buffer_kind(const PyObject* object);
+/// Has it memory to hand out by another protocol? `asked_for`: by watch(), so code of its class may run.
+bool lends_memory(PyObject* object, bool asked_for);
 
 /// Asks the object for its memory and gives the export back at once. False: read-only, or not plain memory.
 bool read_buffer(PyObject* object, BufferKind kind, BufferMemory* memory);
+bool read_lent_memory(PyObject* object, BufferMemory* memory);
 
 /// Gives the memory pages of its own where nobody else can know its address; `references` are those the caller accounts
 /// for, 0 when it cannot tell. On failure everything is as it was.

@@ -1,6 +1,7 @@
 // What an object's writable memory is.
 #include <string.h>
 
+#include "probes/python/array_layout.h"
 #include "probes/python/buffers.h"
 
 namespace watcher::python {
@@ -12,22 +13,17 @@ bool shares_buffer_slots(const PyObject* type, const PyObject* base) {
   return field(field(type, kTypeAsBuffer), 0) == field(field(base, kTypeAsBuffer), 0);
 }
 
-/// [buf, buf + bytes) that a strided view spans, gaps included.
-bool span_of(const PyBuffer& view, BufferMemory* memory) {
-  if (view.suboffsets != nullptr || view.len == 0) return false;
-  if (view.strides == nullptr) {  // contiguous; ctypes leaves them out even when asked
-    memory->base = static_cast<std::byte*>(view.buf);
-    memory->bytes = static_cast<std::size_t>(view.len);
-    return true;
-  }
-  ssize_t first = 0, last = view.itemsize;
-  for (int i = 0; i < view.ndim; ++i) {
-    const ssize_t reach = (view.shape[i] - 1) * view.strides[i];
-    (reach < 0 ? first : last) += reach;
-  }
-  memory->base = static_cast<std::byte*>(view.buf) + first;
-  memory->bytes = static_cast<std::size_t>(last - first);
-  return true;
+/// False: there is no element, or it is behind a pointer of its own.
+bool describe(const PyBuffer& view, BufferMemory* memory) {
+  if (view.suboffsets != nullptr || view.len == 0 || view.ndim > ArrayShape::kMaxDimensions) return false;
+  ArrayShape shape;
+  shape.dimensions = view.shape != nullptr ? view.ndim : 1;
+  for (int i = 0; i < shape.dimensions; ++i)
+    shape.lengths[i] = view.shape != nullptr ? view.shape[i] : view.len / view.itemsize;
+  shape.set_contiguous_strides(view.itemsize);
+  for (int i = 0; i < shape.dimensions && view.strides != nullptr; ++i)  // ctypes leaves them out even when asked
+    shape.strides[i] = view.strides[i];
+  return describe_array(view.buf, shape, memory);
 }
 
 /// Cells in which the object itself keeps where its memory is and how much of it there is.
@@ -40,6 +36,11 @@ void point_at_cells(PyObject* object, BufferKind kind, BufferMemory* memory) {
   if (kind != BufferKind::kByteArray && kind != BufferKind::kArray) return;
   memory->live_size = &field_ref<std::int64_t>(object, 16);
   if (kind == BufferKind::kArray) memory->live_item_bytes = memory->item_bytes;
+}
+
+bool is_writeable_numpy(PyObject* object) {
+  constexpr int kWriteable = 0x400;
+  return (field<int>(object, kNumpyFlags) & kWriteable) != 0;
 }
 
 }  // namespace
@@ -68,18 +69,18 @@ BufferKind buffer_kind(const PyObject* object) {
 
 bool read_buffer(PyObject* object, BufferKind kind, BufferMemory* memory) {
   PyBuffer view{};
+  if (kind == BufferKind::kLent) return read_lent_memory(object, memory);
   if (PyObject_GetBuffer(object, &view, kStrided) != 0) {
     PyErr_Clear();
-    return false;
+    return kind == BufferKind::kNumpy && is_writeable_numpy(object) && read_lent_memory(object, memory);
   }
   const bool growing = kind == BufferKind::kByteArray || kind == BufferKind::kArray;
   memory->format = view.format != nullptr ? view.format : "B";
-  memory->item_bytes = static_cast<std::uint32_t>(view.itemsize);
+  memory->item_bytes = memory->unit = static_cast<std::uint32_t>(view.itemsize);
   const bool objects = memory->format.find('O') != memory->format.npos;  // references, not values
-  const bool usable = !objects && view.itemsize > 0 && (span_of(view, memory) || (growing && view.len == 0));
+  const bool usable = !objects && view.itemsize > 0 && (describe(view, memory) || (growing && view.len == 0));
   PyBuffer_Release(&view);
   if (!usable) return false;
-  memory->capacity = memory->bytes;
   if (memory->bytes != 0) point_at_cells(object, kind, memory);
   return true;
 }

@@ -1,5 +1,7 @@
 #include "probes/python/plain_parts.h"
 
+#include <string.h>
+
 #include <string>
 #include <unordered_map>
 
@@ -10,7 +12,7 @@
 namespace watcher::python {
 namespace {
 
-constexpr int kTypeMro = 344, kTupleItems = 24;
+constexpr int kTypeMro = 344, kTypeVersion = 384, kTupleItems = 24;
 
 /// What is asked of strings only.
 std::string_view text_of(PyObject* value) {
@@ -57,7 +59,7 @@ bool is_compiled(std::string_view package) {
 
 }  // namespace
 
-bool parts_stay_plain(PyObject* type) {
+static bool is_of_compiled_package(PyObject* type) {
   PyObject* ancestors = field<PyObject*>(type, kTypeMro);
   if (ancestors == nullptr) return false;
   auto* const* classes = &field_ref<PyObject*>(ancestors, kTupleItems);
@@ -66,6 +68,24 @@ bool parts_stay_plain(PyObject* type) {
     if (!package.empty() && package != "builtins" && is_compiled(package)) return true;
   }
   return false;
+}
+
+// Asked for each value that a watched name is bound to. A type's version is its own for ever; 0 is none.
+bool parts_stay_plain(PyObject* type) {
+  if (!has_flag(type, kHeapType) && strchr(type_name(type), '.') == nullptr) return false;  // built in
+  struct Answer {
+    const PyObject* type;
+    std::uint32_t version;
+    std::uint32_t modules;
+    bool plain;
+  };
+  static constinit Answer answers[256]{};  // under the GIL
+  Answer& known = answers[reinterpret_cast<std::uintptr_t>(type) / 64 % 256];
+  const auto version = field<std::uint32_t>(type, kTypeVersion);
+  const auto modules = static_cast<std::uint32_t>(size_of(PyImport_GetModuleDict()));
+  if (known.type != type || known.version != version || known.modules != modules || version == 0)
+    known = {type, version, modules, is_of_compiled_package(type)};
+  return known.plain;
 }
 
 }  // namespace watcher::python

@@ -43,6 +43,8 @@ bool must_stay_plain(const PyObject* value) {
 
 DictionaryRef track_value(PyObject* value, const Tracked& variable) {
   lead_bypasses();
+  const DictionaryRef lent = track_lent_memory(value, variable);
+  if (lent != 0) return lent;
   const DictionaryRef container = track_container(value, variable);
   return container != 0 ? container : track_buffer(value, variable);
 }

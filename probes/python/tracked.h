@@ -32,6 +32,8 @@ struct Tracked {
 DictionaryRef track_value(PyObject* value, const Tracked& variable);
 DictionaryRef track_container(PyObject* value, const Tracked& variable);
 DictionaryRef track_buffer(PyObject* value, const Tracked& variable);
+/// An object of a library that hands out its memory by another protocol: pandas, torch. May run code of that library.
+DictionaryRef track_lent_memory(PyObject* value, const Tracked& variable);
 
 /// The variable holds the value no more; when none is left, the value is as it was before. `variable` and `frame` are
 /// those of the tracking; `value` is only an address and may have died since.
