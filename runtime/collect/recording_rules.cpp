@@ -45,6 +45,7 @@ RecordingRules RecordingRules::from(const Options& options) {
 }
 
 bool RecordingRules::leaves_out(const EventView& event, const Delta& delta) const {
+  if (event.beside_items) return true;
   if (event.op == Op::kInit) return !record_init;
   return skip_silent_stores && is_silent(event, delta);
 }

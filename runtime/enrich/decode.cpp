@@ -6,6 +6,8 @@
 #include <iterator>
 #include <limits>
 
+#include "runtime/enrich/item_layout.h"
+
 namespace watcher {
 namespace {
 
@@ -277,6 +279,7 @@ bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* vie
   if (!read_values(cursor, head, dictionary, view)) return false;
   if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, &view->stack)) return false;
   resolve(dictionary, head.context, view);
+  if (view->is_memory) place_items(view);
   return true;
 }
 

@@ -98,6 +98,9 @@ struct EventView {
 
   bool is_memory = false;           // a write: the two fields below, and both values are kMemory
   std::uint64_t memory_offset = 0;  // in the variable, bytes
+  std::uint32_t in_item = 0;        // bytes from the begin of the first element to there
+  bool items_apart = false;         // there is something else between the elements that it covers
+  bool beside_items = false;        // it covers none of them: the variable is a view with gaps
   std::uint64_t instruction = 0;    // 0: not known, or the kernel's
   std::uint64_t code = 0;           // an address within that instruction, in `module`
   NativeModule module;              // of the instruction

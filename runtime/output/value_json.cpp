@@ -145,6 +145,13 @@ void write_item(const ItemFormat& format, const char* bytes, JsonWriter* json) {
       return json->count(format.integer(bytes));
     case ItemKind::kBool:
       return json->boolean(format.integer(bytes) != 0);
+    case ItemKind::kComplex:
+    case ItemKind::kTime:
+      return json->text(format.shown(bytes));
+    case ItemKind::kText:
+      return json->text(format.text(bytes));
+    case ItemKind::kDuration:
+      return json->integer(static_cast<std::int64_t>(format.integer(bytes)));
     default: {
       const double value = format.real(bytes);
       return std::isfinite(value) ? json->number(value) : json->text(float_repr(value));
@@ -167,7 +174,7 @@ void write_one_item(const ItemFormat& format, const char* bytes, JsonWriter* jso
   if (format.kind == ItemKind::kFloat) {
     write_float(format.real(bytes), json);
   } else {
-    json->key("value");
+    format.kind == ItemKind::kComplex || format.kind == ItemKind::kTime ? json->key("repr") : json->key("value");
     write_item(format, bytes, json);
   }
   json->end_object();
@@ -213,8 +220,8 @@ MemoryItems::MemoryItems(const EventView& event)
       total_(event.before.total),
       shown_(event.ranges.empty() ? total_ : event.ranges.front().kept),
       first_(event.memory_offset / item_size_),
-      end_((event.memory_offset + total_ + item_size_ - 1) / item_size_),
-      whole_(event.memory_offset % item_size_ == 0 && total_ % item_size_ == 0) {}
+      end_(first_ + (event.in_item + total_ + item_size_ - 1) / item_size_),
+      whole_(event.in_item == 0 && total_ % item_size_ == 0 && !event.items_apart) {}
 
 void MemoryItems::write_path(JsonWriter* json) const {
   json->start_array();

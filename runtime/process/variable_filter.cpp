@@ -29,7 +29,7 @@ double big_int(std::string_view bytes) {
 /// One element of a watched buffer is a number; several are no plain value.
 ConditionValue memory_value(const EventView& event, const ValueView& value) {
   const ItemFormat format = ItemFormat::parse(event.item_format, event.item_size);
-  if (value.bytes.size() != format.size || event.memory_offset % format.size != 0) return other(value);
+  if (value.bytes.size() != format.size || event.in_item != 0) return other(value);
   switch (format.kind) {
     case ItemKind::kSigned:
       return ConditionValue::of(static_cast<std::int64_t>(format.integer(value.bytes.data())));
