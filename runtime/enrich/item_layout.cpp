@@ -191,26 +191,36 @@ std::uint64_t visit_fields(std::string_view fields, Visit visit) {
   return offset;
 }
 
+bool take_order(std::string_view* format, bool* standard) {
+  if (format->empty() || std::string_view("@=<>!^").find((*format)[0]) == std::string_view::npos) return false;
+  *standard = (*format)[0] != '@' && (*format)[0] != '^';
+  format->remove_prefix(1);
+  return true;
+}
+
+/// "(2,3)" of an array within a record.
+bool take_shape(std::string_view* format, std::vector<std::uint64_t>* shape) {
+  std::int64_t length = 0;
+  if (!take(format, '(')) return false;
+  do {
+    if (!take_number(format, &length) || length < 0) return false;
+    shape->push_back(static_cast<std::uint64_t>(length));
+  } while (take(format, ','));
+  return take(format, ')');
+}
+
 /// Takes one item's format, count and shape included; 0: one that we do not read.
 std::uint64_t size_of_item(std::string_view* format, std::string_view* code) {
   const std::string_view all = *format;
   std::uint64_t count = 1;
   bool standard = false;
-  if (!format->empty() && std::string_view("@=<>!^").find((*format)[0]) != std::string_view::npos) {
-    standard = (*format)[0] != '@' && (*format)[0] != '^';
-    format->remove_prefix(1);
-  }
+  take_order(format, &standard);
+  std::vector<std::uint64_t> shape;
   std::int64_t number = 0;
-  if (take(format, '(')) {
-    do {
-      if (!take_number(format, &number) || number < 0) return 0;
-      count *= static_cast<std::uint64_t>(number);
-    } while (take(format, ','));
-    if (!take(format, ')')) return 0;
-    if (!format->empty() && std::string_view("@=<>!^").find((*format)[0]) != std::string_view::npos) {
-      standard = (*format)[0] != '@' && (*format)[0] != '^';
-      format->remove_prefix(1);
-    }
+  if (format->starts_with('(')) {
+    if (!take_shape(format, &shape)) return 0;
+    for (const std::uint64_t length : shape) count *= length;
+    take_order(format, &standard);
   } else if (take_number(format, &number) && number >= 0) {
     count = static_cast<std::uint64_t>(number);
   }
@@ -230,6 +240,25 @@ std::uint64_t size_of_item(std::string_view* format, std::string_view* code) {
   return size * count;
 }
 
+/// Steps into an array within a record, when all is in one element.
+void place_in_subarray(EventView* event) {
+  std::string_view format = event->item_format;
+  std::vector<std::uint64_t> shape;
+  if (!take_shape(&format, &shape)) return;
+  std::uint64_t count = 1;
+  for (const std::uint64_t length : shape) count *= length;
+  const std::uint64_t size = count != 0 ? event->item_size / count : 0;
+  if (size == 0 || event->in_item / size != (event->in_item + event->before.total - 1) / size) return;
+  std::uint64_t index = event->in_item / size;
+  const std::size_t begin = event->path.size();
+  for (std::size_t i = shape.size(); i-- > 0; index /= shape[i])
+    event->path.insert(event->path.begin() + static_cast<std::ptrdiff_t>(begin),
+                       {.value = static_cast<std::int64_t>(index % shape[i]), .end = 0, .text = {}});
+  event->in_item = static_cast<std::uint32_t>(event->in_item % size);
+  event->item_size = static_cast<std::uint32_t>(size);
+  event->item_format = format;
+}
+
 /// Steps into the record, and records in it, as long as one field holds the whole change.
 void place_in_record(EventView* event) {
   const std::uint64_t bytes = event->before.total;
@@ -247,6 +276,7 @@ void place_in_record(EventView* event) {
     event->in_item -= static_cast<std::uint32_t>(found.offset);
     event->item_size = static_cast<std::uint32_t>(found.size);
     event->item_format = found.format;
+    place_in_subarray(event);
   }
 }
 

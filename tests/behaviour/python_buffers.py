@@ -1,13 +1,24 @@
 """Buffers that are watched through their pages: any writer, every byte, and the Python line that wrote it."""
 
+import sys
+
 import harness
 from harness import value
 
 HEAD = """from watcher import watch
 import array, ctypes, mmap, struct, sys, threading
 """
-NUMPY = [(version, python) for version, python in harness.INTERPRETERS
-         if harness.subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode == 0]
+
+
+def with_package(package):
+    found = [(version, python) for version, python in harness.INTERPRETERS
+             if harness.subprocess.run([python, "-c", "import " + package], capture_output=True).returncode == 0]
+    if not found:
+        print("not tested, no interpreter has it:", package, file=sys.stderr)
+    return found
+
+
+NUMPY, PANDAS, TORCH = (with_package(package) for package in ("numpy", "pandas", "torch"))
 
 
 def writes(run, name="buf"):
@@ -126,12 +137,25 @@ print(buf)
 """}, check, users=(None, harness.NOBODY))
 
 
-@harness.unittest.skipUnless(NUMPY, "no interpreter with numpy here")
-class Numpy(BufferCase):
+class PackageCase(BufferCase):
+    INTERPRETERS = []
+
     def setUp(self):
         super().setUp()
-        everything, harness.INTERPRETERS[:] = list(harness.INTERPRETERS), NUMPY
+        everything, harness.INTERPRETERS[:] = list(harness.INTERPRETERS), self.INTERPRETERS
         self.addCleanup(harness.INTERPRETERS.__setitem__, slice(None), everything)
+
+    def told(self, run, name="buf"):
+        """Path and value; numpy stores some kinds in two steps, of which only the second one counts here."""
+        last = {}
+        for event in writes(run, name):
+            last[tuple(event["path"])] = event["after"].get("value", event["after"].get("repr"))
+        return last
+
+
+@harness.unittest.skipUnless(NUMPY, "no interpreter with numpy here")
+class Numpy(PackageCase):
+    INTERPRETERS = NUMPY
 
     def test_an_array_on_pages_of_its_own_and_its_views(self):
         def check(run):
@@ -166,6 +190,108 @@ known[1] = 5.5
 known.resize(8, refcheck=False)
 known[7] = 1
 print(known.tolist())
+"""}, check)
+
+    def test_elements_are_told_by_their_axes_and_fields(self):
+        def check(run):
+            self.assertEqual(self.told(run, "plane"), {(1, 2): 5.0, (2, 0): -1.0})
+            self.assertEqual(self.told(run, "backwards"), {(0, 0): 7.0})
+            self.assertEqual(self.told(run, "every"), {(1, 1): 8.0})
+            self.assertEqual(self.told(run, "columns"), {(1, 2): 9.0})
+            self.assertEqual(self.told(run, "row"), {(1,): 5.0})
+            self.assertEqual(self.told(run, "records"), {(2, "y"): 1.5, (1, "x"): 4, (0, "v", 0): 5, (0, "v", 1): 6})
+            self.assertEqual(self.told(run, "fields"), {(2,): 2.5})
+            self.assertEqual(self.told(run, "words"), {(1,): "xy"})
+            self.assertEqual(self.told(run, "days"), {(1,): "2020-02-29"})
+            self.assertEqual(self.told(run, "points"), {(0,): "(1+2j)"})
+
+        self.on_all({"program.py": HEAD + """import numpy as np
+plane = watch(np.zeros((3, 4)), name="plane")
+plane[1, 2] = 5
+plane[2, 0] = -1
+base = np.zeros((4, 6))
+every = watch(base[::2, ::3], name="every")
+base[1, :] = 3      # between its elements
+base[2, 4] = 3
+every[1, 1] = 8
+backwards = watch(np.zeros((2, 2))[::-1, ::-1], name="backwards")
+backwards[0, 0] = 7
+columns = watch(np.zeros((2, 3), order="F"), name="columns")
+columns[1, 2] = 9
+row = watch(plane[1, 1:3], name="row")
+row[1] += 0
+records = watch(np.zeros(3, dtype=[("x", "i4"), ("y", "f8"), ("v", "i2", 2)]), name="records")
+records["y"][2] = 1.5
+records["x"][1] = 4
+records["v"][0] = [5, 6]
+fields = watch(np.zeros(3, dtype=[("x", "i4"), ("y", "f8")])["y"], name="fields")
+fields[2] = 2.5
+words = watch(np.array(["ab", "cd"]), name="words")
+words[1] = "xy"
+days = watch(np.zeros(2, dtype="M8[D]"), name="days")
+days[1] = "2020-02-29"
+points = watch(np.zeros(2, dtype="c16"), name="points")
+points[0] = 1 + 2j
+print(plane, base, records, fields, words, days, points)
+"""}, check)
+
+
+@harness.unittest.skipUnless(PANDAS, "no interpreter with pandas here")
+class Pandas(PackageCase):
+    INTERPRETERS = PANDAS
+
+    def test_a_series_and_a_frame_of_one_kind_are_watched_where_they_lie(self):
+        def check(run):
+            self.assertEqual(self.told(run, "series"), {(1,): 5, (2,): 7})
+            self.assertEqual(self.told(run, "frame"), {(1, 0): 9.5, ("0:2", 0): [2.0, 19.0]})
+            self.assertIn("freed", [event["op"] for event in run.of("series")])
+
+        self.on_all({"program.py": HEAD + """import pandas
+series = watch(pandas.Series([1, 2, 3]), name="series")
+series[1] = 5
+series.iloc[2] = 7
+frame = watch(pandas.DataFrame({"x": [1.0, 2.0], "y": [3.0, 4.0]}), name="frame")
+frame.loc[1, "x"] = 9.5
+frame["x"] *= 2
+frame["z"] = frame.x + frame.y
+print(frame.groupby("x").sum(), series.describe(), sep="\\n")
+del series
+mixed = watch(pandas.DataFrame({"x": [1, 2], "y": ["a", "b"]}), name="mixed")  # of several arrays
+mixed.loc[0, "y"] = "c"
+print(mixed)
+"""}, check)
+
+    def test_what_compiled_code_insists_on_stays_plain(self):
+        self.on_all({"program.py": HEAD + """import pandas
+class Table(pandas.DataFrame):
+    pass
+class Holder:
+    pass
+holder = watch(Holder(), name="holder")
+holder.table = Table({"x": [1, 2], "y": ["a", "b"]})
+holder.table.loc[3] = [5, "c"]
+print(holder.table, holder.table.groupby("y").x.sum(), pandas.concat([holder.table] * 2).index)
+"""}, lambda run: self.assertEqual(run.of("holder")[0]["path"], ["table"]))
+
+
+@harness.unittest.skipUnless(TORCH, "no interpreter with torch here")
+class Torch(PackageCase):
+    INTERPRETERS = TORCH
+
+    def test_tensors_are_watched_where_they_lie(self):
+        def check(run):
+            self.assertEqual(self.told(run, "tensor")[1, 2], 5.0)
+            self.assertEqual(self.told(run, "weight"), {(0, 1): 4.0})
+
+        self.on_all({"program.py": HEAD + """import torch
+tensor = watch(torch.zeros(3, 4), name="tensor")
+tensor[1, 2] = 5
+weight = watch(torch.nn.Parameter(torch.zeros(2, 2)), name="weight")
+with torch.no_grad():
+    weight[0, 1] = 4
+loss = (weight * 2).sum()
+loss.backward()
+print(tensor.sum(), weight, weight.grad, tensor.t().is_contiguous())
 """}, check)
 
 
