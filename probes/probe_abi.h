@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define WATCHER_PROBE_ABI 3u
+#define WATCHER_PROBE_ABI 4u
 
 enum watcher_rule_scope { WATCHER_SCOPE_UNKNOWN, WATCHER_SCOPE_LOCAL, WATCHER_SCOPE_GLOBAL, WATCHER_SCOPE_BOTH };
 
@@ -86,6 +86,9 @@ struct watcher_runtime {
   /* The sentence that says what is wrong with a condition (config/condition.h); null: nothing. Valid until the thread's
    * next call. */
   const char* (*condition_fault)(const char* condition);
+
+  /* A builtin's stores at once, as one event: see memory_store. */
+  int (*memory_store)(void* to, const void* from, size_t bytes, uint64_t stores, uint32_t place, uint32_t context);
 };
 
 /* Tells when a C call returns to the interpreter: what the stores of one bulk statement are told by (bulk_window.h).

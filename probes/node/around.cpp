@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "probes/node/addon.h"
+#include "probes/node/arrays.h"
 #include "probes/node/napi_values.h"
 
 namespace watcher::node {
@@ -37,6 +38,7 @@ struct Wrapped {
   napi_ref original;
   napi_ref before;
   napi_ref after;
+  int stored = 0;  // of instead(): the argument that is stored to; -1: `this`
 };
 
 napi_value referred(napi_env env, napi_ref reference) {
@@ -76,12 +78,16 @@ void run_before(napi_env env, Call* call) {
   for (std::uint32_t i = 0; i < count; ++i) napi_get_element(env, result, i, &call->arguments[i]);
 }
 
+napi_value call_original(napi_env env, Call* call) {
+  const CallApi* api = call_api();
+  return api->call(referred(env, call->wrapped->original), api->context(api->isolate()), call->receiver,
+                   static_cast<int>(call->arguments.size()), call->arguments.data());
+}
+
 napi_value run(napi_env env, napi_callback_info info) {
   Call call(env, info);
   run_before(env, &call);
-  const CallApi* api = call_api();
-  const napi_value result = api->call(referred(env, call.wrapped->original), api->context(api->isolate()),
-                                      call.receiver, static_cast<int>(call.arguments.size()), call.arguments.data());
+  const napi_value result = call_original(env, &call);
   if (result == nullptr) return nullptr;  // it threw
   if (const napi_value after = referred(env, call.wrapped->after)) {
     napi_value seen[] = {call.receiver, result};
@@ -89,6 +95,22 @@ napi_value run(napi_env env, napi_callback_info info) {
     napi_call_function(env, call.receiver, after, 2, seen, &ignored);
   }
   return result;
+}
+
+napi_value run_instead(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  const auto which = static_cast<std::size_t>(call.wrapped->stored);
+  const napi_value target = call.wrapped->stored < 0        ? call.receiver
+                            : which < call.arguments.size() ? call.arguments[which]
+                                                            : nullptr;
+  napi_value done = nullptr, result = nullptr;
+  bool is_done = false;
+  if (may_be_watched(env, target) &&
+      napi_call_function(env, call.receiver, referred(env, call.wrapped->before), call.arguments.size(),
+                         call.arguments.data(), &done) == napi_ok &&
+      napi_is_array(env, done, &is_done) == napi_ok && is_done)
+    napi_get_element(env, done, 0, &result);
+  return is_done ? result : call_original(env, &call);
 }
 
 napi_ref refer(napi_env env, napi_value value) {
@@ -119,10 +141,23 @@ napi_value make_around(napi_env env, napi_callback_info info) {
   return function;
 }
 
+/// instead(original, other, stored): `other(...arguments)` in the place of `original`, where the argument at `stored`
+/// (-1: `this`) lies in watched memory; what it returns, in an array, is the result. Without one `original` is called.
+napi_value make_instead(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  if (call_api() == nullptr) return arguments.values[0];
+  auto* wrapped = new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), nullptr,
+                              static_cast<int>(number_of(env, arguments.values[2], -1))};
+  napi_value function = nullptr;
+  napi_create_function(env, nullptr, 0, run_instead, wrapped, &function);
+  napi_add_finalizer(env, function, wrapped, forget, nullptr, nullptr);
+  return function;
+}
+
 }  // namespace
 
 void add_around(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {{"around", make_around}};
+  static constexpr BindingFunction kFunctions[] = {{"around", make_around}, {"instead", make_instead}};
   add_functions(env, binding, kFunctions);
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <string>
@@ -60,7 +61,11 @@ Bytes bytes_of(napi_env env, napi_value view) {
   if (view == nullptr || napi_get_typedarray_info(env, view, &type, &bytes.size, &base, nullptr, nullptr) != napi_ok)
     return {};
   bytes.base = static_cast<std::byte*>(base);
-  return type == napi_uint8_array ? bytes : Bytes{};
+  const bool wide = type == napi_int16_array || type == napi_uint16_array;
+  const bool wider = type == napi_int32_array || type == napi_uint32_array || type == napi_float32_array;
+  const bool widest = type == napi_float64_array || type == napi_bigint64_array || type == napi_biguint64_array;
+  bytes.size *= widest ? 8 : wider ? 4 : wide ? 2 : 1;
+  return bytes;
 }
 
 /// Memory on pages without an allocator's books: ours, a mapping of V8's (WebAssembly, resizable buffers), or one that
@@ -166,6 +171,20 @@ napi_value unwatch_memory(napi_env env, napi_callback_info info) {
   return make_bool(env, true);
 }
 
+/// storeMemory(array, offset, values, stores): the values' bytes into the array's memory, as one event. False: not
+/// done.
+napi_value store_memory(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  const Bytes to = bytes_of(env, arguments.values[0]);
+  const Bytes from = bytes_of(env, arguments.values[2]);
+  const auto offset = static_cast<std::size_t>(number_of(env, arguments.values[1]));
+  if (from.size == 0 || offset > to.size || from.size > to.size - offset) return make_bool(env, false);
+  const auto stores = static_cast<std::uint64_t>(number_of(env, arguments.values[3], 1));
+  const int error =
+      runtime->memory_store(to.base + offset, from.base, from.size, stores, place_here(), thread_context());
+  return make_bool(env, error == 0);
+}
+
 /// checkCondition(text): what is wrong with it, or undefined.
 napi_value check_condition(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -183,11 +202,21 @@ napi_value resume_memory(napi_env env, napi_callback_info) {
 
 }  // namespace
 
+bool may_be_watched(napi_env env, napi_value value) {
+  const Bytes bytes = bytes_of(env, value);
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.base);
+  const std::lock_guard guard(ranges_lock());
+  return std::any_of(ranges().begin(), ranges().end(), [&](const auto& entry) {
+    return entry.second.begin < begin + bytes.size && begin < entry.second.end;
+  });
+}
+
 void add_memory_functions(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {
-      {"isOurs", give_is_ours},      {"learning", start_learning},    {"learnt", stop_learning},
-      {"ownPages", set_own_pages},   {"watchMemory", watch_memory},   {"unwatchMemory", unwatch_memory},
-      {"pauseMemory", pause_memory}, {"resumeMemory", resume_memory}, {"checkCondition", check_condition}};
+  static constexpr BindingFunction kFunctions[] = {{"isOurs", give_is_ours},      {"learning", start_learning},
+                                                   {"learnt", stop_learning},     {"ownPages", set_own_pages},
+                                                   {"watchMemory", watch_memory}, {"unwatchMemory", unwatch_memory},
+                                                   {"pauseMemory", pause_memory}, {"resumeMemory", resume_memory},
+                                                   {"storeMemory", store_memory}, {"checkCondition", check_condition}};
   add_functions(env, binding, kFunctions);
 }
 

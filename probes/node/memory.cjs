@@ -51,6 +51,7 @@ function watch(value, terms) {
     binding.log(2, `${called} is not watched: no engine takes its memory (error ${-region})`);
     return;
   }
+  require('./range_calls.cjs').install();
   known.set(terms.name, region);
   regions.set(value, known);
 }

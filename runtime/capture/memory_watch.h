@@ -81,6 +81,11 @@ int memory_read(RegionId region, void* to, std::size_t bytes);
 /// falls in between. 0, ENOENT or EINVAL.
 int memory_write(RegionId region, const void* from, std::size_t bytes, std::uintptr_t ip);
 
+/// Stores what a builtin of the language would store in `stores` steps: one Op::kWrite event of each variable for what
+/// differs, at `place`. In normal context. 0, ENOENT (nothing is watched), ENOMEM or EFAULT: then nothing is stored.
+int memory_store(void* to, const void* from, std::size_t bytes, std::uint64_t stores, DictionaryRef place,
+                 DictionaryRef context);
+
 /// realloc of memory of ours: in place where the pages allow it, else new pages with the content and the watches moved.
 void* memory_resize(void* pointer, std::size_t bytes);
 

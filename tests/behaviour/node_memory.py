@@ -31,6 +31,34 @@ const big = watch(new Float64Array(100000), { name: 'big' }); big[99999] = 0.5;
 const gone = watch(new Uint8Array(4), { name: 'gone' }); gone[0] = 1; unwatch(gone); gone[1] = 2;
 """
 
+RANGES = '''const { watch } = require('watcher');
+const describe = (f) => `${f.name} ${f.length} ${f}`;
+const TypedArray = Object.getPrototypeOf(Uint8Array);
+console.log(['fill', 'set', 'copyWithin', 'sort', 'reverse'].map((name) => describe(TypedArray.prototype[name])).join());
+const a = watch(new Float64Array(64), { name: 'a' });
+a.fill(3);
+a.set([1, 2, 3], 4);
+a.set(a.subarray(4, 7), 5);
+a.copyWithin(-4, 4, 8);
+a.sort();
+a.reverse();
+a.fill(NaN, 5, -50);
+const b = watch(Buffer.alloc(64), { name: 'b' });
+b.fill('xy', 1, 9);
+console.log(b.copy(b, 10, 0, 8), b.swap16() === b, b.write('z', 20));
+b.set(new Uint8ClampedArray([1, 2, 3]), 4);
+const c = watch(new BigInt64Array(70000), { name: 'c' });
+c.fill(5n);
+console.log(a.join(), b.toString('latin1'), c[69999], a.fill(1) === a, a.sort((x, y) => y - x) === a, a.set([1, 2]));
+for (const wrong of [() => a.set([1, 2], 63), () => a.set([1, 2], -1), () => a.fill(1n), () => c.fill(1), () => a.fill(Symbol()),
+  () => a.sort(5), () => a.set(c), () => b.fill('x', 0, 99), () => b.fill('x', 0, 4, 'nonsense'), () => b.copy(a, 99), () => TypedArray.prototype.fill.call({}, 1)])
+  try { wrong(); console.log('went well'); } catch (error) { console.log(error.stack); }
+const order = [];
+a.set({ length: 2, get 0() { order.push(0); return 8; }, get 1() { order.push(1); a[0] = 9; return 7; } });
+a.fill({ valueOf() { order.push('value'); return 4; } }, { valueOf() { order.push('start'); return 62; } });
+console.log(order.join(), a.join());
+'''
+
 KERNEL = """const { watch } = require('watcher');
 const fs = require('fs'), zlib = require('zlib'), crypto = require('crypto'), net = require('net');
 fs.writeFileSync('data.bin', Buffer.alloc(5000, 'x'));
@@ -126,6 +154,17 @@ class Memory(node_support.Case):
             self.assertEqual([v for part in values(run, "filled") for v in (part if isinstance(part, list) else [part])], [1] * 10)
             self.assertTrue(all(event["line"] for event in run.events if event["op"] != "freed"), "an event without a line")
         self.on_all_nodes({"app.js": KINDS}, check)
+
+    def test_builtins_that_fill_a_range_are_one_event(self):
+        def check(run):
+            told = [(event["variable_name"], event["line"], event["coalesced"], event["path"]) for event in run.events
+                    if "coalesced" in event and event["line"] < 19]
+            self.assertEqual(told, [("a", 6, 64, ["0:64"]), ("a", 7, 3, ["4:6"]), ("a", 8, 3, ["5:7"]), ("a", 9, 4, ["60:63"]), ("a", 10, 64, ["0:63"]),
+                                    ("a", 11, 64, ["0:64"]), ("a", 12, 9, ["5:14"]), ("b", 14, 8, ["1:9"]), ("b", 15, 8, ["11:18"]), ("b", 15, 64, ["0:18"]),
+                                    ("b", 16, 3, ["4:7"]), ("c", 18, 70000, ["0:70000"])])
+            self.assertTrue(all(event["exact"] for event in run.events))
+
+        self.on_all_nodes({"app.js": RANGES}, check)
 
     def test_kernel_and_native_writes(self):
         def check(run):
