@@ -30,6 +30,7 @@ namespace {
 constexpr std::uint32_t kStarting = ~0u;
 constexpr std::int64_t kLookNs = 1'000'000'000;  // between two looks whether the host still runs this program
 constexpr int kFaultsAtOnce = 64;
+constexpr int kReadsAtOnce = 16;
 constexpr timespec kStartPatience = {2, 0};
 
 constinit std::atomic<std::uint32_t> start_result{kStarting};  // a futex; then 0 or an errno
@@ -55,17 +56,26 @@ void follow_writer() {
   raw_syscall(SYS_sched_setaffinity, 0, sizeof set, &set);
 }
 
-/// Not to the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
-void read_faults() {
+/// False: there were none.
+bool read_faults(std::int64_t now_ns) {
   uffd_msg messages[kFaultsAtOnce];
   const long got = raw_syscall(SYS_read, userfault_descriptor(), messages, sizeof messages);
+  if (got <= 0) return false;
   for (long i = 0; i < got / static_cast<long>(sizeof messages[0]); ++i) {
     const uffd_msg& message = messages[i];
     if (message.event != UFFD_EVENT_PAGEFAULT) continue;
     const std::uintptr_t address = message.arg.pagefault.address;
-    if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address);
+    if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address, now_ns);
   }
   follow_writer();
+  return true;
+}
+
+/// Who gives way is back only once the writer waits in its next fault: that is read without asking for it first. Not to
+/// the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
+void read_storm(std::int64_t now_ns) {
+  for (int reads = 0; read_faults(now_ns) && ++reads < kReadsAtOnce && priority_gives_way();) {
+  }
 }
 
 timespec patience() {
@@ -94,7 +104,7 @@ timespec patience() {
       if (host_has_left()) leave(0);
       next_look_ns = now_ns + kLookNs;
     }
-    if ((wait[0].revents & POLLIN) != 0) read_faults();
+    if ((wait[0].revents & POLLIN) != 0) read_storm(now_ns);
     faults_tend(now_ns);
     windows_tend(now_ns);
     priority_tend(now_ns);
