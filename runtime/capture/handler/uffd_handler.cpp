@@ -31,11 +31,13 @@ constexpr std::uint32_t kStarting = ~0u;
 constexpr std::int64_t kLookNs = 1'000'000'000;  // between two looks whether the host still runs this program
 constexpr int kFaultsAtOnce = 64;
 constexpr int kReadsAtOnce = 16;
+constexpr int kTurnsElsewhere = 4;
 constexpr timespec kStartPatience = {2, 0};
 
 constinit std::atomic<std::uint32_t> start_result{kStarting};  // a futex; then 0 or an errno
 constinit int signal_for_writers = 0;
 constinit int own_cpu = -1;
+constinit int turns_elsewhere = 0;  // of writers, without one on our own CPU
 
 [[noreturn]] void leave(int status) {
   for (;;) raw_syscall(SYS_exit_group, status);
@@ -49,7 +51,9 @@ void report_start(int result) {
 /// A hand-over on one CPU is several times cheaper than across two (engine-facts.md).
 void follow_writer() {
   const int cpu = last_writer_cpu();
+  if (cpu == own_cpu) turns_elsewhere = 0;
   if (cpu < 0 || cpu == own_cpu || cpu >= CPU_SETSIZE) return;
+  if (own_cpu >= 0 && ++turns_elsewhere < kTurnsElsewhere) return;
   own_cpu = cpu;
   cpu_set_t set{};
   CPU_SET(static_cast<unsigned>(cpu), &set);
