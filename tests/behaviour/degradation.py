@@ -120,7 +120,7 @@ class Degradation(harness.Case):
         self.check("nomem")
 
     def test_without_proc(self):
-        self.check("noproc", stores=None)
+        self.check("noproc")
 
     def test_five_descriptors(self):
         for user in (None, harness.NOBODY):

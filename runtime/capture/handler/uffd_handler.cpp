@@ -115,18 +115,19 @@ timespec patience() {
   }
 }
 
-/// What is needed to tell the kernel's stores from the host's own.
+/// What is needed to tell the kernel's stores from the host's own: /proc, for the witness cannot do without it either.
 bool can_tell_writers() {
   std::uint32_t call = 0;
+  if (what_thread_does(observed_process(), &call) == ThreadDoes::kNothing) return false;
   if (witness_start()) witness_all_threads();
-  return witness_present() || what_thread_does(observed_process(), &call) != ThreadDoes::kNothing;
+  return true;
 }
 
 [[noreturn]] void handler_main() {
   settle_in_helper("watcher-uffd");
   const long host = raw_syscall(SYS_pidfd_open, observed_process(), 0);
   int error = host < 0 ? static_cast<int>(-host) : userfault_open();
-  if (error == 0 && !can_tell_writers()) error = EACCES;
+  if (error == 0 && !can_tell_writers()) error = ENOENT;
   faults_start(signal_for_writers);
   if (error == 0) error = handler_requests_begin();
   if (error == 0) {
