@@ -45,6 +45,33 @@ void each_process_sees_its_own_stores() {
   EXPECT(waitpid(-1, nullptr, 0) == -1 && errno == ECHILD);
 }
 
+/// The parent's handler holds a page's lock at any moment: the child has no use for that.
+void forks_while_the_kernel_writes() {
+  Watched watched(kPageBytes);
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> writers;
+  for (int t = 0; t < 2; ++t)
+    writers.emplace_back([&, t] {
+      for (int i = 0; !stop; ++i) raw_syscall(SYS_getrandom, watched.memory + 1000 + t * 512 + i % 64 * 8, 8, 0);
+    });
+  for (int round = 0; round < 60; ++round) {
+    memory_before_fork();
+    const pid_t child = fork();
+    if (child == 0) {
+      memory_after_fork_child();
+      watched.memory[10] = 5;
+      _exit(raw_syscall(SYS_getrandom, watched.memory + 20, 16, 0) == 16 ? 0 : 1);
+    }
+    memory_after_fork_parent();
+    int status = -1, ms = 20'000;
+    for (; waitpid(child, &status, WNOHANG) == 0 && ms > 0; --ms) usleep(1000);
+    if (ms == 0) kill(child, SIGKILL);
+    EXPECT(status == 0);
+  }
+  stop = true;
+  for (std::thread& writer : writers) writer.join();
+}
+
 int count_in(const char* directory) {
   int count = 0;
   if (DIR* open = opendir(directory)) {
@@ -166,6 +193,9 @@ void handlers_end_with_their_hosts() {
 
 TEST_CASE("parent and child have a handler each") {
   check(each_process_sees_its_own_stores);
+}
+TEST_CASE("children forked while the kernel writes to the parent's pages") {
+  check(forks_while_the_kernel_writes);
 }
 TEST_CASE("the host has no descriptor, thread or child more") {
   check(the_host_sees_nothing);

@@ -37,7 +37,9 @@ void try_uffd(bool asked) {
   const int error = uffd_engine.start();
   if (error == 0) return;
   char why[kReasonBytes];
-  snprintf(why, sizeof why, "no full-privilege userfaultfd: %s", strerror(error));
+  snprintf(
+      why, sizeof why, "no full-privilege userfaultfd: %s",
+      error == ENOENT ? "/proc cannot be read, which tells the kernel's stores from the program's" : strerror(error));
   use_inline(why);
 }
 
@@ -126,7 +128,7 @@ void fall_back_to_inline() {
   RingHeader& header = *memory_state.ring->header();
   header.handler_lost.store(1, std::memory_order_relaxed);
   handler_requests_end();
-  pages_take_from_handler();
+  take_pages_from_helper();
   release_contexts_of_helper();
   stores_hold_off();
   windows_forget_all();

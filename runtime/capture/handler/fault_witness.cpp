@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 
 #include <atomic>
 
@@ -36,6 +37,7 @@ constexpr int kMaxThreads = 4096;
 constinit std::uint32_t watched[kMaxThreads] = {};
 constinit int watched_count = 0;
 constinit bool found_new = false;
+constinit bool one_event = false;
 
 struct PidName {
   std::uint64_t device;
@@ -158,7 +160,24 @@ int load_program(int map, const PidName& name) {
   return static_cast<int>(raw_syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes));
 }
 
-bool open_event(std::uint32_t thread_id, bool of_kernel) {
+std::uint32_t take_number(const char** at) {
+  std::uint32_t value = 0;
+  for (; **at >= '0' && **at <= '9'; ++*at) value = value * 10 + static_cast<std::uint32_t>(**at - '0');
+  if (**at == '.') ++*at;
+  return value;
+}
+
+/// Only from Linux 6.10 on: before, an event's signal is sent whatever its program says, and the user's faults must not
+/// cause any.
+bool programs_hold_signals_back() {
+  utsname system{};
+  raw_syscall(SYS_uname, &system);
+  const char* at = system.release;
+  const std::uint32_t major = take_number(&at);
+  return major > 6 || (major == 6 && take_number(&at) >= 10);
+}
+
+bool open_event(std::uint32_t thread_id, bool of_user, bool of_kernel) {
   perf_event_attr attributes{};
   attributes.size = sizeof attributes;
   attributes.type = PERF_TYPE_SOFTWARE;
@@ -166,7 +185,7 @@ bool open_event(std::uint32_t thread_id, bool of_kernel) {
   attributes.sample_period = 1;
   attributes.sample_type = PERF_SAMPLE_ADDR;
   attributes.exclude_hv = 1;
-  attributes.exclude_user = of_kernel;
+  attributes.exclude_user = !of_user;
   attributes.exclude_kernel = !of_kernel;
   attributes.inherit = attributes.inherit_thread = 1;
   attributes.remove_on_exec = 1;
@@ -187,7 +206,8 @@ bool watch_thread(std::uint32_t thread_id) {
   if (watched_count == kMaxThreads) return false;
   watched[watched_count++] = thread_id;
   found_new = true;
-  return open_event(thread_id, false) && open_event(thread_id, true);
+  if (one_event) return open_event(thread_id, true, true);
+  return open_event(thread_id, true, false) && open_event(thread_id, false, true);
 }
 
 }  // namespace
@@ -196,6 +216,7 @@ bool witness_start() {
   watched_count = 0;
   PidName name{};
   if (!find_own_pid_namespace(&name)) return false;
+  one_event = programs_hold_signals_back();
   const int map = create_map();
   if (map < 0) return false;
   program = load_program(map, name);

@@ -1,10 +1,10 @@
 // Who faulted, user or kernel, and a word from the kernel when a system call that wrote to a watched page has ended.
 //
-// Two perf events a thread count page faults. A BPF program lets only those in the watched range through, and notes
-// for each thread whether its last one was the kernel's: the message of a userfaultfd does not say, and /proc is slow
-// and silent about a thread that spins. A fault of the kernel makes SIGTRAP due: it is delivered at the exit of the
-// system call and interrupts nothing. Without the filter every page the kernel touches for the host would cost a
-// signal.
+// A perf event counts each thread's page faults (two on older kernels: each makes the change to another thread dearer).
+// A BPF program lets only those in the watched range through, and notes for each thread whether its last one was the
+// kernel's: the message of a userfaultfd does not say, and /proc is slow and silent about a thread that spins. A fault
+// of the kernel makes SIGTRAP due: it is delivered at the exit of the system call and interrupts nothing. Without the
+// filter every page the kernel touches for the host would cost a signal.
 //
 // The handler process owns the descriptors. `witness_signalled` is for signal handlers.
 #pragma once

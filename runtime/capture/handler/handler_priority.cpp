@@ -69,4 +69,8 @@ void priority_tend(std::int64_t now_ns) {
   set_policy(gives_way ? SCHED_IDLE : SCHED_OTHER);
 }
 
+bool priority_gives_way() {
+  return gives_way;
+}
+
 }  // namespace watcher

@@ -1,6 +1,6 @@
-// The uffd handler gives way to the thread that it has just woken: under SCHED_IDLE its processor counts as idle, so the
-// writer goes on there instead of on another one, which costs several times less. Where it is then kept from running by
-// others it is an ordinary process again for a while.
+// The uffd handler gives way to the thread that it has just woken: under SCHED_IDLE its processor counts as idle, so
+// the writer goes on there instead of on another one, which costs several times less. Where it is then kept from
+// running by others it is an ordinary process again for a while.
 //
 // The handler process only.
 #pragma once
@@ -13,5 +13,6 @@ namespace watcher {
 void priority_start();
 /// Looks from time to time how long the handler had to wait for a processor.
 void priority_tend(std::int64_t now_ns);
+bool priority_gives_way();
 
 }  // namespace watcher

@@ -326,13 +326,12 @@ void window_forget(Page* page) {
   if (Window* window = window_of(*page); window != nullptr) give_back(page, window);
 }
 
-void pages_take_from_handler() {
-  for_each_armed_page([](std::uintptr_t, Page& page, void*) { page.lock.take_from_helper(); }, nullptr);
-}
-
+// One that was just being opened or closed may look free, and its page not.
 void windows_forget_all() {
   for (Window& window : windows) {
-    if (window.state.load(std::memory_order_relaxed) != WindowState::kFree) give_back(find_page(window.page), &window);
+    Page* page = find_page(window.page);
+    if (page != nullptr && page->told == snapshot_of(window)) give_back(page, &window);
+    window.state.store(WindowState::kFree, std::memory_order_relaxed);
   }
 }
 

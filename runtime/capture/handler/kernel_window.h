@@ -48,11 +48,7 @@ void windows_close_own(ucontext_t* ucontext);
 /// The page is no longer watched. Stores held off.
 void window_forget(Page* page);
 
-// The handler is gone, or it is the parent's and was copied in the middle of something.
-
-/// What it held locked.
-void pages_take_from_handler();
-/// Stores held off.
+/// The handler is gone, or it is the parent's and was copied in the middle of something. Stores held off.
 void windows_forget_all();
 
 }  // namespace watcher

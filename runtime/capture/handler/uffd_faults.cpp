@@ -55,7 +55,7 @@ PendingFault* find_pending(std::uint32_t thread_id, std::uintptr_t page) {
   return nullptr;
 }
 
-PendingFault* new_pending(FaultState state, const Opening& opening) {
+PendingFault* new_pending(FaultState state, const Opening& opening, std::int64_t now_ns) {
   for (int i = 0; i < kFaults; ++i) {
     PendingFault& fault = faults[i];
     if (fault.state == FaultState::kSignalled && fault.answered.load(std::memory_order_acquire))
@@ -65,7 +65,7 @@ PendingFault* new_pending(FaultState state, const Opening& opening) {
     fault.state = state;
     fault.answered.store(false, std::memory_order_relaxed);
     fault.opening = opening;
-    fault.look_ns = monotonic_ns() + (state == FaultState::kDoubted ? kDoubtNs : kPatienceNs);
+    fault.look_ns = now_ns + (state == FaultState::kDoubted ? kDoubtNs : kPatienceNs);
     fault.repeats = 0;
     return &fault;
   }
@@ -77,8 +77,8 @@ void let_go(std::uintptr_t address) {
   userfault_protect(page_of(address), kPageBytes, false);
 }
 
-void open_for(const Opening& opening) {
-  if (!window_open(opening) && new_pending(FaultState::kWaiting, opening) == nullptr) let_go(opening.address);
+void open_for(const Opening& opening, std::int64_t now_ns) {
+  if (!window_open(opening) && new_pending(FaultState::kWaiting, opening, now_ns) == nullptr) let_go(opening.address);
 }
 
 bool send_signal(std::uint32_t thread_id, std::uintptr_t page, std::uintptr_t index) {
@@ -90,12 +90,12 @@ bool send_signal(std::uint32_t thread_id, std::uintptr_t page, std::uintptr_t in
   return raw_syscall(SYS_rt_tgsigqueueinfo, observed_process(), thread_id, signal_to_send, &info) == 0;
 }
 
-void signal_writer(const Opening& opening) {
-  const PendingFault* fault = new_pending(FaultState::kSignalled, opening);
+void signal_writer(const Opening& opening, std::int64_t now_ns) {
+  const PendingFault* fault = new_pending(FaultState::kSignalled, opening, now_ns);
   const auto index = static_cast<std::uintptr_t>(fault != nullptr ? fault - faults : kUntracked);
   if (send_signal(opening.thread_id, page_of(opening.address), index)) return;
   if (fault != nullptr) faults[index].state = FaultState::kFree;
-  open_for(opening);
+  open_for(opening, now_ns);
 }
 
 /// A store of the kernel. Which call it is in can only be told of one that sleeps, as it does in its fault.
@@ -160,7 +160,7 @@ void tend(PendingFault* fault, std::int64_t now_ns) {
   bool exists = false;
   if (signal_waits(fault->opening.thread_id, signal_to_send, &exists)) {
     fault->state = FaultState::kFree;
-    open_for(fault->opening);
+    open_for(fault->opening, now_ns);
   } else if (!exists) {
     fault->state = FaultState::kFree;
   }
@@ -174,7 +174,7 @@ void faults_start(int signal_number) {
   used_faults = 0;
 }
 
-void on_fault(std::uint32_t thread_id, std::uintptr_t address) {
+void on_fault(std::uint32_t thread_id, std::uintptr_t address, std::int64_t now_ns) {
   const std::uintptr_t page = page_of(address);
   const Page* entry = find_page(page);
   if (entry == nullptr || !entry->armed) return let_go(address);
@@ -193,13 +193,13 @@ void on_fault(std::uint32_t thread_id, std::uintptr_t address) {
     mode = mode_by_files(thread_id);
     // Or it was helped and sleeps in another call now: only who is woken and tells again still wants to store.
     const bool doubtful = mode == FaultMode::kKernel && !told_before;
-    if (doubtful) new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false});
+    if (doubtful) new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false}, now_ns);
     if (doubtful || mode == FaultMode::kUnknown) return userfault_wake(page);
   }
   if (mode == FaultMode::kUser)
-    signal_writer({address, thread_id, 0, Op::kWrite, false});
+    signal_writer({address, thread_id, 0, Op::kWrite, false}, now_ns);
   else
-    open_for(of_kernel(thread_id, address, witnessed));
+    open_for(of_kernel(thread_id, address, witnessed), now_ns);
 }
 
 void faults_tend(std::int64_t now_ns) {

@@ -10,7 +10,7 @@ namespace watcher {
 
 /// `signal_number` goes to storing threads of the observed process.
 void faults_start(int signal_number);
-void on_fault(std::uint32_t thread_id, std::uintptr_t address);
+void on_fault(std::uint32_t thread_id, std::uintptr_t address, std::int64_t now_ns);
 /// Looks after those that were not answered.
 void faults_tend(std::int64_t now_ns);
 /// Microseconds until faults_tend is worth a call.

@@ -30,11 +30,14 @@ namespace {
 constexpr std::uint32_t kStarting = ~0u;
 constexpr std::int64_t kLookNs = 1'000'000'000;  // between two looks whether the host still runs this program
 constexpr int kFaultsAtOnce = 64;
+constexpr int kReadsAtOnce = 16;
+constexpr int kTurnsElsewhere = 4;
 constexpr timespec kStartPatience = {2, 0};
 
 constinit std::atomic<std::uint32_t> start_result{kStarting};  // a futex; then 0 or an errno
 constinit int signal_for_writers = 0;
 constinit int own_cpu = -1;
+constinit int turns_elsewhere = 0;  // of writers, without one on our own CPU
 
 [[noreturn]] void leave(int status) {
   for (;;) raw_syscall(SYS_exit_group, status);
@@ -48,24 +51,35 @@ void report_start(int result) {
 /// A hand-over on one CPU is several times cheaper than across two (engine-facts.md).
 void follow_writer() {
   const int cpu = last_writer_cpu();
+  if (cpu == own_cpu) turns_elsewhere = 0;
   if (cpu < 0 || cpu == own_cpu || cpu >= CPU_SETSIZE) return;
+  if (own_cpu >= 0 && ++turns_elsewhere < kTurnsElsewhere) return;
   own_cpu = cpu;
   cpu_set_t set{};
   CPU_SET(static_cast<unsigned>(cpu), &set);
   raw_syscall(SYS_sched_setaffinity, 0, sizeof set, &set);
 }
 
-/// Not to the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
-void read_faults() {
+/// False: there were none.
+bool read_faults(std::int64_t now_ns) {
   uffd_msg messages[kFaultsAtOnce];
   const long got = raw_syscall(SYS_read, userfault_descriptor(), messages, sizeof messages);
+  if (got <= 0) return false;
   for (long i = 0; i < got / static_cast<long>(sizeof messages[0]); ++i) {
     const uffd_msg& message = messages[i];
     if (message.event != UFFD_EVENT_PAGEFAULT) continue;
     const std::uintptr_t address = message.arg.pagefault.address;
-    if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address);
+    if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address, now_ns);
   }
   follow_writer();
+  return true;
+}
+
+/// Who gives way is back only once the writer waits in its next fault: that is read without asking for it first. Not to
+/// the end, which in a storm there is not: the windows want to be tended, and the watchdog a sign of life.
+void read_storm(std::int64_t now_ns) {
+  for (int reads = 0; read_faults(now_ns) && ++reads < kReadsAtOnce && priority_gives_way();) {
+  }
 }
 
 timespec patience() {
@@ -94,25 +108,26 @@ timespec patience() {
       if (host_has_left()) leave(0);
       next_look_ns = now_ns + kLookNs;
     }
-    if ((wait[0].revents & POLLIN) != 0) read_faults();
+    if ((wait[0].revents & POLLIN) != 0) read_storm(now_ns);
     faults_tend(now_ns);
     windows_tend(now_ns);
     priority_tend(now_ns);
   }
 }
 
-/// What is needed to tell the kernel's stores from the host's own.
+/// What is needed to tell the kernel's stores from the host's own: /proc, for the witness cannot do without it either.
 bool can_tell_writers() {
   std::uint32_t call = 0;
+  if (what_thread_does(observed_process(), &call) == ThreadDoes::kNothing) return false;
   if (witness_start()) witness_all_threads();
-  return witness_present() || what_thread_does(observed_process(), &call) != ThreadDoes::kNothing;
+  return true;
 }
 
 [[noreturn]] void handler_main() {
   settle_in_helper("watcher-uffd");
   const long host = raw_syscall(SYS_pidfd_open, observed_process(), 0);
   int error = host < 0 ? static_cast<int>(-host) : userfault_open();
-  if (error == 0 && !can_tell_writers()) error = EACCES;
+  if (error == 0 && !can_tell_writers()) error = ENOENT;
   faults_start(signal_for_writers);
   if (error == 0) error = handler_requests_begin();
   if (error == 0) {
@@ -164,7 +179,6 @@ int uffd_handler_start(int signal_number) {
 
 void uffd_handler_forget() {
   handler_requests_forget();
-  pages_take_from_handler();
   windows_forget_all();
   witness_forget();
 }

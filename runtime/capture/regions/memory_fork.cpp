@@ -86,6 +86,7 @@ void memory_after_fork_parent() {
 void memory_after_fork_child() {
   if (memory_state.ring == nullptr) return;
   note_forked_child();
+  take_pages_from_helper();  // it opens windows also while stores are held off
   alias_pages_after_fork_child();
   code_slots_after_fork_child();
   kernel_buffers_after_fork_child();

@@ -261,6 +261,7 @@ void include_in_bounds(std::uintptr_t begin, std::uintptr_t end) {
 
 namespace {
 
+/// `mark` null: every page.
 void for_each_page(std::atomic<bool> Page::*mark, PageVisitor visit, void* argument) {
   for (std::uintptr_t i = 0; i < kBranches; ++i) {
     Branch* branch = root[i].load(std::memory_order_acquire);
@@ -269,7 +270,7 @@ void for_each_page(std::atomic<bool> Page::*mark, PageVisitor visit, void* argum
       Leaf* leaf = branch->leaves[j].load(std::memory_order_acquire);
       if (leaf == nullptr) continue;
       for (std::uintptr_t k = 0; k < kLeafPages; ++k)
-        if (leaf->pages[k].*mark) visit((i << 35) + (j << 23) + (k << 12), leaf->pages[k], argument);
+        if (mark == nullptr || leaf->pages[k].*mark) visit((i << 35) + (j << 23) + (k << 12), leaf->pages[k], argument);
     }
   }
 }
@@ -282,6 +283,11 @@ void for_each_armed_page(PageVisitor visit, void* argument) {
 
 void for_each_paused_page(PageVisitor visit, void* argument) {
   for_each_page(&Page::paused, visit, argument);
+}
+
+void take_pages_from_helper() {
+  for_each_page(
+      nullptr, [](std::uintptr_t, Page& page, void*) { page.lock.take_from_helper(); }, nullptr);
 }
 
 void for_every_region(RegionVisitor visit, void* argument) {

@@ -132,6 +132,8 @@ void include_in_bounds(std::uintptr_t begin, std::uintptr_t end);
 using PageVisitor = void (*)(std::uintptr_t address, Page& page, void* argument);
 void for_each_armed_page(PageVisitor visit, void* argument);
 void for_each_paused_page(PageVisitor visit, void* argument);
+/// What a helper held that is gone, or that runs for the parent of this process only. Needs no stores held off.
+void take_pages_from_helper();
 
 /// Calls visit(region) for every region, in no order; it may free that region.
 using RegionVisitor = void (*)(Region& region, void* argument);

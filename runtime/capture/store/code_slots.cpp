@@ -4,6 +4,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#define XXH_VECTOR 0  // signal zone: scalar code only
+#include <xxhash.h>
+
 #include <atomic>
 
 #include "runtime/base/raw_syscall.h"
@@ -141,11 +145,10 @@ bool is_same_code(const CachedStore& cached, std::uintptr_t ip, const std::uint8
   return true;
 }
 
-/// The entry for this instruction, or the free one where it belongs, or null when the bucket is full. By address, not
-/// by content: the way back into the host is part of the slot. Just-in-time compilers reuse addresses, hence the
-/// comparison of the bytes, and several entries for one address.
+/// The entry for this instruction, or the free one where it belongs, or null when the bucket is full. By its bytes and
+/// those behind it, for its length is not known yet, and by its address: the way back into the host is part of the slot.
 CachedStore* find_cached(std::uintptr_t ip, const std::uint8_t* bytes) {
-  const std::size_t start = (ip * 0x9e3779b97f4a7c15u) >> 52;
+  const std::size_t start = XXH3_64bits_withSeed(bytes, kMaxInstructionBytes, ip) >> 52;
   for (std::size_t probe = 0; probe < kBucketProbes; ++probe) {
     CachedStore& cached = cache[(start + probe) % kCachedSlots];
     if (!cached.ready.load(std::memory_order_acquire) || is_same_code(cached, ip, bytes)) return &cached;
