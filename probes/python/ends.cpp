@@ -109,6 +109,12 @@ Dealloc python_dealloc() {
 
 // ---- of others
 
+/// Does the collector know it?
+bool is_tracked(const PyObject* object) {
+  constexpr int kCollectorsLink = -16;
+  return has_flag(object->type, kHaveGc) && field(object, kCollectorsLink) != nullptr;
+}
+
 /// A chain of objects, each the last reference to the next one, is taken apart in a loop, not in a recursion: the
 /// interpreter's own way of doing that looks for its own function in the slot.
 class Nesting {
@@ -143,7 +149,7 @@ void dealloc(PyObject* self) {
 }
 
 bool Nesting::put_off(PyObject* object, PyObject* type) {
-  if (depth_ < kDeepest || field<Dealloc>(type, kTypeDealloc) != dealloc || !has_flag(type, kHaveGc)) return false;
+  if (depth_ < kDeepest || field<Dealloc>(type, kTypeDealloc) != dealloc || !is_tracked(object)) return false;
   PyObject_GC_UnTrack(object);
   if (later_ == nullptr) later_ = new std::vector<PyObject*>;
   later_->push_back(object);
@@ -153,7 +159,10 @@ bool Nesting::put_off(PyObject* object, PyObject* type) {
 void Nesting::run_put_off() {
   while (later_ != nullptr) {
     const std::unique_ptr<std::vector<PyObject*>> now(std::exchange(later_, nullptr));
-    for (PyObject* object : *now) dealloc(object);
+    for (PyObject* object : *now) {
+      PyObject_GC_Track(object);  // its dealloc may insist
+      dealloc(object);
+    }
   }
 }
 
@@ -196,13 +205,13 @@ void finalizers_were_written() {
     if (slot == finalize) continue;
     original = slot;
     slot = finalize;
+    lead_attribute_stores(const_cast<PyObject*>(type));  // all slots, when the bases are others
   }
 }
 
 void object_ends_in_dealloc(PyObject* object) {
-  constexpr int kCollectorsLink = -16;
   if (watched_containers.find(object) == nullptr) return;
-  const bool collected = has_flag(object->type, kHaveGc) && field(object, kCollectorsLink) != nullptr;
+  const bool collected = is_tracked(object);
   if (collected) PyObject_GC_UnTrack(object);
   object_ends(object);
   if (collected) PyObject_GC_Track(object);
