@@ -151,7 +151,8 @@ void put_match(PyObject* match, BoundedText& text, int depth) {
 
 Ref repr_by_slot(PyObject* object) {
   KeepException keep;
-  return Ref(field<PyObject* (*)(PyObject*)>(object->type, kTypeRepr)(object));
+  auto* const slot = field<PyObject* (*)(PyObject*)>(object->type, kTypeRepr);
+  return slot != nullptr ? Ref(slot(object)) : Ref();  // a type of C may not have been made ready
 }
 
 bool describe_by_slot(PyObject* object, BoundedText& text) {

@@ -257,10 +257,13 @@ class Campaign:
         watched = plain and self.cached(key, True, lambda: self.program_run(python, watch, arguments, text))
         if watched is None:
             return {"skipped": True}
-        timing = lambda shown: re.sub(r"\d[\d.e-]* ?(u|m|n)?sec|best of.*|\d+\.\d+s", "<time>", shown)
-        differences = [(f"{watch}: {arguments[:60]}", part, "", f"--- plain\n{plain[part]}\n--- watched\n{watched[part]}")
-                       for part in ("stdout", "stderr", "status") if timing(str(plain[part])) != timing(str(watched[part]))]
-        return {"tests": 1, "differences": differences, "events": watched["events"], "seconds": (0, 0)}
+        return {"tests": 1, "differences": program_differences(f"{watch}: {arguments[:60]}", plain, watched), "events": watched["events"], "seconds": (0, 0)}
+
+
+def program_differences(name, plain, watched):
+    timing = lambda shown: re.sub(r"\d[\d.e-]* ?(u|m|n)?sec|best of.*|\d+\.\d+s", "<time>", shown)
+    return [(name, part, "", f"--- plain\n{plain[part]}\n--- watched\n{watched[part]}")
+            for part in ("stdout", "stderr", "status") if timing(str(plain[part])) != timing(str(watched[part]))]
 
 
 def expected(name, test, version):
