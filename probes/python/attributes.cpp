@@ -31,7 +31,8 @@ bool is_text(PyObject* name, const char* text) {
 /// `x.__dict__ = {…}` exchanges all attributes; `x.__class__ = D` makes it an object whose stores go elsewhere.
 void record_exchange(const Mutation& change, PyObject* self, PyObject* name) {
   if (is_text(name, "__class__")) {
-    catch_changes(self);
+    if (!catch_changes(self)) return forget_dying(self);
+    if (WatchedContainer* watched = watched_containers.find(self)) watched->type = self->type;
   } else if (is_text(name, "__dict__") && !is_class(self)) {
     PyObject* now = attributes_of(self);
     change.record_item(Op::kSetAttr, element_step(name), nullptr, now, false);
@@ -64,11 +65,22 @@ auto record_store(PyObject* self, PyObject* name, bool deletes, Call call) {
   return result;
 }
 
+bool writes_finalizers(const PyObject* object, PyObject* name) {
+  return is_class(object) && name->type == &PyUnicode_Type && (is_text(name, "__del__") || is_text(name, "__bases__"));
+}
+
+template <Store which>
+int store_original(PyObject* self, PyObject* name, PyObject* value) {
+  const int result = originals[which](self, name, value);
+  if (which == kClass && writes_finalizers(self, name)) finalizers_were_written();
+  return result;
+}
+
 template <Store which>
 int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
   if (watched_containers.find(self) == nullptr || name->type != &PyUnicode_Type) [[likely]]
-    return originals[which](self, name, value);
-  return record_store(self, name, value == nullptr, [&] { return originals[which](self, name, value); });
+    return store_original<which>(self, name, value);
+  return record_store(self, name, value == nullptr, [&] { return store_original<which>(self, name, value); });
 }
 constexpr SetAttribute kOurs[kStores] = {set_attribute<kInstance>, set_attribute<kClass>, set_attribute<kModule>};
 
@@ -97,9 +109,15 @@ PyObject* lead_store(PyObject* self, PyObject* args, void* slot, PyObject* kwarg
   const bool led = size_of(args) == arguments && leads(self->type, slot);
   PyObject* name = size_of(args) == arguments ? tuple_items(args)[0] : nullptr;
   auto call = [&]() -> PyObject* {
-    if (!led) return original(self, args, slot, kwargs);
+    if (!led) {
+      PyObject* result = original(self, args, slot, kwargs);
+      if (name != nullptr && writes_finalizers(self, name)) finalizers_were_written();
+      return result;
+    }
     PyObject* value = arguments == 2 ? tuple_items(args)[1] : nullptr;
-    return none_or_null(reinterpret_cast<SetAttribute>(slot)(self, name, value));
+    const int status = reinterpret_cast<SetAttribute>(slot)(self, name, value);
+    if (writes_finalizers(self, name)) finalizers_were_written();
+    return none_or_null(status);
   };
   if (name == nullptr || name->type != &PyUnicode_Type || watched_containers.find(self) == nullptr) return call();
   for (const SetAttribute known : originals)

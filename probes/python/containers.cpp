@@ -58,7 +58,7 @@ void dealloc(PyObject* self) {
   PyObject* type = self->type;
   if (type == kind.type) {
     self->type = kind.base;
-    object_ends(self);
+    object_ends_in_dealloc(self);
   }
   field<Dealloc>(kind.base, kTypeDealloc)(self);
   Py_DecRef(type);
@@ -181,6 +181,7 @@ bool containers_start() {
 void object_ends(PyObject* object) {
   const WatchedContainer* watched = watched_containers.find(object);
   if (watched == nullptr) return;
+  KeepException keep;
   if (watched->held()) keep_last_state(object);
   forget_dying(object);
 }

@@ -87,7 +87,7 @@ WatchedContainer* ContainerTable::add(PyObject* object) {
   std::size_t at = home(object);
   while (slots_[at].object != nullptr) at = (at + 1) & mask_;
   ++count_;
-  slots_[at] = {.object = object, .life = ++lives_};
+  slots_[at] = {.object = object, .type = object->type, .life = ++lives_};
   return &slots_[at];
 }
 

@@ -42,8 +42,9 @@ struct Parent {
 
 struct WatchedContainer {
   PyObject* object = nullptr;
-  Holder* holders = nullptr;  // owned
-  Parent* parents = nullptr;  // owned
+  const PyObject* type = nullptr;  // as long as it is this object
+  Holder* holders = nullptr;       // owned
+  Parent* parents = nullptr;       // owned
   std::uint32_t count = 0;
   std::uint32_t parent_count = 0;
   std::uint32_t changes = 0;  // events so far: tells a mutator whether code that it called changed the container too

@@ -24,8 +24,8 @@ auto& alive() {
 
 template <std::size_t which>
 void dealloc(PyObject* self) {
-  alive().erase(self);
   followed[which].original(self);
+  alive().erase(self);  // behind what a generator does at its end; freeing itself is the last thing it does
 }
 
 // Only once a container is held by such a variable: until then no cell and no generator pays for it.

@@ -5,13 +5,10 @@
 #include <string.h>
 
 #include <array>
-#include <unordered_map>
 #include <utility>
 
 namespace watcher::python {
 namespace {
-
-using Dealloc = void (*)(PyObject* self);
 
 // ---- slot wrappers
 
@@ -47,57 +44,6 @@ WrapperRow* row_of(PyObject* type, const char* name) {
   }
   auto* row = field<WrapperRow*>(descriptor.get(), kWrapperBase);
   return is_writable(row) ? row : nullptr;
-}
-
-// ---- the end of objects
-
-/// What a led type did before, by type. An entry of a type that is gone is overwritten when its address is one again.
-using Ends = std::unordered_map<const PyObject*, Dealloc>;
-Ends& finalizers() {
-  static auto* table = new Ends;  // process-lifetime, as the next
-  return *table;
-}
-Ends& deallocs() {
-  static auto* table = new Ends;
-  return *table;
-}
-
-Dealloc original_of(const Ends& table, const PyObject* type, int slot, Dealloc ours) {
-  for (; type != nullptr; type = field<PyObject*>(type, kTypeBase)) {
-    if (field<Dealloc>(type, slot) != ours) continue;
-    if (const auto found = table.find(type); found != table.end()) return found->second;
-  }
-  return nullptr;
-}
-
-// Behind the host's __del__, whose stores are events.
-void finalize(PyObject* self) {
-  if (const Dealloc original = original_of(finalizers(), self->type, kTypeFinalize, finalize)) original(self);
-  object_ends(self);
-}
-
-void dealloc(PyObject* self) {
-  const Dealloc original = original_of(deallocs(), self->type, kTypeDealloc, dealloc);
-  object_ends(self);
-  original(self);
-}
-
-bool lead(PyObject* type, Ends& table, int slot, Dealloc ours) {
-  auto& function = field_ref<Dealloc>(type, slot);
-  if (function == ours) return table.find(type) != table.end();
-  table[type] = function;
-  function = ours;
-  return true;
-}
-
-Dealloc python_dealloc() {
-  static const Dealloc slot = [] {
-    PyObject* bootstrap = PyDict_GetItemString(PyImport_GetModuleDict(), "_frozen_importlib");
-    if (bootstrap == nullptr || bootstrap->type != &PyModule_Type) return Dealloc{};
-    const PyObject* spec = PyDict_GetItemString(module_dict(bootstrap), "ModuleSpec");
-    return spec != nullptr && has_flag(spec, kHeapType) ? field<Dealloc>(spec, kTypeDealloc) : Dealloc{};
-  }();
-  return slot;
 }
 
 // ---- slots
@@ -198,25 +144,6 @@ WrapperFunction lead_wrapper(PyObject* type, const char* name, WrapperFunction r
   const WrapperFunction original = row->wrapper;
   row->wrapper = replacement;
   return original;
-}
-
-bool is_python_class(const PyObject* type) {
-  return has_flag(type, kHeapType) && python_dealloc() != nullptr &&
-         field<Dealloc>(type, kTypeDealloc) == python_dealloc();
-}
-
-bool lead_ends(PyObject* type) {
-  if (is_python_class(type)) return lead(type, finalizers(), kTypeFinalize, finalize);
-  return lead(type, deallocs(), kTypeDealloc, dealloc);
-}
-
-// Of Python's classes we learn by their finalizer, which is called once: not again for an object that its __del__ has
-// brought back to life. Bit 0 of the collector's word in front of the object says so.
-bool end_will_be_told(const PyObject* object) {
-  constexpr unsigned long kCollected = 1ul << 14;
-  constexpr int kCollectorsWord = -8;
-  if (!is_python_class(object->type)) return true;
-  return has_flag(object->type, kCollected) && (field<std::uintptr_t>(object, kCollectorsWord) & 1) == 0;
 }
 
 bool learn_methods(ContainerKind& kind) {

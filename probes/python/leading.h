@@ -25,10 +25,14 @@ using WrapperFunction = PyObject* (*)(PyObject* self, PyObject* args, void* slot
 /// Python.
 WrapperFunction lead_wrapper(PyObject* type, const char* name, WrapperFunction replacement, void** python_slot);
 
-/// The end of the type's objects is told to `object_ends` from now on; false: not possible.
+/// The end of the type's objects is told to `object_ends` from now on; false: not possible. ends.cpp.
 bool lead_ends(PyObject* type);
 /// Can that still be told of this object?
 bool end_will_be_told(const PyObject* object);
+/// `C.__del__ = …`, `C.__bases__ = …`: the interpreter has written the finalizers of classes anew.
+void finalizers_were_written();
+/// `object_ends` for one whose references are used up already: the collector must not come across it.
+void object_ends_in_dealloc(PyObject* object);
 /// A watched object dies. containers.cpp.
 void object_ends(PyObject* object);
 

@@ -143,6 +143,10 @@ int max_depth() {
 
 WatchedContainer* watch_object(PyObject* object, int level) {
   WatchedContainer* known = watched_containers.find(object);
+  if (known != nullptr && known->type != object->type) {  // of an object whose end was not told
+    watched_containers.remove(object);
+    known = nullptr;
+  }
   if (known != nullptr && known->level <= level) return known;
   if (known == nullptr) {
     if (!end_will_be_told(object) || !catch_changes(object) || (known = watched_containers.add(object)) == nullptr)

@@ -45,6 +45,7 @@ PyObject* _PyType_Lookup(PyObject* type, PyObject* name);  // borrowed, runs not
 int PyObject_GetBuffer(PyObject*, PyBuffer*, int flags);
 void PyBuffer_Release(PyBuffer*);
 int PyObject_CheckBuffer(PyObject*);
+void PyObject_GC_Track(void*), PyObject_GC_UnTrack(void*);
 PyObject* PyObject_GetIter(PyObject*);
 PyObject* PyIter_Next(PyObject*);
 ssize_t PyObject_Size(PyObject*);

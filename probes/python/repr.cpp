@@ -11,26 +11,6 @@ namespace {
 // Digits of ints up to this many bits are below every limit that sys.set_int_max_str_digits accepts (640 digits).
 constexpr std::size_t kMaxDecimalBits = 2048;
 
-void* repr_slot(const PyObject* type) {
-  return field(type, kTypeRepr);
-}
-bool has_length(const PyObject* type) {
-  return suite_slot(type, kTypeAsSequence, kSequenceLength) != nullptr ||
-         suite_slot(type, kTypeAsMapping, kMappingLength) != nullptr;
-}
-
-/// The slot that calls a `__repr__` written in Python; null when it could not be learnt.
-void* python_repr_slot() {
-  static void* slot = nullptr;
-  if (slot != nullptr) return slot;
-  PyObject* modules = PyImport_GetModuleDict();
-  PyObject* bootstrap = modules != nullptr ? PyDict_GetItemString(modules, "_frozen_importlib") : nullptr;
-  if (bootstrap == nullptr || bootstrap->type != &PyModule_Type) return nullptr;
-  PyObject* spec = PyDict_GetItemString(module_dict(bootstrap), "ModuleSpec");
-  if (spec != nullptr && spec->type == &PyType_Type && has_flag(spec, kHeapType)) slot = repr_slot(spec);
-  return slot;
-}
-
 void put_generic(PyObject* object, BoundedText& text) {
   text.put("<");
   text.put(short_type_name(object->type));
@@ -39,26 +19,10 @@ void put_generic(PyObject* object, BoundedText& text) {
   text.put(">");
 }
 
-/// By the interpreter's own repr: only for types whose repr is C code that calls nothing of the host's.
-void put_native_repr(PyObject* object, BoundedText& text) {
-  char utf8[512];
-  std::uint64_t total = 0;
-  std::size_t used = 0;
-  {
-    KeepException keep;
-    const Ref repr(PyObject_Repr(object));
-    if (repr && repr.get()->type == &PyUnicode_Type) used = write_utf8(repr.get(), utf8, sizeof utf8, &total);
-  }
-  if (used == 0) return put_generic(object, text);
-  text.put({utf8, used});
-  if (used < total) text.put("...");
-}
-
 /// A str or bytes object, quoted as Python does it; only as much of it as can find room.
 void put_quoted(const Ref& head, BoundedText& text, bool cut) {
   if (!head) return text.put("'...'");
-  KeepException keep;
-  const Ref repr(PyObject_Repr(head.get()));
+  const Ref repr = repr_by_slot(head.get());
   char utf8[kMaxReprBytes * 4];
   std::uint64_t total = 0;
   if (repr) text.put({utf8, write_utf8(repr.get(), utf8, sizeof utf8, &total)});
@@ -83,7 +47,7 @@ void put_integer(PyObject* object, BoundedText& text) {
   const long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
   if (overflow == 0) return text.put_number(value);
   const std::size_t bits = _PyLong_NumBits(object);
-  if (bits <= kMaxDecimalBits && object->type == &PyLong_Type) return put_native_repr(object, text);
+  if (bits <= kMaxDecimalBits && object->type == &PyLong_Type && describe_by_slot(object, text)) return;
   text.put("<int of ");
   text.put_number(static_cast<long long>(bits));
   text.put(" bits>");
@@ -178,7 +142,7 @@ struct Wrapped {
 bool describe_builtin(PyObject* object, BoundedText& text, int depth) {
   PyObject* type = object->type;
   const auto flags = field<unsigned long>(type, kTypeFlags);
-  auto foreign = [&](const PyObject& base) { return repr_slot(type) != repr_slot(&base); };
+  auto foreign = [&](const PyObject& base) { return field(type, kTypeRepr) != field(&base, kTypeRepr); };
   if ((flags & kIntSubclass) != 0 && type != &PyBool_Type) {
     Wrapped name(object, text, foreign(PyLong_Type));
     put_integer(object, text);
@@ -203,30 +167,6 @@ bool describe_builtin(PyObject* object, BoundedText& text, int depth) {
     return false;
   }
   return true;
-}
-
-/// An aware datetime's repr calls its tzinfo's, which may be the host's.
-bool has_foreign_time_zone(PyObject* object, std::string_view name) {
-  const bool time = name == "datetime.time";
-  if ((!time && name != "datetime.datetime") || field<char>(object, 24) == 0) return false;
-  const PyObject* zone = field<PyObject*>(object, time ? 32 : 40);
-  return std::string_view(type_name(zone->type)) != "datetime.timezone";
-}
-
-bool has_native_repr(PyObject* object) {
-  PyObject* type = object->type;
-  // up to 3.10 a function that the collector has cleared has no name, and its repr crashes
-  if (type == &PyFunction_Type) return field(object, compat.function_qualified_name) != nullptr;
-  if (type == &PyFloat_Type || type == &PyBool_Type || object == &_Py_NoneStruct || type == &PyCFunction_Type)
-    return true;
-  if (repr_slot(type) == repr_slot(&PyBaseObject_Type)) return true;
-  if (has_flag(type, kTypeSubclass)) return repr_slot(type) == repr_slot(&PyType_Type);
-  const std::string_view name = type_name(type);
-  if (name.find('.') == name.npos) return !has_flag(type, kHeapType) && !has_flag(type, kHaveGc);
-  if (python_repr_slot() == nullptr || repr_slot(type) == python_repr_slot() || has_foreign_time_zone(object, name))
-    return false;
-  if (name.starts_with("numpy.")) return !has_flag(type, kHaveGc) && !has_length(type);
-  return name.starts_with("datetime.") || name.starts_with("decimal.") || name.starts_with("re.");
 }
 
 }  // namespace
@@ -263,7 +203,7 @@ void describe(PyObject* object, BoundedText& text, int depth) {
     put_bytes(field<const char*>(object, kByteArrayStart), static_cast<std::size_t>(size_of(object)), text);
     return text.put(")");
   }
-  if (has_native_repr(object)) return put_native_repr(object, text);
+  if (describe_native(object, text, depth)) return;
   put_generic(object, text);
 }
 

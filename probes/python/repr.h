@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "probes/python/python_api.h"
+#include "probes/python/ref.h"
 
 namespace watcher::python {
 
@@ -35,6 +36,13 @@ class BoundedText {
 
 /// Writes one object; `depth` counts the containers around it.
 void describe(PyObject* object, BoundedText& text, int depth);
+
+/// By the type's own repr, where that is C code that calls nothing of the host's. False: it may be anything.
+bool describe_native(PyObject* object, BoundedText& text, int depth);
+/// Calls the type's slot. Not PyObject_Repr: that runs the host's signal handlers, and from 3.12 on the collector, to
+/// which an object whose end is being told is one without references. False or null: it failed.
+Ref repr_by_slot(PyObject* object);
+bool describe_by_slot(PyObject* object, BoundedText& text);
 
 /// Writes items between brackets, as a list, tuple or set is written.
 void describe_items(PyObject* const* items, std::size_t count, BoundedText& text, std::string_view open,

@@ -34,8 +34,9 @@ from fidelity_lists import EXCLUDED, MODULES, PROGRAMS, SAMPLE, UNAVOIDABLE
 # ---- inside the interpreter under test
 
 
-def run_tests(module, report, package):
+def run_tests(module, report, package, collect):
     """One line of JSON for each step, so that a crash shows the test it happened in."""
+    import gc
     import unittest
 
     if package:  # this interpreter comes without the test-suite: another of the same version has it
@@ -55,6 +56,8 @@ def run_tests(module, report, package):
             super().startTest(test)
             self.said = False
             say("start", test.id())
+            if collect:
+                gc.set_threshold(int(collect))
 
         def stopTest(self, test):
             super().stopTest(test)
@@ -160,7 +163,7 @@ class Campaign:
             started = time.monotonic()
             # the suite's own .pyc come from another patch release's compiler
             fresh = ["-X", f"pycache_prefix={directory}/pycache"] if package else []
-            arguments = ["-B", *fresh, str(pathlib.Path(__file__).resolve()), "--inside", module, str(report), package or ""]
+            arguments = ["-B", *fresh, str(pathlib.Path(__file__).resolve()), "--inside", module, str(report), package or "", self.options.collect]
             status, out, err = self.execute(directory, python, watch, arguments, "", timeout, cwd)
             tests, last, complete = {}, None, False
             for line in report.read_text().splitlines() if report.exists() else []:
@@ -254,10 +257,13 @@ class Campaign:
         watched = plain and self.cached(key, True, lambda: self.program_run(python, watch, arguments, text))
         if watched is None:
             return {"skipped": True}
-        timing = lambda shown: re.sub(r"\d[\d.e-]* ?(u|m|n)?sec|best of.*|\d+\.\d+s", "<time>", shown)
-        differences = [(f"{watch}: {arguments[:60]}", part, "", f"--- plain\n{plain[part]}\n--- watched\n{watched[part]}")
-                       for part in ("stdout", "stderr", "status") if timing(str(plain[part])) != timing(str(watched[part]))]
-        return {"tests": 1, "differences": differences, "events": watched["events"], "seconds": (0, 0)}
+        return {"tests": 1, "differences": program_differences(f"{watch}: {arguments[:60]}", plain, watched), "events": watched["events"], "seconds": (0, 0)}
+
+
+def program_differences(name, plain, watched):
+    timing = lambda shown: re.sub(r"\d[\d.e-]* ?(u|m|n)?sec|best of.*|\d+\.\d+s", "<time>", shown)
+    return [(name, part, "", f"--- plain\n{plain[part]}\n--- watched\n{watched[part]}")
+            for part in ("stdout", "stderr", "status") if timing(str(plain[part])) != timing(str(watched[part]))]
 
 
 def expected(name, test, version):
@@ -280,13 +286,14 @@ def parse_options():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--state", help="directory that keeps the results")
     parser.add_argument("--again", action="store_true", help="run what is watched again, though kept")
+    parser.add_argument("--collect", default="", metavar="N", help="runs the collector after every Nth allocation, so that it meets every moment")
     parser.add_argument("--brief", action="store_true", help="no details of a difference")
     return parser.parse_args()
 
 
 def main():
     if sys.argv[1:2] == ["--inside"]:
-        return run_tests(*sys.argv[2:5])
+        return run_tests(*sys.argv[2:6])
     options = parse_options()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job, and so in what is run
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "behaviour"))
