@@ -4,6 +4,7 @@
 
 #include "probes/python/leading.h"
 #include "probes/python/object_graph.h"
+#include "probes/python/quick_change.h"
 
 extern "C" PyObject** _PyObject_GetDictPtr(PyObject*);
 
@@ -64,10 +65,25 @@ auto record_store(PyObject* self, PyObject* name, bool deletes, Call call) {
   return result;
 }
 
+/// An attribute that lies in the instance and is there already. False: it takes the long way.
+bool store_quickly(WatchedContainer* watched, PyObject* name, PyObject* value, int* status) {
+  QuickChange quick(watched);
+  if (!quick || value == nullptr || !quick.take_after(value) || !quick.take_name(name)) return false;
+  bool known = false;
+  PyObject* self = watched->object;
+  const PyObject* old = PyErr_Occurred() == nullptr ? stored_attribute(self, name, &known) : nullptr;
+  if (!known || old == nullptr || !quick.take_before(old)) return false;
+  *status = originals[kInstance](self, name, value);
+  if (*status == 0) quick.tell(Op::kSetAttr);
+  return true;
+}
+
 template <Store which>
 int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
-  if (watched_containers.find(self) == nullptr || name->type != &PyUnicode_Type) [[likely]]
+  WatchedContainer* watched = watched_containers.find(self);
+  if (watched == nullptr || name->type != &PyUnicode_Type) [[likely]]
     return originals[which](self, name, value);
+  if (int status; which == kInstance && store_quickly(watched, name, value, &status)) return status;
   return record_store(self, name, value == nullptr, [&] { return originals[which](self, name, value); });
 }
 constexpr SetAttribute kOurs[kStores] = {set_attribute<kInstance>, set_attribute<kClass>, set_attribute<kModule>};

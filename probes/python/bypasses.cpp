@@ -3,6 +3,7 @@
 // heapq and the counting loop of Counter are led through us, exactly; dict watchers (3.12) tell of the rest for dicts.
 #include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
+#include "probes/python/quick_change.h"
 
 extern "C" {
 // 3.12+
@@ -12,6 +13,9 @@ WATCHER_WEAK int PyDict_Unwatch(int id, PyObject* dict);
 }
 
 namespace watcher::python {
+
+constinit const PyObject* quick_dict = nullptr;
+
 namespace {
 
 // ---- functions
@@ -127,6 +131,7 @@ void record_call(int event, PyObject* dict, PyObject* key, PyObject* value) {
 
 // The collector clears a dying dict, too: a clear by the C API is told by the size, at the next change.
 int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
+  if (dict == quick_dict) return 0;
   const WatchedContainer* watched = watched_containers.find(dict);
   if (watched == nullptr || watched->attributes || event > kDictDeleted || Mutation::under_way(dict)) return 0;
   if (current_frame() == nullptr) return 0;  // the interpreter takes itself apart

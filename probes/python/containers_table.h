@@ -80,6 +80,8 @@ class ContainerTable {
   /// The object's entry, a new one if need be; null when there is no memory for it.
   WatchedContainer* add(PyObject* object);
   void remove(const PyObject* object);
+  /// Another one: entries may lie elsewhere.
+  std::uint32_t version() const { return version_; }
   /// The table must not change meanwhile.
   template <class Visit>
   void for_each(Visit visit) const {
@@ -97,6 +99,7 @@ class ContainerTable {
   std::size_t mask_ = 0;
   std::size_t count_ = 0;
   std::uint32_t lives_ = 0;
+  std::uint32_t version_ = 0;
 };
 
 extern constinit ContainerTable watched_containers;

@@ -43,6 +43,7 @@ struct PathStep {
   std::int64_t end = 0;
   const char* text = nullptr;
   std::uint32_t text_bytes = 0;
+  DictionaryRef name = 0;  // the same text in the dictionary, where that has it
 };
 
 /// Where an event happened and to what.
@@ -54,7 +55,17 @@ struct Subject {
 };
 
 /// Thread, cached: gettid().
-std::uint32_t thread_id();
+// initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
+struct ThreadNumber {
+  std::uint32_t id;
+  std::uint32_t epoch;
+};
+extern __attribute__((tls_model("initial-exec"))) constinit thread_local ThreadNumber thread_number;
+extern constinit std::uint32_t fork_epoch;
+std::uint32_t learn_thread_id();
+inline std::uint32_t thread_id() {
+  return thread_number.epoch == fork_epoch ? thread_number.id : learn_thread_id();
+}
 /// ContextBlob of the running thread, task and SQL statement; 0 when none of them is tracked.
 extern constinit bool tracking_context;
 DictionaryRef find_thread_context();
@@ -73,10 +84,27 @@ void forget_threads();
 enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4 };
 extern constinit std::uint32_t attention;
 
-/// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's
-/// variable unless it is 0.
-void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
-                 ValueKind after_kind, std::uint64_t after);
+/// The quick half of emit, both values inline: an event of one slot. `flags`: scope, and kShortPath if `step` is one.
+inline void emit_inline(Op op, DictionaryRef variable, DictionaryRef place, std::uint8_t flags, std::uint64_t step,
+                        Word before, Word after) {
+  const DictionaryRef context = thread_context();  // may run code of the host: not while a claim is held
+  const Claim claim = ring.claim(0);
+  if (!claim) return;
+  EventHead& head = *claim.head;
+  head.tsc = ring.now();
+  head.variable = variable;
+  head.place = place;
+  head.context = context;
+  head.thread_id = thread_id();
+  head.op = op;
+  head.before_kind = before.kind;
+  head.after_kind = after.kind;
+  head.flags = flags;
+  head.before = before.bits;
+  head.after = after.bits;
+  head.coalesced = step;
+  claim.commit();
+}
 
 /// Writes one event; an empty path: the whole variable. Blocks or drops as configured when the ring is full.
 void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after);

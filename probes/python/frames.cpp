@@ -156,10 +156,14 @@ void walk_callers(void* state, DictionaryRef (*place_of)(const FramePosition&), 
   }
 }
 
-DictionaryRef remembered_place(const FramePosition& at) {
+PlaceEntry& entry_of(const FramePosition& at) {
   const auto hash = (reinterpret_cast<std::uintptr_t>(at.code) >> 4) * 0x9e3779b97f4a7c15u +
                     static_cast<std::uintptr_t>(at.instruction) * 0xff51afd7ed558ccdu;
-  PlaceEntry& entry = places[(hash >> 32) % kPlaceEntries];
+  return places[(hash >> 32) % kPlaceEntries];
+}
+
+DictionaryRef remembered_place(const FramePosition& at) {
+  PlaceEntry& entry = entry_of(at);
   if (entry.code == at.code && entry.instruction == at.instruction) return entry.place;
   const DictionaryRef place = intern_position(at);
   if (entry.code == nullptr && place != 0 && comes_from_file(at.code)) {
@@ -227,7 +231,16 @@ Position position_here() {
           .line = line_of(at.code, at.instruction)};
 }
 
+// A place that is remembered is one of the program's: no need to look what kind of frame it is.
 DictionaryRef place_here() {
+  void* state = thread_state();
+  void* frame = state != nullptr ? frame_of(state) : nullptr;
+  if (frame != nullptr && code_of(frame) != nullptr) {
+    const FramePosition here = position_of(frame);
+    const PlaceEntry& entry = entry_of(here);
+    if (entry.code == here.code && entry.instruction == here.instruction) [[likely]]
+      return entry.place;
+  }
   FramePosition at;
   return innermost_frame(thread_state(), &at) ? remembered_place(at) : 0;
 }

@@ -183,13 +183,14 @@ PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
   if (site.comprehension != nullptr) [[unlikely]]
     begin_comprehension(site, variable, frame_of_call(site, args));
   if (!variable.watched) return same(value);
-  std::uint64_t word = 0;
-  const ValueKind kind = encode_inline(value, &word);
-  if (kind != ValueKind::kCount && variable.plain() && attention == 0 && site.handlers.empty() &&
+  Word after;
+  if (encode_word(value, &after) && variable.plain() && attention == 0 && site.handlers.empty() &&
       site.subject.place != 0) [[likely]] {
     const Value& before = variable.before.value();
-    emit_inline(site.subject, variable.variable, before.kind, before.word, kind, word);
-    variable.before.assign_inline(kind, word);
+    const DictionaryRef own = variable.variable != 0 ? variable.variable : site.subject.variable;
+    emit_inline(Op::kStore, own, site.subject.place, static_cast<std::uint8_t>(site.subject.scope), 0,
+                {before.kind, before.word}, after);
+    variable.before.assign_inline(after);
     variable.object = value;
   } else if (ensure_session()) {
     record_store(site, variable, value, nullptr);

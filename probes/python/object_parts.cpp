@@ -210,22 +210,4 @@ PyObject* deque_item(const PyObject* deque, ssize_t index) {
   return block->items[at];
 }
 
-std::uint32_t size_seen(const WatchedContainer& watched) {
-  const PyObject* object = watched.object;
-  constexpr int kDictVersion = 24;
-  switch (watched.shape) {
-    case Shape::kList:
-    case Shape::kDeque:
-      return static_cast<std::uint32_t>(size_of(object));
-    case Shape::kSet:
-      return static_cast<std::uint32_t>(size_of_set(object));
-    case Shape::kDict:
-    case Shape::kOrderedDict:  // from 3.12 on dict watchers tell
-      return static_cast<std::uint32_t>(compat.minor >= 12 ? size_of(object) : field<ssize_t>(object, kDictVersion));
-    case Shape::kNone:
-      return 0;
-  }
-  return 0;
-}
-
 }  // namespace watcher::python

@@ -54,6 +54,22 @@ bool find_part(PyObject* parent, PyObject* child, std::int64_t* hint, int level,
 PyObject* deque_item(const PyObject* deque, ssize_t index);
 
 /// What a change past the object's own methods is told by: its size, or a dict's version.
-std::uint32_t size_seen(const WatchedContainer& watched);
+inline std::uint32_t size_seen(const WatchedContainer& watched) {
+  const PyObject* object = watched.object;
+  constexpr int kDictVersion = 24;
+  switch (watched.shape) {
+    case Shape::kList:
+    case Shape::kDeque:
+      return static_cast<std::uint32_t>(size_of(object));
+    case Shape::kSet:
+      return static_cast<std::uint32_t>(size_of_set(object));
+    case Shape::kDict:
+    case Shape::kOrderedDict:  // from 3.12 on dict watchers tell
+      return static_cast<std::uint32_t>(compat.minor >= 12 ? size_of(object) : field<ssize_t>(object, kDictVersion));
+    case Shape::kNone:
+      return 0;
+  }
+  return 0;
+}
 
 }  // namespace watcher::python
