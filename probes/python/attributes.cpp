@@ -65,13 +65,32 @@ auto record_store(PyObject* self, PyObject* name, bool deletes, Call call) {
   return result;
 }
 
+/// As stored_attribute, but may leave an exception. A property's stores are stores of their own.
+PyObject* lying_attribute(PyObject* object, PyObject* name, bool* known) {
+  *known = true;
+  PyObject* descriptor = _PyType_Lookup(object->type, name);
+  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
+    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
+    // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
+    *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
+             PyType_IsSubtype(object->type, field<PyObject*>(descriptor, kDescriptorType)) != 0;
+    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
+  }
+  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
+    *known = false;
+    return nullptr;
+  }
+  PyObject* attributes = attributes_of(object);
+  return attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
+}
+
 /// An attribute that lies in the instance and is there already. False: it takes the long way.
 bool store_quickly(WatchedContainer* watched, PyObject* name, PyObject* value, int* status) {
   QuickChange quick(watched);
   if (!quick || value == nullptr || !quick.take_after(value) || !quick.take_name(name)) return false;
   bool known = false;
   PyObject* self = watched->object;
-  const PyObject* old = PyErr_Occurred() == nullptr ? stored_attribute(self, name, &known) : nullptr;
+  const PyObject* old = lying_attribute(self, name, &known);
   if (!known || old == nullptr || !quick.take_before(old)) return false;
   *status = originals[kInstance](self, name, value);
   if (*status == 0) quick.tell(Op::kSetAttr);
@@ -175,23 +194,8 @@ bool has_slots(PyObject* type) {
 
 }  // namespace
 
-// A property's stores are stores of their own.
 PyObject* stored_attribute(PyObject* object, PyObject* name, bool* known) {
-  *known = true;
-  PyObject* descriptor = _PyType_Lookup(object->type, name);
-  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
-    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
-    // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
-    *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
-             PyType_IsSubtype(object->type, field<PyObject*>(descriptor, kDescriptorType)) != 0;
-    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
-  }
-  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
-    *known = false;
-    return nullptr;
-  }
-  PyObject* attributes = attributes_of(object);
-  PyObject* value = attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
+  PyObject* value = lying_attribute(object, name, known);
   if (value == nullptr) PyErr_Clear();
   return value;
 }

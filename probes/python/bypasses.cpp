@@ -14,8 +14,6 @@ WATCHER_WEAK int PyDict_Unwatch(int id, PyObject* dict);
 
 namespace watcher::python {
 
-constinit const PyObject* quick_dict = nullptr;
-
 namespace {
 
 // ---- functions
@@ -131,7 +129,6 @@ void record_call(int event, PyObject* dict, PyObject* key, PyObject* value) {
 
 // The collector clears a dying dict, too: a clear by the C API is told by the size, at the next change.
 int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
-  if (dict == quick_dict) return 0;
   const WatchedContainer* watched = watched_containers.find(dict);
   if (watched == nullptr || watched->attributes || event > kDictDeleted || Mutation::under_way(dict)) return 0;
   if (current_frame() == nullptr) return 0;  // the interpreter takes itself apart
@@ -152,6 +149,17 @@ void watch_dict_calls(PyObject* dict) {
   if (PyDict_AddWatcher == nullptr) return;
   if (watcher_id < 0) watcher_id = PyDict_AddWatcher(on_dict_change);
   if (watcher_id < 0 || PyDict_Watch(watcher_id, dict) != 0) PyErr_Clear();
+}
+
+// The bit is what PyDict_Watch sets. Notifying costs several times what looking at it does.
+int set_item_untold(PyObject* dict, PyObject* key, PyObject* value) {
+  constexpr int kWatchers = 24;  // low bits of ma_version_tag (3.12), _ma_watcher_tag (3.13)
+  if (watcher_id < 0) return PyDict_SetItem(dict, key, value);
+  const std::uint64_t ours = field<std::uint64_t>(dict, kWatchers) & std::uint64_t{1} << watcher_id;
+  field_ref<std::uint64_t>(dict, kWatchers) &= ~ours;
+  const int status = PyDict_SetItem(dict, key, value);
+  field_ref<std::uint64_t>(dict, kWatchers) |= ours;
+  return status;
 }
 
 void unwatch_dict_calls(PyObject* dict) {

@@ -58,9 +58,7 @@ bool set_quickly(PyObject* self, PyObject* key, PyObject* value, int* status) {
   QuickChange quick(self);
   if (value == nullptr || !quick || !quick.take_after(value) || !quick.take_key(key)) return false;
   if (!quick.take_before(value_of(self, key))) return false;
-  quick_dict = self;
-  *status = PyDict_SetItem(self, key, value);
-  quick_dict = nullptr;
+  *status = set_item_untold(self, key, value);
   if (*status == 0) quick.tell(Op::kSetItem);
   return true;
 }

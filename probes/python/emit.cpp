@@ -16,8 +16,7 @@ namespace watcher::python {
 constinit const watcher_runtime* runtime = nullptr;
 constinit EventRing ring;
 constinit std::uint32_t attention = 0;
-constinit thread_local ThreadNumber thread_number{};
-constinit std::uint32_t fork_epoch = 1;
+constinit thread_local std::uint32_t known_thread_id = 0;
 
 namespace {
 
@@ -82,6 +81,7 @@ bool ensure_session() {
     return false;
   }
   ring = EventRing(static_cast<std::byte*>(runtime->ring()));
+  if (ring.header()->clock != Clock::kTsc) attention |= kSlowClock;
   // the probe is an object of its own, with a copy of the variable
   EventRing::revive_collector = [](RingHeader*) { runtime->revive_collector(); };
   return true;
@@ -160,13 +160,21 @@ std::string_view short_type_name(PyObject* type) {
   return dot != nullptr ? dot + 1 : name;
 }
 
-std::uint32_t learn_thread_id() {
-  thread_number = {.id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid)), .epoch = fork_epoch};
-  return thread_number.id;
+std::uint32_t thread_id() {
+  if (known_thread_id == 0) known_thread_id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+  return known_thread_id;
 }
 
-void forget_threads() {
-  ++fork_epoch;
+// Of the only thread that the child has.
+void forget_thread() {
+  known_thread_id = 0;
+}
+
+__attribute__((noinline, cold)) void emit_slot_later(Op op, std::uint8_t flags, DictionaryRef variable,
+                                                     DictionaryRef place, std::uint64_t step, Word before, Word after) {
+  const DictionaryRef context = thread_context();  // may run code of the host: not while a claim is held
+  if (const Claim claim = ring.claim(0))
+    fill_slot(claim, ring.now(), context, thread_id(), op, flags, variable, place, step, before, after);
 }
 
 void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after) {
@@ -192,8 +200,9 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   head.op = op;
   head.before_kind = before.kind;
   head.after_kind = after.kind;
-  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (has_path ? kHasPath : 0) | (is_short ? kShortPath : 0) |
-                                         (subject.exact ? 0 : kInexact) | (callers == 0 ? 0 : kHasStack));
+  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (has_path ? kHasPath : 0) |
+                                         (is_short ? kShortPath : 0) | (subject.exact ? 0 : kInexact) |
+                                         (callers == 0 ? 0 : kHasStack));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = step;

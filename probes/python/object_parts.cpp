@@ -210,4 +210,21 @@ PyObject* deque_item(const PyObject* deque, ssize_t index) {
   return block->items[at];
 }
 
+const std::uint32_t* size_of_parts(PyObject* object) {
+  constexpr int kSize = 16, kSetSize = 24, kDictVersion = 24;
+  switch (shape_of(object->type)) {
+    case Shape::kList:
+    case Shape::kDeque:
+      return &field_ref<std::uint32_t>(object, kSize);
+    case Shape::kSet:
+      return &field_ref<std::uint32_t>(object, kSetSize);
+    case Shape::kDict:
+    case Shape::kOrderedDict:  // from 3.12 on dict watchers tell
+      return &field_ref<std::uint32_t>(object, compat.minor >= 12 ? kSize : kDictVersion);
+    case Shape::kNone:
+      break;
+  }
+  return &kNoSize;
+}
+
 }  // namespace watcher::python

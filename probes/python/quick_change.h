@@ -24,14 +24,15 @@ inline DictionaryRef known_name(PyObject* text) {
   return known.text == text ? known.ref : learn_name(text);
 }
 
-/// The dict that is being stored into the short way; its watcher (3.12+) has nothing to tell.
-extern constinit const PyObject* quick_dict;
+/// PyDict_SetItem without our dict watcher (3.12+), for a store that is told. bypasses.cpp.
+int set_item_untold(PyObject* dict, PyObject* key, PyObject* value);
 
 class QuickChange {
  public:
   explicit QuickChange(const PyObject* object) : QuickChange(watched_containers.find(object)) {}
   explicit QuickChange(WatchedContainer* watched)
-      : watched_(watched != nullptr && is_quick(*watched) ? watched : nullptr), version_(watched_containers.version()) {}
+      : watched_(watched != nullptr && is_quick(*watched) ? watched : nullptr),
+        version_(watched_containers.version()) {}
   /// False: take the long way.
   explicit operator bool() const { return watched_ != nullptr; }
 
@@ -61,15 +62,15 @@ class QuickChange {
     if (watched_ == nullptr || watched_->count == 0) return;
     const Holder& holder = watched_->holders[0];
     ++watched_->changes;
-    watched_->size = size_seen(*watched_);
-    emit_inline(op, holder.variable, place_here(),
-                static_cast<std::uint8_t>(static_cast<std::uint8_t>(holder.scope) | kShortPath), step_, before_, after_);
+    watched_->see_size();
+    emit_slot(op, static_cast<std::uint8_t>(static_cast<std::uint8_t>(holder.scope) | kShortPath), holder.variable,
+              place_here(), step_, before_, after_);
   }
 
  private:
   static bool is_quick(const WatchedContainer& watched) {
-    return watched.count == 1 && watched.parent_count == 0 && attention == 0 && !watched.attributes &&
-           watched.size == size_seen(watched) && watched.holders[0].paths == nullptr &&
+    return watched.count == 1 && watched.parent_count == 0 && (attention & kThoughtOfByHooks) == 0 &&
+           !watched.attributes && watched.size_is_seen() && watched.holders[0].paths == nullptr &&
            (watched.holders[0].frame == nullptr || watched.holders[0].alive());
   }
 

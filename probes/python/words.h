@@ -33,14 +33,13 @@ inline Digits digits_of(const PyObject* integer) {
 inline bool encode_word(const PyObject* object, Word* word) {
   if (object == nullptr) return *word = {}, true;
   const PyObject* type = object->type;
-  if (type == &PyLong_Type || type == &PyBool_Type) [[likely]] {
+  if (type == &PyLong_Type) [[likely]] {
     const Digits digits = digits_of(object);
     if (digits.count > 1) return false;
     const std::int64_t magnitude = digits.count == 0 ? 0 : digits.digit[0];
-    *word = {type == &PyLong_Type ? ValueKind::kInt : ValueKind::kBool,
-             static_cast<std::uint64_t>(digits.negative ? -magnitude : magnitude)};
-    return true;
+    return *word = {ValueKind::kInt, static_cast<std::uint64_t>(digits.negative ? -magnitude : magnitude)}, true;
   }
+  if (type == &PyBool_Type) return *word = {ValueKind::kBool, digits_of(object).count}, true;
   if (type == &PyFloat_Type) return *word = {ValueKind::kFloat, field<std::uint64_t>(object, 16)}, true;
   *word = {ValueKind::kNone};
   return object == &_Py_NoneStruct;
