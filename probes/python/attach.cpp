@@ -130,7 +130,7 @@ constinit watcher_probe probe{.abi = WATCHER_PROBE_ABI,
                               .bytes = sizeof(watcher_probe),
                               .host = host_name,
                               .place = place_of_writer,
-                              .after_fork_child = forget_threads,
+                              .after_fork_child = forget_thread,
                               .witness = &call_witness,
                               .stack = nullptr};
 

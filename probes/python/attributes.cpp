@@ -4,6 +4,7 @@
 
 #include "probes/python/leading.h"
 #include "probes/python/object_graph.h"
+#include "probes/python/quick_change.h"
 
 extern "C" PyObject** _PyObject_GetDictPtr(PyObject*);
 
@@ -76,10 +77,44 @@ int store_original(PyObject* self, PyObject* name, PyObject* value) {
   return result;
 }
 
+/// As stored_attribute, but may leave an exception. A property's stores are stores of their own.
+PyObject* lying_attribute(PyObject* object, PyObject* name, bool* known) {
+  *known = true;
+  PyObject* descriptor = _PyType_Lookup(object->type, name);
+  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
+    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
+    // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
+    *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
+             PyType_IsSubtype(object->type, field<PyObject*>(descriptor, kDescriptorType)) != 0;
+    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
+  }
+  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
+    *known = false;
+    return nullptr;
+  }
+  PyObject* attributes = attributes_of(object);
+  return attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
+}
+
+/// An attribute that lies in the instance and is there already. False: it takes the long way.
+bool store_quickly(WatchedContainer* watched, PyObject* name, PyObject* value, int* status) {
+  QuickChange quick(watched);
+  if (!quick || value == nullptr || !quick.take_after(value) || !quick.take_name(name)) return false;
+  bool known = false;
+  PyObject* self = watched->object;
+  const PyObject* old = lying_attribute(self, name, &known);
+  if (!known || old == nullptr || !quick.take_before(old)) return false;
+  *status = originals[kInstance](self, name, value);
+  if (*status == 0) quick.tell(Op::kSetAttr);
+  return true;
+}
+
 template <Store which>
 int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
-  if (watched_containers.find(self) == nullptr || name->type != &PyUnicode_Type) [[likely]]
+  WatchedContainer* watched = watched_containers.find(self);
+  if (watched == nullptr || name->type != &PyUnicode_Type) [[likely]]
     return store_original<which>(self, name, value);
+  if (int status; which == kInstance && store_quickly(watched, name, value, &status)) return status;
   return record_store(self, name, value == nullptr, [&] { return store_original<which>(self, name, value); });
 }
 constexpr SetAttribute kOurs[kStores] = {set_attribute<kInstance>, set_attribute<kClass>, set_attribute<kModule>};
@@ -177,23 +212,8 @@ bool has_slots(PyObject* type) {
 
 }  // namespace
 
-// A property's stores are stores of their own.
 PyObject* stored_attribute(PyObject* object, PyObject* name, bool* known) {
-  *known = true;
-  PyObject* descriptor = _PyType_Lookup(object->type, name);
-  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
-    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
-    // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
-    *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
-             PyType_IsSubtype(object->type, field<PyObject*>(descriptor, kDescriptorType)) != 0;
-    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
-  }
-  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
-    *known = false;
-    return nullptr;
-  }
-  PyObject* attributes = attributes_of(object);
-  PyObject* value = attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
+  PyObject* value = lying_attribute(object, name, known);
   if (value == nullptr) PyErr_Clear();
   return value;
 }

@@ -3,6 +3,7 @@
 // heapq and the counting loop of Counter are led through us, exactly; dict watchers (3.12) tell of the rest for dicts.
 #include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
+#include "probes/python/quick_change.h"
 
 extern "C" {
 // 3.12+
@@ -12,6 +13,7 @@ WATCHER_WEAK int PyDict_Unwatch(int id, PyObject* dict);
 }
 
 namespace watcher::python {
+
 namespace {
 
 // ---- functions
@@ -147,6 +149,17 @@ void watch_dict_calls(PyObject* dict) {
   if (PyDict_AddWatcher == nullptr) return;
   if (watcher_id < 0) watcher_id = PyDict_AddWatcher(on_dict_change);
   if (watcher_id < 0 || PyDict_Watch(watcher_id, dict) != 0) PyErr_Clear();
+}
+
+// The bit is what PyDict_Watch sets. Notifying costs several times what looking at it does.
+int set_item_untold(PyObject* dict, PyObject* key, PyObject* value) {
+  constexpr int kWatchers = 24;  // low bits of ma_version_tag (3.12), _ma_watcher_tag (3.13)
+  if (watcher_id < 0) return PyDict_SetItem(dict, key, value);
+  const std::uint64_t ours = field<std::uint64_t>(dict, kWatchers) & std::uint64_t{1} << watcher_id;
+  field_ref<std::uint64_t>(dict, kWatchers) &= ~ours;
+  const int status = PyDict_SetItem(dict, key, value);
+  field_ref<std::uint64_t>(dict, kWatchers) |= ours;
+  return status;
 }
 
 void unwatch_dict_calls(PyObject* dict) {

@@ -119,6 +119,27 @@ void widen_descriptors(const ContainerKind& kind) {
   }
 }
 
+/// `x.append(…)` without the interpreter's ado about a method of C: ours runs no code of the host's.
+template <ContainerKind& kind>
+struct Shortcut {
+  static inline constinit PyVectorcall original = nullptr;
+  static inline constinit OneArgumentMethod method = nullptr;
+
+  static PyObject* call(PyObject* descriptor, PyObject* const* args, std::size_t flagged_count, PyObject* names) {
+    constexpr std::size_t kArgumentsOffset = std::size_t{1} << 63;
+    if ((flagged_count & ~kArgumentsOffset) == 2 && names == nullptr && args[0]->type == kind.type) [[likely]]
+      return method(args[0], args[1]);
+    return original(descriptor, args, flagged_count, names);
+  }
+  static void take(const Mutator& mutator) {
+    PyObject* descriptor = PyDict_GetItemString(field<PyObject*>(kind.type, kTypeDict), mutator.name);
+    if (descriptor == nullptr || descriptor->type != &PyMethodDescr_Type) return;
+    method = mutator.one_argument;
+    original = field<PyVectorcall>(descriptor, kMethodVectorcall);
+    field_ref<PyVectorcall>(descriptor, kMethodVectorcall) = call;
+  }
+};
+
 void copy_documentation(const ContainerKind& kind) {
   const Ref text(PyObject_GetAttrString(kind.base, "__doc__"));
   if (text) PyObject_SetAttrString(kind.type, "__doc__", text.get());
@@ -152,6 +173,7 @@ bool make_type() {
   if (kind.type == nullptr) return false;
   copy_documentation(kind);
   widen_descriptors(kind);
+  if (&kind == &list_kind) Shortcut<kind>::take(kind.mutators[0]);
   lead_wrappers(kind);
   field_ref<const char*>(kind.type, kTypeName) = kind.name;  // without the module, as error messages print it
   // in the slot only: `type(x).__repr__` stays the base's, by which pprint chooses its way
@@ -260,7 +282,7 @@ bool Mutation::under_way(const PyObject* object) {
 // Something may have changed the container since, past its methods: the C API does. What it was, nobody knows.
 void Mutation::begin(const WatchedContainer& watched) {
   changes_ = watched.changes;
-  if (watched.size != size_seen(watched) && !watched.attributes && !under_way(self_)) [[unlikely]] {
+  if (!watched.size_is_seen() && !watched.attributes && !under_way(self_)) [[unlikely]] {
     KeepException keep;
     record(Op::kChange, nullptr, {}, encode_repr(self_, scratch_after), false);
     adopt_all(self_);
@@ -275,7 +297,7 @@ void Mutation::end() {
     *at = outer_;
     break;
   }
-  if (WatchedContainer* watched = watched_containers.find(self_)) watched->size = size_seen(*watched);
+  if (WatchedContainer* watched = watched_containers.find(self_)) watched->see_size();
   if ((attention & kBreaks) != 0 && break_asked()) [[unlikely]]
     enter_debugger_quietly();
 }

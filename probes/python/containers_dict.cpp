@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "probes/python/containers.h"
+#include "probes/python/quick_change.h"
 
 namespace watcher::python {
 namespace {
@@ -52,7 +53,18 @@ int delete_unplain(const Mutation& change, PyObject* self, PyObject* key) {
   return 0;
 }
 
+/// False: it takes the long way.
+bool set_quickly(PyObject* self, PyObject* key, PyObject* value, int* status) {
+  QuickChange quick(self);
+  if (value == nullptr || !quick || !quick.take_after(value) || !quick.take_key(key)) return false;
+  if (!quick.take_before(value_of(self, key))) return false;
+  *status = set_item_untold(self, key, value);
+  if (*status == 0) quick.tell(Op::kSetItem);
+  return true;
+}
+
 int set_subscript(PyObject* self, PyObject* key, PyObject* value) {
+  if (int status; set_quickly(self, key, value, &status)) return status;
   const auto base = suite_slot<SetItem>(&PyDict_Type, kTypeAsMapping, kMappingSetItem);
   const Mutation change(self);
   if (!change) return base(self, key, value);

@@ -2,9 +2,13 @@
 #include <stdlib.h>
 
 #include "probes/python/containers.h"
+#include "probes/python/quick_change.h"
 #include "probes/python/repr.h"
 
 namespace watcher::python {
+
+constinit KnownName known_names[kKnownNames]{};
+
 namespace {
 
 constinit Scratch scratch_path;
@@ -65,10 +69,25 @@ PathStep key_step(PyObject* key) {
   return element_step(key);
 }
 
+// Of interned texts only: what a program's source names. Others may be without end, and the dictionary has one.
+DictionaryRef learn_name(PyObject* text) {
+  constexpr std::uint32_t kInterned = 3, kLongest = 256;
+  KnownName& known = known_names[reinterpret_cast<std::uintptr_t>(text) / 16 % kKnownNames];
+  if (known.text != nullptr || (field<std::uint32_t>(text, 32) & kInterned) == 0) return 0;
+  const Value name = encode(text, scratch_path);
+  const DictionaryRef ref = name.stored <= kLongest ? intern({name.data, name.stored}) : 0;
+  if (ref == 0) return 0;
+  incref(text);
+  known = {.text = text, .ref = ref};
+  return ref;
+}
+
 PathStep element_step(PyObject* element) {
   if (element->type == &PyUnicode_Type) {
     const Value text = encode(element, scratch_path);
-    return text_step(text.data, text.stored);
+    PathStep step = text_step(text.data, text.stored);
+    step.name = known_name(element);
+    return step;
   }
   char* out = scratch_path.room();
   return text_step(out, out != nullptr ? write_repr(element, out, kMaxPathBytes) : 0);

@@ -1,5 +1,6 @@
 // Mutators of list.
 #include "probes/python/containers.h"
+#include "probes/python/quick_change.h"
 
 namespace watcher::python {
 namespace {
@@ -71,6 +72,14 @@ std::size_t moved_index(PyObject* const* shorter, std::size_t size, PyObject* co
 
 int set_index(PyObject* self, ssize_t index, PyObject* value) {
   const auto base = base_sequence<SetIndex>(kSequenceSetItem);
+  if (value != nullptr && index >= 0 && index < size_of(self)) {
+    QuickChange quick(self);
+    if (quick && quick.take_before(list_items(self)[index]) && quick.take_after(value) && quick.take_index(index)) {
+      const int status = base(self, index, value);
+      if (status == 0) quick.tell(Op::kSetItem);
+      return status;
+    }
+  }
   const Mutation change(self);
   if (!change || index < 0 || index >= size_of(self)) return base(self, index, value);
   const Ref old = Ref::borrow(list_items(self)[index]);
@@ -171,6 +180,12 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
 }
 
 PyObject* append(PyObject* self, PyObject* item) {
+  if (QuickChange quick(self); quick && quick.take_after(item) && quick.take_index(size_of(self))) {
+    if (PyList_Append(self, item) != 0) return nullptr;
+    quick.tell(Op::kAppend);
+    incref(&_Py_NoneStruct);
+    return &_Py_NoneStruct;
+  }
   const Mutation change(self);
   PyObject* result = call_base(mutators[kListAppend], self, item);
   if (result != nullptr && change) change.record_item(Op::kAppend, index_step(size_of(self) - 1), nullptr, item);

@@ -87,6 +87,7 @@ WatchedContainer* ContainerTable::add(PyObject* object) {
   std::size_t at = home(object);
   while (slots_[at].object != nullptr) at = (at + 1) & mask_;
   ++count_;
+  ++version_;
   slots_[at] = {.object = object, .type = object->type, .life = ++lives_};
   return &slots_[at];
 }
@@ -106,6 +107,7 @@ void ContainerTable::remove(const PyObject* object) {
   }
   slots_[hole] = {};
   --count_;
+  ++version_;
 }
 
 bool ContainerTable::grow() {

@@ -30,8 +30,8 @@ struct Holder {
   bool alive() const;
 };
 
-/// The built-in container that an object is or inherits from.
-enum class Shape : std::uint8_t { kNone, kList, kDict, kOrderedDict, kSet, kDeque };
+/// Of what has no size.
+inline constexpr std::uint32_t kNoSize = 0;
 
 /// A watched object whose part another one was when it was last looked at. Whether it still is, an event finds out.
 struct Parent {
@@ -49,11 +49,11 @@ struct WatchedContainer {
   std::uint32_t parent_count = 0;
   std::uint32_t changes = 0;  // events so far: tells a mutator whether code that it called changed the container too
   std::uint32_t life = 0;
-  std::uint32_t size = 0;  // when its last event was written: tells that something changed it past its methods
-  std::uint8_t level = 0;  // steps from the nearest variable, itself included
-  Shape shape = Shape::kNone;
+  std::uint32_t size = 0;   // when its last event was written: tells that something changed it past its methods
+  std::uint8_t level = 0;   // steps from the nearest variable, itself included
   bool reporting = false;   // an event of it is on its way up: it may be part of itself
   bool attributes = false;  // the dictionary of its only parent's attributes, handed out by `__dict__`
+  const std::uint32_t* size_now = &kNoSize;
 
   /// False: no memory.
   bool add(const Holder& holder);
@@ -64,6 +64,8 @@ struct WatchedContainer {
   /// False: it is there already, or there is no memory.
   bool add_parent(const WatchedContainer& parent);
   void remove_parent(std::uint32_t index) { parents[index] = parents[--parent_count]; }
+  bool size_is_seen() const { return size == *size_now; }
+  void see_size() { size = *size_now; }
   bool unneeded() const { return count == 0 && parent_count == 0; }
 };
 
@@ -81,6 +83,8 @@ class ContainerTable {
   /// The object's entry, a new one if need be; null when there is no memory for it.
   WatchedContainer* add(PyObject* object);
   void remove(const PyObject* object);
+  /// Another one: entries may lie elsewhere.
+  std::uint32_t version() const { return version_; }
   /// The table must not change meanwhile.
   template <class Visit>
   void for_each(Visit visit) const {
@@ -98,6 +102,7 @@ class ContainerTable {
   std::size_t mask_ = 0;
   std::size_t count_ = 0;
   std::uint32_t lives_ = 0;
+  std::uint32_t version_ = 0;
 };
 
 extern constinit ContainerTable watched_containers;

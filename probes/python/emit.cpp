@@ -16,13 +16,9 @@ namespace watcher::python {
 constinit const watcher_runtime* runtime = nullptr;
 constinit EventRing ring;
 constinit std::uint32_t attention = 0;
+constinit thread_local std::uint32_t known_thread_id = 0;
 
 namespace {
-
-// initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
-__attribute__((tls_model("initial-exec"))) thread_local std::uint32_t cached_thread_id = 0;
-__attribute__((tls_model("initial-exec"))) thread_local std::uint32_t cached_epoch = 0;
-constinit std::uint32_t fork_epoch = 1;
 
 std::uint32_t payload_of(const Value& value) {
   return is_inline(value.kind) ? 0 : static_cast<std::uint32_t>(sizeof(ValueBlob)) + padded8(value.stored);
@@ -62,6 +58,13 @@ std::byte* put_path(std::byte* at, std::span<const PathStep> path) {
   return at + padded8(static_cast<std::uint32_t>(sizeof header) + header.bytes);
 }
 
+/// Does the path fit into the head?
+bool shorten(const PathStep& step, std::uint64_t* word) {
+  if (step.kind == PathKind::kIndex && is_short_index(step.index)) return *word = short_step(step.index), true;
+  if (step.kind == PathKind::kText && step.name != 0) return *word = short_step(step.name), true;
+  return false;
+}
+
 void put_stack(std::byte* at, const DictionaryRef* places, std::uint32_t count) {
   const StackHeader header{.count = count, .reserved = 0};
   memcpy(at, &header, sizeof header);
@@ -78,6 +81,7 @@ bool ensure_session() {
     return false;
   }
   ring = EventRing(static_cast<std::byte*>(runtime->ring()));
+  if (ring.header()->clock != Clock::kTsc) attention |= kSlowClock;
   // the probe is an object of its own, with a copy of the variable
   EventRing::revive_collector = [](RingHeader*) { runtime->revive_collector(); };
   return true;
@@ -157,36 +161,20 @@ std::string_view short_type_name(PyObject* type) {
 }
 
 std::uint32_t thread_id() {
-  if (cached_epoch != fork_epoch) {
-    cached_thread_id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
-    cached_epoch = fork_epoch;
-  }
-  return cached_thread_id;
+  if (known_thread_id == 0) known_thread_id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+  return known_thread_id;
 }
 
-void forget_threads() {
-  ++fork_epoch;
+// Of the only thread that the child has.
+void forget_thread() {
+  known_thread_id = 0;
 }
 
-void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
-                 ValueKind after_kind, std::uint64_t after) {
-  const DictionaryRef context = thread_context();
-  const Claim claim = ring.claim(0);
-  if (!claim) return;
-  EventHead& head = *claim.head;
-  head.tsc = ring.now();
-  head.variable = renamed != 0 ? renamed : subject.variable;
-  head.place = subject.place;
-  head.context = context;
-  head.thread_id = thread_id();
-  head.op = Op::kStore;
-  head.before_kind = before_kind;
-  head.after_kind = after_kind;
-  head.flags = static_cast<std::uint8_t>(subject.scope);
-  head.before = before;
-  head.after = after;
-  head.coalesced = 0;
-  claim.commit();
+__attribute__((noinline, cold)) void emit_slot_later(Op op, std::uint8_t flags, DictionaryRef variable,
+                                                     DictionaryRef place, std::uint64_t step, Word before, Word after) {
+  const DictionaryRef context = thread_context();  // may run code of the host: not while a claim is held
+  if (const Claim claim = ring.claim(0))
+    fill_slot(claim, ring.now(), context, thread_id(), op, flags, variable, place, step, before, after);
 }
 
 void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after) {
@@ -195,7 +183,10 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   DictionaryRef stack[kMaxStack];
   const std::uint32_t callers = (attention & kStacks) != 0 ? callers_here(stack) : 0;
   std::uint32_t payload = payload_of(before) + payload_of(after);
-  if (!path.empty()) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path));
+  std::uint64_t step = 0;
+  const bool is_short = path.size() == 1 && shorten(path.front(), &step);
+  const bool has_path = !path.empty() && !is_short;
+  if (has_path) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path));
   payload += stack_bytes(callers);
   const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
@@ -209,14 +200,15 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   head.op = op;
   head.before_kind = before.kind;
   head.after_kind = after.kind;
-  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path.empty() ? 0 : kHasPath) |
-                                         (subject.exact ? 0 : kInexact) | (callers == 0 ? 0 : kHasStack));
+  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (has_path ? kHasPath : 0) |
+                                         (is_short ? kShortPath : 0) | (subject.exact ? 0 : kInexact) |
+                                         (callers == 0 ? 0 : kHasStack));
   head.before = before.word;
   head.after = after.word;
-  head.coalesced = 0;
+  head.coalesced = step;
   if (payload != 0) {
     std::byte* at = claim.payload();
-    if (!path.empty()) at = put_path(at, path);
+    if (has_path) at = put_path(at, path);
     at = put_value(at, before);
     at = put_value(at, after);
     if (callers != 0) put_stack(at, stack, callers);

@@ -43,6 +43,7 @@ struct PathStep {
   std::int64_t end = 0;
   const char* text = nullptr;
   std::uint32_t text_bytes = 0;
+  DictionaryRef name = 0;  // the same text in the dictionary, where that has it
 };
 
 /// Where an event happened and to what.
@@ -53,30 +54,59 @@ struct Subject {
   bool exact = true;  // false: `before` could not be known for certain, and the event says so
 };
 
-/// Thread, cached: gettid().
+/// What has to be thought of at an event; 0, and the quick halves will do. The last two are no matter to a hook.
+enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4, kContexts = 8, kSlowClock = 16 };
+inline constexpr std::uint32_t kThoughtOfByHooks = kPaused | kStacks | kBreaks;
+extern constinit std::uint32_t attention;
+
+/// gettid() of this thread once it is known, else 0.
+// initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
+extern __attribute__((tls_model("initial-exec"))) constinit thread_local std::uint32_t known_thread_id;
 std::uint32_t thread_id();
 /// ContextBlob of the running thread, task and SQL statement; 0 when none of them is tracked.
-extern constinit bool tracking_context;
 DictionaryRef find_thread_context();
 inline DictionaryRef thread_context() {
-  return tracking_context ? find_thread_context() : 0;
+  return (attention & kContexts) != 0 ? find_thread_context() : 0;
 }
 /// The same in a fault handler of a thread with that state: only what an earlier event or statement found out.
 DictionaryRef known_thread_context(void* state);
 /// From now on contexts name threads and tasks, or SQL statements.
 void track_threads();
 void track_statements();
-/// After fork the cached ids are those of the parent.
-void forget_threads();
+/// After fork the known id is that of the parent.
+void forget_thread();
 
-/// What emit() has to think of beyond the event itself; 0, and the quick half will do.
-enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4 };
-extern constinit std::uint32_t attention;
-
-/// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's
-/// variable unless it is 0.
-void emit_inline(const Subject& subject, DictionaryRef renamed, ValueKind before_kind, std::uint64_t before,
-                 ValueKind after_kind, std::uint64_t after);
+/// The quick half of emit: an event that fits into a slot. `flags`: scope, and kShortPath if `step` is one. What may
+/// have to wait is out of line, so that a hook need not save its registers.
+void emit_slot_later(Op op, std::uint8_t flags, DictionaryRef variable, DictionaryRef place, std::uint64_t step,
+                     Word before, Word after);
+inline __attribute__((always_inline)) void fill_slot(const Claim& claim, std::uint64_t now, DictionaryRef context,
+                                                     std::uint32_t thread, Op op, std::uint8_t flags,
+                                                     DictionaryRef variable, DictionaryRef place, std::uint64_t step,
+                                                     Word before, Word after) {
+  EventHead& head = *claim.head;
+  head.tsc = now;
+  head.variable = variable;
+  head.place = place;
+  head.context = context;
+  head.thread_id = thread;
+  head.op = op;
+  head.before_kind = before.kind;
+  head.after_kind = after.kind;
+  head.flags = flags;
+  head.before = before.bits;
+  head.after = after.bits;
+  head.coalesced = step;
+  claim.commit();
+}
+inline __attribute__((always_inline)) void emit_slot(Op op, std::uint8_t flags, DictionaryRef variable,
+                                                     DictionaryRef place, std::uint64_t step, Word before, Word after) {
+  const std::uint32_t thread = known_thread_id;
+  const Claim claim = attention == 0 && thread != 0 ? ring.claim_at_once() : Claim{};
+  if (!claim) [[unlikely]]
+    return emit_slot_later(op, flags, variable, place, step, before, after);
+  fill_slot(claim, __builtin_ia32_rdtsc(), 0, thread, op, flags, variable, place, step, before, after);
+}
 
 /// Writes one event; an empty path: the whole variable. Blocks or drops as configured when the ring is full.
 void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after);

@@ -106,7 +106,7 @@ DictionaryRef intern_position(const FramePosition& at) {
 // another; therefore the table is bounded and never evicts, and holds no code that comes from no file: that is to die.
 struct PlaceEntry {
   PyObject* code;
-  int instruction;
+  std::uintptr_t last;  // as the frame has it
   DictionaryRef place;
 };
 constexpr std::size_t kPlaceEntries = 4096;
@@ -145,28 +145,42 @@ FramePosition position_of(void* frame) {
   return {.code = code, .instruction = instruction_of(frame, code)};
 }
 
+/// The frame's word for its last instruction: an index, or an address.
+std::uintptr_t last_of(void* frame) {
+  return compat.minor <= 10 ? field<std::uint32_t>(frame, compat.frame_last)
+                            : field<std::uintptr_t>(frame, compat.frame_last);
+}
+
 /// `count` grows place by place, so that it is right whenever the walk ends.
-void walk_callers(void* state, DictionaryRef (*place_of)(const FramePosition&), DictionaryRef* places,
-                  std::uint32_t* count) {
+void walk_callers(void* state, DictionaryRef (*place_of)(void* frame), DictionaryRef* places, std::uint32_t* count) {
   *count = 0;
   void* frame = innermost_python_frame(state);
   while (frame != nullptr && *count < most_callers) {
     frame = python_frame_from(field(frame, compat.frame_back));
-    if (frame != nullptr) places[(*count)++] = place_of(position_of(frame));
+    if (frame != nullptr) places[(*count)++] = place_of(frame);
   }
 }
 
-DictionaryRef remembered_place(const FramePosition& at) {
-  const auto hash = (reinterpret_cast<std::uintptr_t>(at.code) >> 4) * 0x9e3779b97f4a7c15u +
-                    static_cast<std::uintptr_t>(at.instruction) * 0xff51afd7ed558ccdu;
-  PlaceEntry& entry = places[(hash >> 32) % kPlaceEntries];
-  if (entry.code == at.code && entry.instruction == at.instruction) return entry.place;
+PlaceEntry& entry_of(const PyObject* code, std::uintptr_t last) {
+  const auto hash = (reinterpret_cast<std::uintptr_t>(code) / 16 + last) * 0x9e3779b97f4a7c15u;
+  return places[(hash >> 32) % kPlaceEntries];
+}
+
+DictionaryRef remembered_place(void* frame) {
+  const FramePosition at = position_of(frame);
+  const std::uintptr_t last = last_of(frame);
+  PlaceEntry& entry = entry_of(at.code, last);
+  if (entry.code == at.code && entry.last == last) return entry.place;
   const DictionaryRef place = intern_position(at);
   if (entry.code == nullptr && place != 0 && comes_from_file(at.code)) {
     incref(at.code);
-    entry = {.code = at.code, .instruction = at.instruction, .place = place};
+    entry = {.code = at.code, .last = last, .place = place};
   }
   return place;
+}
+
+DictionaryRef place_of_frame(void* frame) {
+  return intern_position(position_of(frame));
 }
 
 }  // namespace
@@ -203,7 +217,7 @@ std::uint32_t callers_here(DictionaryRef* places) {
 }
 
 std::uint32_t callers_of_writer(void* places, std::uint32_t* count) {
-  walk_callers(PyGILState_GetThisThreadState(), intern_position, static_cast<DictionaryRef*>(places), count);
+  walk_callers(PyGILState_GetThisThreadState(), place_of_frame, static_cast<DictionaryRef*>(places), count);
   return *count;
 }
 
@@ -227,9 +241,19 @@ Position position_here() {
           .line = line_of(at.code, at.instruction)};
 }
 
+// A place that is remembered is one of the program's: no need to look what kind of frame it is.
 DictionaryRef place_here() {
-  FramePosition at;
-  return innermost_frame(thread_state(), &at) ? remembered_place(at) : 0;
+  static const PlaceEntry* latest = &places[0];
+  void* state = thread_state();
+  void* frame = state != nullptr ? frame_of(state) : nullptr;
+  if (frame == nullptr) return 0;
+  const PyObject* code = code_of(frame);
+  const std::uintptr_t last = last_of(frame);
+  if (code != latest->code || last != latest->last) latest = &entry_of(code, last);
+  if (code == latest->code && last == latest->last && code != nullptr) [[likely]]
+    return latest->place;
+  frame = python_frame_from(frame);
+  return frame != nullptr ? remembered_place(frame) : 0;
 }
 
 DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {

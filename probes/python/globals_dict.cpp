@@ -28,11 +28,7 @@ std::uint8_t opcode_of(void* frame, PyObject* code) {
   return reinterpret_cast<const std::uint8_t*>(bytes.get())[32 + offset];
 }
 
-/// A store or del of instrumented code, or its star-import: the hook behind it tells.
-bool is_hooked_store(const PyObject* globals) {
-  void* frame = innermost_python_frame(thread_state());
-  if (frame == nullptr || field<const PyObject*>(frame, compat.frame_globals) != globals) return false;
-  PyObject* code = code_of(frame);
+bool is_hooked_store_of(void* frame, PyObject* code) {
   // STORE_NAME, STORE_GLOBAL, DELETE_NAME, DELETE_GLOBAL, CALL_INTRINSIC_1
   static constexpr std::uint8_t kStores312[] = {90, 97, 91, 98, 173};
   static constexpr std::uint8_t kStores313[] = {114, 113, 67, 66, 55};
@@ -40,6 +36,23 @@ bool is_hooked_store(const PyObject* globals) {
   for (std::uint8_t store : compat.minor >= 13 ? kStores313 : kStores312)
     if (opcode == store) return is_hooked_code(code);
   return false;
+}
+
+/// A store or del of instrumented code, or its star-import: the hook behind it tells.
+bool is_hooked_store(const PyObject* globals) {
+  // Stores come in loops. The name tells an address that is used again.
+  static const void *latest = nullptr, *name_of_latest = nullptr;
+  void* state = thread_state();
+  void* frame = state != nullptr ? frame_of(state) : nullptr;
+  const auto runs_on_globals = [&] { return frame != nullptr && field(frame, compat.frame_globals) == globals; };
+  if (runs_on_globals() && field(frame, compat.frame_last) == latest &&
+      field(code_of(frame), compat.code_name) == name_of_latest) [[likely]]
+    return true;
+  frame = innermost_python_frame(state);
+  if (!runs_on_globals() || !is_hooked_store_of(frame, code_of(frame))) return false;
+  latest = field(frame, compat.frame_last);
+  name_of_latest = field(code_of(frame), compat.code_name);
+  return true;
 }
 
 void tell(Namespace& space, Variable& variable, const std::string& name, PyObject* value, DictionaryRef place,

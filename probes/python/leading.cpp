@@ -20,17 +20,23 @@ struct WrapperRow {
   WrapperFunction wrapper;
 };
 
+/// The rows lie side by side, so the mapping of one is mostly that of all.
 bool is_writable(const void* address) {
+  static constinit unsigned long known_first = 0, known_end = 0;
+  const auto at = reinterpret_cast<unsigned long>(address);
+  if (at >= known_first && at < known_end) return true;
   FILE* maps = fopen("/proc/self/maps", "re");
   if (maps == nullptr) return false;
   char line[512];
   bool writable = false;
-  while (fgets(line, sizeof line, maps) != nullptr) {
+  while (!writable && fgets(line, sizeof line, maps) != nullptr) {
     unsigned long first = 0, end = 0;
     char mode[5] = "";
-    if (sscanf(line, "%lx-%lx %4s", &first, &end, mode) != 3) continue;
-    const auto at = reinterpret_cast<unsigned long>(address);
-    if (at >= first && at < end) writable = mode[1] == 'w';
+    if (sscanf(line, "%lx-%lx %4s", &first, &end, mode) != 3 || at < first || at >= end) continue;
+    if (mode[1] != 'w') break;
+    writable = true;
+    known_first = first;
+    known_end = end;
   }
   fclose(maps);
   return writable;

@@ -50,6 +50,7 @@ std::set<std::string, std::less<>>& watched_globals() {
 void intern_site(Site& site) {
   site.subject.variable = intern_variable(site.text, site.owner, site.subject.scope, nullptr);
   site.subject.place = intern_place(site.function, site.file, site.line);
+  site.is_plain = site.subject.place != 0 && site.handlers.empty() && site.comprehension == nullptr;
 }
 
 bool lies_in(const Site& site, std::int32_t handler) {
@@ -122,18 +123,25 @@ Variable& variable_in_frame(Site& site, void* frame) {
 }
 
 /// A local is found by its frame, a closure variable by its cell, a global by its module's dictionary.
+const void* key_of(Site& site, Arguments args) {
+  if (site.declared_global) return field(frame_of_call(site, args), compat.frame_globals);
+  if (site.cell_index < 0) [[likely]]
+    return args;
+  const void* cell = field(frame_of_call(site, args), compat.frame_values + site.cell_index * 8);
+  return is_cell(cell) ? cell : args;
+}
+
+/// The one that was found there before; null: it has to be looked for.
+Variable* known_variable(Site& site, Arguments args) {
+  return key_of(site, args) == site.cached_key ? site.cached : nullptr;
+}
+
 Variable& variable_of(Site& site, Arguments args) {
-  const void* key = args;
-  if (site.declared_global) {
-    key = field(frame_of_call(site, args), compat.frame_globals);
-  } else if (site.cell_index >= 0) {
-    key = field(frame_of_call(site, args), compat.frame_values + site.cell_index * 8);
-    if (!is_cell(key)) key = args;
+  const void* key = key_of(site, args);
+  if (key != site.cached_key) {
+    site.cached = &variable_in_frame(site, frame_of_call(site, args));
+    site.cached_key = key;
   }
-  if (key == site.cached_key) [[likely]]
-    return *site.cached;
-  site.cached = &variable_in_frame(site, frame_of_call(site, args));
-  site.cached_key = key;
   return *site.cached;
 }
 
@@ -176,25 +184,31 @@ bool after_event() {
   return enter_debugger();
 }
 
-PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
-  Site& site = site_of(self);
+__attribute__((noinline)) PyObject* on_other_store(Site& site, Arguments args) {
   PyObject* value = args[0];
   Variable& variable = variable_of(site, args);
-  if (site.comprehension != nullptr) [[unlikely]]
-    begin_comprehension(site, variable, frame_of_call(site, args));
-  if (!variable.watched) return same(value);
-  std::uint64_t word = 0;
-  const ValueKind kind = encode_inline(value, &word);
-  if (kind != ValueKind::kCount && variable.plain() && attention == 0 && site.handlers.empty() &&
-      site.subject.place != 0) [[likely]] {
-    const Value& before = variable.before.value();
-    emit_inline(site.subject, variable.variable, before.kind, before.word, kind, word);
-    variable.before.assign_inline(kind, word);
-    variable.object = value;
-  } else if (ensure_session()) {
+  if (site.comprehension != nullptr) begin_comprehension(site, variable, frame_of_call(site, args));
+  if (variable.watched && ensure_session()) {
     record_store(site, variable, value, nullptr);
     if (!after_event()) return nullptr;
   }
+  return same(value);
+}
+
+/// Numbers follow numbers: nothing to think about.
+PyObject* on_store(PyObject* self, Arguments args, ssize_t) {
+  Site& site = site_of(self);
+  PyObject* value = args[0];
+  Word after;
+  Variable* variable = site.is_plain && (attention & kThoughtOfByHooks) == 0 ? known_variable(site, args) : nullptr;
+  if (variable == nullptr || !variable->watched || !variable->plain() || !encode_word(value, &after))
+    return on_other_store(site, args);
+  const Value& before = variable->before.value();
+  const DictionaryRef own = variable->variable != 0 ? variable->variable : site.subject.variable;
+  const Word held{before.kind, before.word};
+  variable->before.assign_inline(after);
+  variable->object = value;
+  emit_slot(Op::kStore, static_cast<std::uint8_t>(site.subject.scope), own, site.subject.place, 0, held, after);
   return same(value);
 }
 

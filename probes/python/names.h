@@ -62,7 +62,13 @@ struct Site {
   std::int32_t binds_handler = 0;  // `except … as x`: the handler that unbinds x at its end, 0 none
   std::int32_t import_level = 0;   // kStar: leading dots; `text` is the module's name
   int line = 0;
-  Subject subject;  // interned at the first event
+  Subject subject;        // interned at the first event
+  bool is_plain = false;  // since then: neither in a handler of its name nor in a comprehension
+
+  // Where the arguments of a call lie tells the frame: they are on its value stack, and a site's depth there is fixed.
+  std::ptrdiff_t frame_offset = 0;   // from the frame to the arguments, learnt at the first call
+  const void* cached_key = nullptr;  // what `cached` was found by: arguments, cell or module dictionary
+  Variable* cached = nullptr;
   CodeSites* code = nullptr;
   std::shared_ptr<Comprehension> comprehension;
   std::size_t comprehension_name = 0;  // index in its names
@@ -72,11 +78,6 @@ struct Site {
   std::string function;                // qualified
   std::string file;
   std::string owner;  // file and owning function: makes the variable's id
-
-  // Where the arguments of a call lie tells the frame: they are on its value stack, and a site's depth there is fixed.
-  std::ptrdiff_t frame_offset = 0;   // from the frame to the arguments, learnt at the first call
-  const void* cached_key = nullptr;  // what `cached` was found by: arguments, cell or module dictionary
-  Variable* cached = nullptr;
 };
 
 /// The callable that stands in the instrumented code for this site (process-lifetime). New reference, null on error.

@@ -151,8 +151,8 @@ WatchedContainer* watch_object(PyObject* object, int level) {
   if (known == nullptr) {
     if (!end_will_be_told(object) || !catch_changes(object) || (known = watched_containers.add(object)) == nullptr)
       return nullptr;
-    known->shape = shape_of(object->type);
-    known->size = size_seen(*known);
+    known->size_now = size_of_parts(object);
+    known->see_size();
   }
   known->level = static_cast<std::uint8_t>(level);
   adopt_all(object);

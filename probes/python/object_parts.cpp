@@ -210,22 +210,21 @@ PyObject* deque_item(const PyObject* deque, ssize_t index) {
   return block->items[at];
 }
 
-std::uint32_t size_seen(const WatchedContainer& watched) {
-  const PyObject* object = watched.object;
-  constexpr int kDictVersion = 24;
-  switch (watched.shape) {
+const std::uint32_t* size_of_parts(PyObject* object) {
+  constexpr int kSize = 16, kSetSize = 24, kDictVersion = 24;
+  switch (shape_of(object->type)) {
     case Shape::kList:
     case Shape::kDeque:
-      return static_cast<std::uint32_t>(size_of(object));
+      return &field_ref<std::uint32_t>(object, kSize);
     case Shape::kSet:
-      return static_cast<std::uint32_t>(size_of_set(object));
+      return &field_ref<std::uint32_t>(object, kSetSize);
     case Shape::kDict:
     case Shape::kOrderedDict:  // from 3.12 on dict watchers tell
-      return static_cast<std::uint32_t>(compat.minor >= 12 ? size_of(object) : field<ssize_t>(object, kDictVersion));
+      return &field_ref<std::uint32_t>(object, compat.minor >= 12 ? kSize : kDictVersion);
     case Shape::kNone:
-      return 0;
+      break;
   }
-  return 0;
+  return &kNoSize;
 }
 
 }  // namespace watcher::python

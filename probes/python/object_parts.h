@@ -7,6 +7,7 @@
 
 namespace watcher::python {
 
+enum class Shape : std::uint8_t { kNone, kList, kDict, kOrderedDict, kSet, kDeque };
 /// The built-in container that the type is or inherits from.
 Shape shape_of(PyObject* type);
 
@@ -53,7 +54,7 @@ bool find_part(PyObject* parent, PyObject* child, std::int64_t* hint, int level,
 /// Items of a deque, by index; null behind the end.
 PyObject* deque_item(const PyObject* deque, ssize_t index);
 
-/// What a change past the object's own methods is told by: its size, or a dict's version.
-std::uint32_t size_seen(const WatchedContainer& watched);
+/// The word by which a change past the object's own methods is told: its size, or a dict's version.
+const std::uint32_t* size_of_parts(PyObject* object);
 
 }  // namespace watcher::python

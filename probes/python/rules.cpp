@@ -34,6 +34,14 @@ bool tracks_locals() {
 
 }  // namespace
 
+RuleSet::RuleSet(std::string_view path, const watcher_rule* rules, std::size_t count)
+    : path_(path), rules_(rules), count_(count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string_view text(rules[i].name);
+    names_.push_back({text, text.find('.') != text.npos, text.find_first_of("*?[\\") != text.npos});
+  }
+}
+
 bool RuleSet::names_locals() const {
   for (std::size_t i = 0; i < count_; ++i)
     if (tracks_locals() || rules_[i].scope != WATCHER_SCOPE_GLOBAL) return true;
@@ -82,9 +90,10 @@ const watcher_rule* RuleSet::match(std::string_view name, std::string_view scope
   for (std::size_t i = 0; i < count_; ++i) {
     const watcher_rule& rule = rules_[i];
     if (rule.scope == (global ? WATCHER_SCOPE_LOCAL : WATCHER_SCOPE_GLOBAL)) continue;
-    if (std::string_view(rule.name) == name) return &rule;
+    if (names_[i].text == name) return &rule;
+    const bool dotted = names_[i].dotted;
+    if (!dotted && !names_[i].is_glob) continue;
     if (plain.empty()) plain = name;
-    const bool dotted = std::string_view(rule.name).find('.') != std::string_view::npos;
     if (!dotted && fits(rule.name, plain)) return &rule;
     if (dotted && name.find('.') != name.npos && fits(rule.name, plain)) return &rule;  // an attribute
     if (dotted && !scope.empty()) {

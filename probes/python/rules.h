@@ -12,8 +12,7 @@ namespace watcher::python {
 /// Lives for ever once made (sites refer to it).
 class RuleSet {
  public:
-  RuleSet(std::string_view path, const watcher_rule* rules, std::size_t count)
-      : path_(path), rules_(rules), count_(count) {}
+  RuleSet(std::string_view path, const watcher_rule* rules, std::size_t count);
 
   /// Is the name watched there? `scope` is the qualified name of the function or class around it, "" for a module.
   /// A rule without a dot is matched with the name, one with a dot with `scope.name`; both may be globs.
@@ -39,6 +38,12 @@ class RuleSet {
   std::string path_;
   const watcher_rule* rules_;
   std::size_t count_;
+  struct Name {
+    std::string_view text;
+    bool dotted;
+    bool is_glob;
+  };
+  std::vector<Name> names_;  // of the rules: every name of a file is matched with all of them
 };
 
 /// The rules for a path as the interpreter spells it; never null, the same object for the same path.

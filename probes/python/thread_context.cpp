@@ -12,8 +12,6 @@
 
 namespace watcher::python {
 
-constinit bool tracking_context = false;
-
 namespace {
 
 constinit bool tracking_threads = false;
@@ -156,11 +154,12 @@ ContextBlob blob_of(const Flow* flow) {
 }  // namespace
 
 void track_threads() {
-  tracking_threads = tracking_context = true;
+  tracking_threads = true;
+  attention |= kContexts;
 }
 
 void track_statements() {
-  tracking_context = true;
+  attention |= kContexts;
 }
 
 DictionaryRef find_thread_context() {
@@ -176,7 +175,7 @@ DictionaryRef find_thread_context() {
 }
 
 DictionaryRef known_thread_context(void* state) {
-  return tracking_context && ring ? intern_context(blob_of(flow_of_writer(state))) : 0;
+  return (attention & kContexts) != 0 && ring ? intern_context(blob_of(flow_of_writer(state))) : 0;
 }
 
 }  // namespace watcher::python

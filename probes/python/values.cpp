@@ -5,6 +5,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
+#include "probes/python/words.h"
 
 namespace watcher::python {
 
@@ -19,22 +20,6 @@ char* Scratch::room() {
 namespace {
 
 constexpr int kDigitBits = 30;  // sys.int_info.bits_per_digit of every 64-bit build
-
-struct Digits {
-  const std::uint32_t* digit;
-  std::size_t count;
-  bool negative;
-};
-
-Digits digits_of(const PyObject* integer) {
-  const auto* digit = reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(integer) + 24);
-  if (compat.minor >= 12) {  // lv_tag: digit count << 3 | sign (0 positive, 1 zero, 2 negative)
-    const auto tag = field<std::uint64_t>(integer, 16);
-    return {digit, tag >> 3, (tag & 3) == 2};
-  }
-  const ssize_t size = size_of(integer);
-  return {digit, static_cast<std::size_t>(size < 0 ? -size : size), size < 0};
-}
 
 Value encode_big_integer(const Digits& digits, Scratch& scratch) {
   char* out = scratch.room();
@@ -174,23 +159,6 @@ std::size_t write_utf8(PyObject* object, char* out, std::size_t room, std::uint6
     *total += static_cast<std::uint64_t>(bytes);
   }
   return used;
-}
-
-ValueKind encode_inline(PyObject* object, std::uint64_t* word) {
-  const PyObject* type = object->type;
-  if (type == &PyLong_Type) [[likely]] {
-    const Digits digits = digits_of(object);
-    if (digits.count > 1) return ValueKind::kCount;
-    const std::int64_t magnitude = digits.count == 0 ? 0 : digits.digit[0];
-    *word = static_cast<std::uint64_t>(digits.negative ? -magnitude : magnitude);
-    return ValueKind::kInt;
-  }
-  if (type == &PyFloat_Type) {
-    *word = field<std::uint64_t>(object, 16);
-    return ValueKind::kFloat;
-  }
-  *word = 0;
-  return object == &_Py_NoneStruct ? ValueKind::kNone : ValueKind::kCount;
 }
 
 Value encode(PyObject* object, Scratch& scratch) {

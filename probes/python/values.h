@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "probes/python/python_api.h"
+#include "probes/python/words.h"
 #include "runtime/queue/event.h"
 
 namespace watcher::python {
@@ -32,9 +32,6 @@ extern constinit Scratch scratch_after;
 
 /// Encodes any object; null is kUnbound. Never fails: what cannot be described is described by its type and address.
 Value encode(PyObject* object, Scratch& scratch);
-
-/// The quick half of encode: what fits into a word. kCount for everything else.
-ValueKind encode_inline(PyObject* object, std::uint64_t* word);
 
 /// Encodes a whole container (list, dict, set, …) as its bounded repr.
 Value encode_repr(PyObject* object, Scratch& scratch);
@@ -65,9 +62,9 @@ class Shadow {
     assign_bytes(value);
   }
   /// Only when the value held is inline too.
-  void assign_inline(ValueKind kind, std::uint64_t word) {
-    value_.kind = kind;
-    value_.word = word;
+  void assign_inline(Word word) {
+    value_.kind = word.kind;
+    value_.word = word.bits;
   }
   void clear() { assign(Value{}); }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "runtime/enrich/item_layout.h"
 
@@ -97,6 +98,16 @@ bool read_path(PayloadCursor& cursor, std::vector<PathPart>* path) {
     path->push_back(part);
   }
   return true;
+}
+
+PathPart short_path(const Dictionary& dictionary, std::uint64_t step) {
+  PathPart part;
+  part.kind = (step & 1) == 0 ? PathKind::kIndex : PathKind::kText;
+  if (part.kind == PathKind::kIndex)
+    part.value = static_cast<std::int64_t>(step) >> 1;
+  else
+    part.text = dictionary.string(static_cast<DictionaryRef>(step >> 1));
+  return part;
 }
 
 bool read_value(PayloadCursor& cursor, const Dictionary& dictionary, ValueView* value) {
@@ -275,7 +286,11 @@ bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* vie
   view->exact_line = (flags & kInexactLine) == 0;
 
   PayloadCursor cursor(event.payload);
-  if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path)) return false;
+  const bool is_memory = view->before.kind == ValueKind::kMemory || view->after.kind == ValueKind::kMemory;
+  if ((flags & kShortPath) != 0 && !is_memory)
+    view->path.push_back(short_path(dictionary, std::exchange(view->coalesced, 0)));
+  else if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path))
+    return false;
   if (!read_values(cursor, head, dictionary, view)) return false;
   if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, &view->stack)) return false;
   resolve(dictionary, head.context, view);

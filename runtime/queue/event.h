@@ -85,7 +85,8 @@ enum EventFlag : std::uint8_t {
   kInexactLine = 0x10,  // "exact_line": false
   kBulk = 0x20,         // the payload is a BulkBlob
   kHasStack = 0x40,     // the payload ends with a StackHeader
-  kBehindStore = 0x80,  // the instruction pointer is the next instruction's
+  kBehindStore = 0x80,  // of memory: the instruction pointer is the next instruction's
+  kShortPath = 0x80,    // of all else: the path is one step, and stands in EventHead::coalesced
 };
 
 inline constexpr std::size_t kSlotBytes = 64;
@@ -110,7 +111,7 @@ struct EventHead {
   std::uint32_t payload_bytes;
   std::uint64_t before;     // inline value; memory events: byte offset in the variable
   std::uint64_t after;      // inline value; memory events: instruction pointer of the store
-  std::uint64_t coalesced;  // number of stores merged into this event, 0 for a single one
+  std::uint64_t coalesced;  // memory: number of stores merged into this event, 0 for a single one; or a short_step()
 };
 static_assert(sizeof(EventHead) == kSlotBytes && std::is_standard_layout_v<EventHead>);
 

@@ -69,6 +69,19 @@ class EventRing {
     return {head, ticket, slots};
   }
 
+  /// A slot, where that takes no thought: null when recording is paused, or room has to be waited for.
+  Claim claim_at_once() {
+    RingHeader* const header = header_;
+    std::uint64_t ticket = header->head.load(std::memory_order_relaxed);
+    if (header->paused.load(std::memory_order_relaxed) != 0 ||
+        ticket >= header->room_until.load(std::memory_order_acquire) ||
+        !header->head.compare_exchange_strong(ticket, ticket + 1, std::memory_order_relaxed))
+      return {};
+    EventHead* head = &slots_[ticket & mask_];
+    head->payload_bytes = 0;
+    return {head, ticket, 1};
+  }
+
   EventHead* slot(std::uint64_t ticket) const { return &slots_[ticket & mask_]; }
   RingHeader* header() const { return header_; }
   const Dictionary& dictionary() const { return dictionary_; }
