@@ -13,6 +13,7 @@
 #include "probes/node/records.h"
 #include "probes/node/sql.h"
 #include "probes/node/stack_place.h"
+#include "probes/node/stores.h"
 
 namespace watcher::node {
 namespace {
@@ -134,6 +135,7 @@ napi_value fill_binding(napi_env env, napi_value binding) {
       {"noInlining", set_no_inlining}};
   add_functions(env, binding, kFunctions);
   add_records(env, binding);
+  add_stores(env, binding);
   add_stack_place(env, binding);
   add_around(env, binding);
   add_sql(env, binding);

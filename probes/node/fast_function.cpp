@@ -1,0 +1,71 @@
+#include "probes/node/fast_function.h"
+
+#include <dlfcn.h>
+
+namespace watcher::node {
+namespace {
+
+// v8-fast-api-calls.h of V8 11.3 to 13.6. Before, the numbers of types are others, and optimised code calls no C.
+enum class CType : std::uint8_t { kVoid = 0, kUint32 = 4, kFloat64 = 8, kV8Value = 10 };
+struct CTypeInfo {
+  CType type;
+  std::uint8_t sequence = 0;
+  std::uint8_t flags = 0;
+};
+struct CFunctionInfo {
+  CTypeInfo result;
+  std::uint8_t int64_representation;
+  std::uint32_t count;
+  const CTypeInfo* arguments;
+};
+struct CFunction {
+  const void* address;
+  const CFunctionInfo* info;
+};
+static_assert(sizeof(CTypeInfo) == 3 && sizeof(CFunctionInfo) == 16);
+
+constinit const CTypeInfo kStoreArguments[] = {
+    {CType::kV8Value}, {CType::kUint32}, {CType::kUint32}, {CType::kFloat64}, {CType::kFloat64}};
+constinit const CFunctionInfo kStoreInfo{{CType::kVoid}, 0, 5, kStoreArguments};
+
+struct FunctionApi {
+  void* (*isolate)();
+  void* (*context)(void* isolate);
+  void* (*make)(void* isolate, SlowCall call, void* data, void* signature, int length, int constructor, int side_effect,
+                const CFunction* fast, std::uint16_t, std::uint16_t, std::uint16_t);
+  napi_value (*instance)(void* made, void* context);
+  const char* (*version)();
+};
+
+template <class Function>
+bool find(Function* function, const char* name) {
+  *function = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+  return *function != nullptr;
+}
+
+const FunctionApi* function_api() {
+  static FunctionApi api;
+  static const bool whole =
+      find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &&
+      find(&api.context, "_ZN2v87Isolate17GetCurrentContextEv") &&
+      find(&api.make,
+           "_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_"
+           "INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt") &&
+      find(&api.instance, "_ZN2v816FunctionTemplate11GetFunctionENS_5LocalINS_7ContextEEE") &&
+      find(&api.version, "_ZN2v82V810GetVersionEv");
+  return whole ? &api : nullptr;
+}
+
+}  // namespace
+
+napi_value make_function(SlowCall slow, FastStore fast) {
+  const FunctionApi* api = function_api();
+  if (api == nullptr) return nullptr;
+  const bool old = api->version()[0] == '1' && api->version()[1] == '0';
+  const CFunction as_c{reinterpret_cast<const void*>(fast), &kStoreInfo};
+  void* isolate = api->isolate();
+  void* made = api->make(isolate, slow, nullptr, nullptr, 0, 0, 0, fast != nullptr && !old ? &as_c : nullptr, 0, 0, 0);
+  return api->instance(made, api->context(isolate));
+}
+
+}  // namespace watcher::node
