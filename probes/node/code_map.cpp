@@ -16,6 +16,8 @@ constexpr int kEnumerateExisting = 1;
 
 constinit std::atomic<bool> locked{false};
 constinit std::atomic<bool> inlining{true};
+// changed under the lock; whoever has read it looks addresses up afterwards
+constinit std::atomic<std::uint64_t> generation{0};
 
 constinit const std::string* own_directory = nullptr;  // process-lifetime
 
@@ -85,8 +87,8 @@ void add_code(const JitCodeEvent& event) {
                : name.tier == Tier::kBaseline             ? Tier::kBaseline
                                                           : Tier::kOptimised;
   code->inlining = inlining.load(std::memory_order_relaxed);
-  code->internal =
-      name.file.starts_with("node:") || (own_directory != nullptr && name.file.starts_with(*own_directory));
+  code->ours = own_directory != nullptr && name.file.starts_with(*own_directory);
+  code->internal = code->ours || name.file.starts_with("node:");
   code->first_line = name.line;
   code->function = std::move(name.function);
   code->file = std::move(name.file);
@@ -140,6 +142,7 @@ void hear(const JitCodeEvent* event) {
     return;
   }
   const CodeMapLock lock;
+  if (event->type != JitCodeEvent::kEndPositions) generation.fetch_add(1, std::memory_order_release);
   if (event->type == JitCodeEvent::kAdded) add_code(*event);
   if (event->type == JitCodeEvent::kEndPositions) end_positions(*event);
   if (event->type == JitCodeEvent::kMoved) move_code(*event);
@@ -185,6 +188,10 @@ void forget_isolate() {
   const CodeMapLock lock;
   std::erase_if(codes(), [isolate](const auto& entry) { return entry.second->isolate == isolate; });
   std::erase_if(scripts(), [isolate](const auto& entry) { return entry.first.first == isolate; });
+}
+
+std::uint64_t code_generation() {
+  return generation.load(std::memory_order_acquire);
 }
 
 void expect_no_inlining() {

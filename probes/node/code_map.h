@@ -29,8 +29,9 @@ struct Code {
   void* script = nullptr;  // global handle of the UnboundScript; null: a script without a name
   int script_id = -1;
   Tier tier = Tier::kBytecode;
-  bool inlining = false;    // positions may be those of inlined functions
-  bool internal = false;    // of node itself
+  bool inlining = false;  // positions may be those of inlined functions
+  bool internal = false;  // of node itself, or ours
+  bool ours = false;
   int first_line = 0;       // of the function
   DictionaryRef place = 0;  // the function, when the line is not known
   std::string function;
@@ -57,6 +58,9 @@ class CodeMapLock {
 };
 /// After fork: whoever held the lock is not here.
 void renew_code_map_lock();
+
+/// Changes whenever an address may mean other code than before.
+std::uint64_t code_generation();
 
 /// Null when no JavaScript code is known there. Under the lock.
 Code* find_code(std::uintptr_t address);

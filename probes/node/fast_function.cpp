@@ -24,9 +24,15 @@ struct CFunction {
 };
 static_assert(sizeof(CTypeInfo) == 3 && sizeof(CFunctionInfo) == 16);
 
+constexpr int kThrowWhenConstructed = 0;
+
 constinit const CTypeInfo kStoreArguments[] = {
     {CType::kV8Value}, {CType::kUint32}, {CType::kUint32}, {CType::kFloat64}, {CType::kFloat64}};
-constinit const CFunctionInfo kStoreInfo{{CType::kVoid}, 0, 5, kStoreArguments};
+constinit const CFunctionInfo kInfos[] = {
+    {{CType::kVoid}, 0, 1, kStoreArguments},
+    {{CType::kVoid}, 0, 5, kStoreArguments},
+    {{CType::kUint32}, 0, 1, kStoreArguments},
+};
 
 struct FunctionApi {
   void* (*isolate)();
@@ -58,14 +64,17 @@ const FunctionApi* function_api() {
 
 }  // namespace
 
-napi_value make_function(SlowCall slow, FastStore fast) {
+constinit thread_local napi_env thread_env = nullptr;
+
+void add_function(napi_value binding, const char* name, SlowCall slow, FastCall fast) {
   const FunctionApi* api = function_api();
-  if (api == nullptr) return nullptr;
+  if (api == nullptr) return;
   const bool old = api->version()[0] == '1' && api->version()[1] == '0';
-  const CFunction as_c{reinterpret_cast<const void*>(fast), &kStoreInfo};
+  const CFunction as_c{fast.address, &kInfos[fast.kind]};
   void* isolate = api->isolate();
-  void* made = api->make(isolate, slow, nullptr, nullptr, 0, 0, 0, fast != nullptr && !old ? &as_c : nullptr, 0, 0, 0);
-  return api->instance(made, api->context(isolate));
+  void* made = api->make(isolate, slow, nullptr, nullptr, 0, kThrowWhenConstructed, 0,
+                         fast.address != nullptr && !old ? &as_c : nullptr, 0, 0, 0);
+  napi_set_named_property(thread_env, binding, name, api->instance(made, api->context(isolate)));
 }
 
 }  // namespace watcher::node

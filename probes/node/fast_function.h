@@ -17,15 +17,31 @@ struct CallInfo {
   std::uintptr_t* slots;
   std::int32_t count;
 
+  void give(std::uint32_t number) const {
+    constexpr int kReturnValue = 3;
+    implicit[kReturnValue] = std::uintptr_t{number} << 32;  // a small integer of V8's
+  }
   napi_value argument(int at) const { return at < count ? reinterpret_cast<napi_value>(slots + at) : nullptr; }
 };
 using SlowCall = void (*)(const CallInfo& info);
 
-/// store(site, kinds, before, after), all numbers. The first argument is JavaScript's `this`.
-using FastStore = void (*)(void* receiver, std::uint32_t site, std::uint32_t kinds, double before, double after);
+/// What optimised code calls: no C++ of V8's is between the two, and nothing of V8's may be touched there. The first
+/// argument is JavaScript's `this`.
+struct FastCall {
+  enum Kind { kNone, kStore, kNumber } kind;
+  const void* address;
 
-/// A function that code which is not optimised calls by `slow`. Null: this node has no such functions, or (18) none
-/// that optimised code would call as C, with `fast` given.
-napi_value make_function(SlowCall slow, FastStore fast);
+  FastCall() : kind(kNone), address(nullptr) {}
+  explicit FastCall(void (*call)(void* self, std::uint32_t, std::uint32_t, double, double))
+      : kind(kStore), address(reinterpret_cast<const void*>(call)) {}
+  explicit FastCall(std::uint32_t (*call)(void* self)) : kind(kNumber), address(reinterpret_cast<const void*>(call)) {}
+};
+
+/// The calling thread's environment.
+extern __attribute__((tls_model("initial-exec"))) constinit thread_local napi_env thread_env;
+
+/// binding[name]: a function that is called by `slow`, and by optimised code, where node can (20 and later), by `fast`
+/// if there is one.
+void add_function(napi_value binding, const char* name, SlowCall slow, FastCall fast = {});
 
 }  // namespace watcher::node

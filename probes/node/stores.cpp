@@ -15,8 +15,6 @@
 namespace watcher::node {
 namespace {
 
-__attribute__((tls_model("initial-exec"))) constinit thread_local napi_env thread_env = nullptr;
-
 /// A store in transformed code: what it stores to and where it stands.
 struct Site {
   DictionaryRef variable;
@@ -164,13 +162,11 @@ void store_words_slowly(const CallInfo& info) {
 }  // namespace
 
 void add_stores(napi_env env, napi_value binding) {
-  thread_env = env;
   static constexpr BindingFunction kFunctions[] = {
       {"rules", give_rules}, {"site", make_site}, {"storeDescribed", store_described}};
   add_functions(env, binding, kFunctions);
-  for (const auto& [name, function] : {std::pair("store", make_function(store, nullptr)),
-                                       std::pair("storeWords", make_function(store_words_slowly, store_words))})
-    if (function != nullptr) napi_set_named_property(env, binding, name, function);
+  add_function(binding, "store", store);
+  add_function(binding, "storeWords", store_words_slowly, FastCall(store_words));
 }
 
 }  // namespace watcher::node
