@@ -18,6 +18,7 @@ struct CodePosition {
   std::uint32_t offset;     // in the code
   std::int32_t position;    // in the script's source
   DictionaryRef place = 0;  // once it was asked for
+  int script_id = -1;       // in optimised code, where it is known whose source it is
 };
 
 enum class Tier : std::uint8_t { kBytecode, kBaseline, kOptimised };
@@ -68,8 +69,8 @@ Code* find_code(std::uintptr_t address);
 /// Whose source a position in optimised code is in: its own, or an inlined function's.
 struct Owner {
   const Code* code;
-  bool certain;  // no other function known has that position
+  bool certain;  // V8 says so, or no other function known has that position
 };
-Owner find_owner(const Code& code, std::int32_t position);
+Owner find_owner(const Code& code, const CodePosition& entry);
 
 }  // namespace watcher::node

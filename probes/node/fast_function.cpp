@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "probes/node/v8_api.h"
+
 namespace watcher::node {
 namespace {
 
@@ -40,7 +42,6 @@ struct FunctionApi {
   void* (*make)(void* isolate, SlowCall call, void* data, void* signature, int length, int constructor, int side_effect,
                 const CFunction* fast, std::uint16_t, std::uint16_t, std::uint16_t);
   napi_value (*instance)(void* made, void* context);
-  const char* (*version)();
 };
 
 template <class Function>
@@ -57,8 +58,7 @@ const FunctionApi* function_api() {
       find(&api.make,
            "_ZN2v816FunctionTemplate3NewEPNS_7IsolateEPFvRKNS_20FunctionCallbackInfoINS_5ValueEEEENS_5LocalIS4_EENSA_"
            "INS_9SignatureEEEiNS_19ConstructorBehaviorENS_14SideEffectTypeEPKNS_9CFunctionEttt") &&
-      find(&api.instance, "_ZN2v816FunctionTemplate11GetFunctionENS_5LocalINS_7ContextEEE") &&
-      find(&api.version, "_ZN2v82V810GetVersionEv");
+      find(&api.instance, "_ZN2v816FunctionTemplate11GetFunctionENS_5LocalINS_7ContextEEE");
   return whole ? &api : nullptr;
 }
 
@@ -68,8 +68,8 @@ constinit thread_local napi_env thread_env = nullptr;
 
 void add_function(napi_value binding, const char* name, SlowCall slow, FastCall fast) {
   const FunctionApi* api = function_api();
-  if (api == nullptr) return;
-  const bool old = api->version()[0] == '1' && api->version()[1] == '0';
+  if (api == nullptr || !load_v8_api()) return;
+  const bool old = v8.version()[0] == '1' && v8.version()[1] == '0';
   const CFunction as_c{fast.address, &kInfos[fast.kind]};
   void* isolate = api->isolate();
   void* made = api->make(isolate, slow, nullptr, nullptr, 0, kThrowWhenConstructed, 0,

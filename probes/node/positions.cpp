@@ -72,7 +72,7 @@ Spot spot_in(Code& code, std::uintptr_t address) {
   spot.place = entry->place;
   spot.position = entry->position;
   if (spot.place != 0 || code.tier != Tier::kOptimised || !code.inlining) return spot;
-  const Owner owner = find_owner(code, entry->position);
+  const Owner owner = find_owner(code, *entry);
   spot.certain = owner.certain;
   spot.owner = owner.code->start;
   spot.script = owner.code->script;
