@@ -5,11 +5,12 @@
 
   hooked store     a loop of `counter = counter + 1` in a function, hooked and plain, in the same process
   proxy            one property of a watched object changed, its line told, beside a plain object
-  start-up         `node -e 0`: plain, and with the shim and nothing watched (processor time of the process)
+  start-up         a script that does nothing: plain, and with the shim and nothing watched (processor time of the process)
 
 The ring is written without waiting for its reader: bursts are shorter than the ring, the least of many counts.
 """
 
+import json
 import os
 import pathlib
 import resource
@@ -59,7 +60,7 @@ def loops(directory):
         for position in ("exact", "fast"):
             done = subprocess.run([harness.BUILD / "tools/watcher-exec", "--config", directory / "rules.toml", "--position", position,
                                    "--output", directory / "out", node, directory / "loop.js"], capture_output=True, text=True)
-            best = __import__("json").loads(done.stdout)
+            best = json.loads(done.stdout)
             print(f"  {version:3} {position:5} " + "  ".join(f"{name} {value:.1f}" for name, value in best.items()))
 
 
@@ -70,15 +71,17 @@ def processor_ms(command, environment):
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
-def start_up():
-    print("start-up of node on an empty script, ms of processor time (minimum of 40)")
+def start_up(directory):
+    print("start-up of node on a script that does nothing, ms of processor time (minimum of 60)")
+    script = directory / "nothing.js"
+    script.write_text("0;\n")
     base = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
     arms = {"plain": base, "shim": dict(base, LD_PRELOAD=node_support.PRELOAD)}
     for version, node in node_support.INTERPRETERS:
         times = {arm: [] for arm in arms}
-        for _ in range(40):
+        for _ in range(60):
             for arm, environment in arms.items():
-                times[arm].append(processor_ms([node, "/dev/null"], environment))
+                times[arm].append(processor_ms([node, script], environment))
         plain, shim = min(times["plain"]), min(times["shim"])
         print(f"  {version:3} plain {plain:5.1f}  shim +{shim - plain:.1f}")
 
@@ -86,4 +89,4 @@ def start_up():
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         loops(pathlib.Path(name))
-    start_up()
+        start_up(pathlib.Path(name))
