@@ -72,7 +72,7 @@ constexpr OptionRow kTable[] = {
     {"redact_enabled", kFlag, "true", "", "", "Leave out the values of what is named like a secret"},
     {"redact_names", kText, "", "", "NAMES", "More names that are secret, with commas between; * stands for anything"},
     {"redact_allow", kText, "", "", "NAMES", "Names that are not, though they look so"},
-    {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines, or the optimiser left alone"},
+    {"position", kChoice, "exact", "exact|fast", "MODE", "Exact source lines in node, or inlining left on"},
 };
 constexpr std::size_t kRows = std::size(kTable);
 

@@ -7,11 +7,13 @@ const { isMainThread, threadId, threadName } = require('worker_threads');
 
 let active = false;
 
-/** Inlined, baseline and Maglev code tells no exact line. */
-function keepLinesExact() {
+/** Baseline and Maglev code tells no line. Optimised code does, and which function is inlined by tables of V8's own
+    (inlined_positions.h); without inlining it needs nobody's tables. */
+function keepLines(position) {
   const v8 = require('v8');
   v8.setFlagsFromString('--no-sparkplug');
   if (Number.parseInt(process.versions.v8, 10) >= 11) v8.setFlagsFromString('--no-maglev');
+  if (position === 'fast') return;
   v8.setFlagsFromString('--no-turbo-inlining');
   binding.noInlining();
 }
@@ -46,7 +48,7 @@ function activate() {
   if (active) return;
   active = true;
   if (!binding.start()) return;
-  if (binding.option('position') !== 'fast') keepLinesExact();
+  keepLines(binding.option('position'));
   if (!binding.listen()) binding.log(1, 'this node does not tell where code stands: events have no function and line');
   learnAllocations();
   renewPool();

@@ -8,11 +8,13 @@
 #include "probes/node/arrays.h"
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
+#include "probes/node/fast_function.h"
 #include "probes/node/napi_values.h"
 #include "probes/node/positions.h"
 #include "probes/node/records.h"
 #include "probes/node/sql.h"
 #include "probes/node/stack_place.h"
+#include "probes/node/stores.h"
 
 namespace watcher::node {
 namespace {
@@ -132,9 +134,11 @@ napi_value fill_binding(napi_env env, napi_value binding) {
       {"variable", make_variable},        {"place", make_place}, {"placeHere", make_place_here},
       {"threadName", set_thread_name},    {"stats", give_stats}, {"listen", listen},
       {"noInlining", set_no_inlining}};
+  thread_env = env;
   add_functions(env, binding, kFunctions);
   add_records(env, binding);
-  add_stack_place(env, binding);
+  add_stores(env, binding);
+  add_stack_place(binding);
   add_around(env, binding);
   add_sql(env, binding);
   add_memory_functions(env, binding);

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "probes/node/code_names.h"
+#include "probes/node/inlined_positions.h"
 
 namespace watcher::node {
 namespace {
@@ -16,6 +17,8 @@ constexpr int kEnumerateExisting = 1;
 
 constinit std::atomic<bool> locked{false};
 constinit std::atomic<bool> inlining{true};
+// changed under the lock; whoever has read it looks addresses up afterwards
+constinit std::atomic<std::uint64_t> generation{0};
 
 constinit const std::string* own_directory = nullptr;  // process-lifetime
 
@@ -45,13 +48,27 @@ void drop_overlapping(std::uintptr_t start, std::size_t bytes) {
   while (at != codes().end() && at->first < start + bytes) at = codes().erase(at);
 }
 
-void* script_handle(const JitCodeEvent& event, int id) {
-  void*& handle = scripts()[{event.isolate, id}];
+void* script_handle(void* isolate, void* script, int id) {
+  void*& handle = scripts()[{isolate, id}];
   if (handle == nullptr) {
-    handle = v8.globalize(event.isolate, event.script);
-    v8.line_number(event.script, 0);  // makes the script's line table, which no fault handler could
+    handle = v8.globalize(isolate, script);
+    v8.line_number(script, 0);  // makes the script's line table, which no fault handler could
   }
   return handle;
+}
+
+/// A position's script, of which a function is inlined.
+int inlined_script(void* isolate, FunctionWord function) {
+  if (function == 0) return -1;
+  const int id = v8.script_id(&function);  // a handle is the address of such a word
+  return scripts().contains({isolate, id}) ? id : -1;
+}
+
+void tell_owners(const JitCodeEvent& event, Code* code) {
+  const std::vector<FunctionWord> functions =
+      inlined_functions(code->start, *static_cast<FunctionWord*>(event.script), code->positions);
+  for (std::size_t i = 0; i < functions.size(); ++i)
+    code->positions[i].script_id = inlined_script(event.isolate, functions[i]);
 }
 
 void put_in_order(std::vector<CodePosition>* positions) {
@@ -85,15 +102,16 @@ void add_code(const JitCodeEvent& event) {
                : name.tier == Tier::kBaseline             ? Tier::kBaseline
                                                           : Tier::kOptimised;
   code->inlining = inlining.load(std::memory_order_relaxed);
-  code->internal =
-      name.file.starts_with("node:") || (own_directory != nullptr && name.file.starts_with(*own_directory));
+  code->ours = own_directory != nullptr && name.file.starts_with(*own_directory);
+  code->internal = code->ours || name.file.starts_with("node:");
   code->first_line = name.line;
   code->function = std::move(name.function);
   code->file = std::move(name.file);
   code->positions = take_positions(code->start, code->bytes);
   if (!code->internal && !code->file.empty()) {
     code->script_id = v8.script_id(event.script);
-    code->script = script_handle(event, code->script_id);
+    code->script = script_handle(event.isolate, event.script, code->script_id);
+    if (code->tier == Tier::kOptimised && code->inlining) tell_owners(event, code.get());
   }
   drop_overlapping(code->start, code->bytes);
   codes()[code->start] = std::move(code);
@@ -140,6 +158,7 @@ void hear(const JitCodeEvent* event) {
     return;
   }
   const CodeMapLock lock;
+  if (event->type != JitCodeEvent::kEndPositions) generation.fetch_add(1, std::memory_order_release);
   if (event->type == JitCodeEvent::kAdded) add_code(*event);
   if (event->type == JitCodeEvent::kEndPositions) end_positions(*event);
   if (event->type == JitCodeEvent::kMoved) move_code(*event);
@@ -187,6 +206,10 @@ void forget_isolate() {
   std::erase_if(scripts(), [isolate](const auto& entry) { return entry.first.first == isolate; });
 }
 
+std::uint64_t code_generation() {
+  return generation.load(std::memory_order_acquire);
+}
+
 void expect_no_inlining() {
   inlining.store(false, std::memory_order_relaxed);
 }
@@ -198,21 +221,23 @@ Code* find_code(std::uintptr_t address) {
   return address - code->start < code->bytes ? code : nullptr;
 }
 
-Owner find_owner(const Code& code, std::int32_t position) {
+Owner find_owner(const Code& code, const CodePosition& entry) {
+  const bool told = entry.script_id >= 0;
   const Code* own = nullptr;
   const Code* other = nullptr;
   int owners = 0;
   for (const auto& [start, candidate] : codes()) {
     if (candidate->tier != Tier::kBytecode || candidate->isolate != code.isolate || candidate->script == nullptr)
       continue;
-    if (!has_position(*candidate, position)) continue;
+    if (told && candidate->script_id != entry.script_id) continue;
+    if (!has_position(*candidate, entry.position)) continue;
     ++owners;
     if (candidate->script_id == code.script_id && candidate->function == code.function)
       own = candidate.get();
     else
       other = candidate.get();
   }
-  return {own != nullptr ? own : other != nullptr ? other : &code, owners == 1};
+  return {own != nullptr ? own : other != nullptr ? other : &code, told ? owners > 0 : owners == 1};
 }
 
 }  // namespace watcher::node

@@ -18,6 +18,7 @@ struct CodePosition {
   std::uint32_t offset;     // in the code
   std::int32_t position;    // in the script's source
   DictionaryRef place = 0;  // once it was asked for
+  int script_id = -1;       // in optimised code, where it is known whose source it is
 };
 
 enum class Tier : std::uint8_t { kBytecode, kBaseline, kOptimised };
@@ -29,8 +30,9 @@ struct Code {
   void* script = nullptr;  // global handle of the UnboundScript; null: a script without a name
   int script_id = -1;
   Tier tier = Tier::kBytecode;
-  bool inlining = false;    // positions may be those of inlined functions
-  bool internal = false;    // of node itself
+  bool inlining = false;  // positions may be those of inlined functions
+  bool internal = false;  // of node itself, or ours
+  bool ours = false;
   int first_line = 0;       // of the function
   DictionaryRef place = 0;  // the function, when the line is not known
   std::string function;
@@ -58,14 +60,17 @@ class CodeMapLock {
 /// After fork: whoever held the lock is not here.
 void renew_code_map_lock();
 
+/// Changes whenever an address may mean other code than before.
+std::uint64_t code_generation();
+
 /// Null when no JavaScript code is known there. Under the lock.
 Code* find_code(std::uintptr_t address);
 
 /// Whose source a position in optimised code is in: its own, or an inlined function's.
 struct Owner {
   const Code* code;
-  bool certain;  // no other function known has that position
+  bool certain;  // V8 says so, or no other function known has that position
 };
-Owner find_owner(const Code& code, std::int32_t position);
+Owner find_owner(const Code& code, const CodePosition& entry);
 
 }  // namespace watcher::node

@@ -11,20 +11,10 @@ namespace watcher::node {
 
 constinit const watcher_runtime* runtime = nullptr;
 constinit EventRing ring;
+constinit thread_local ThreadState thread_state{};
+constinit std::uint32_t fork_epoch = 1;
 
 namespace {
-
-struct ThreadState {
-  std::uint32_t id;
-  std::uint32_t epoch;
-  ContextBlob parts;
-  DictionaryRef context;
-  std::uint64_t task;  // the asynchronous call that runs
-  std::uint64_t told_task;
-};
-// initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
-__attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState state{};
-constinit std::uint32_t fork_epoch = 1;
 
 DictionaryRef intern_filter(const VariableTerms& terms) {
   if (terms.when.empty() && terms.sample == 1 && terms.max_per_second == 0) return 0;
@@ -67,52 +57,40 @@ DictionaryRef intern_variable(std::string_view name, std::string_view owner, Sco
   return dictionary.intern(BlobKind::kVariable, variable);
 }
 
-std::uint32_t thread_id() {
-  if (state.epoch != fork_epoch) {
-    state.id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
-    state.epoch = fork_epoch;
-  }
-  return state.id;
+std::uint32_t renew_thread_id() {
+  thread_state.id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+  thread_state.epoch = fork_epoch;
+  return thread_state.id;
 }
-
-namespace {
 
 /// Each asynchronous call is a task of its own: only those with events get a name, as long as there is room for them.
 void name_task() {
   static constinit std::atomic<std::int32_t> names_left{8192};
-  state.told_task = state.task;
-  state.parts.task = 0;
-  if (state.task != 0 && names_left.fetch_sub(1, std::memory_order_relaxed) > 0) {
+  thread_state.told_task = thread_state.task;
+  thread_state.parts.task = 0;
+  if (thread_state.task != 0 && names_left.fetch_sub(1, std::memory_order_relaxed) > 0) {
     char room[32] = "async ";
     std::size_t end = 6;
     std::uint64_t unit = 1;
-    while (state.task / unit >= 10) unit *= 10;
-    for (; unit != 0; unit /= 10) room[end++] = static_cast<char>('0' + state.task / unit % 10);
-    state.parts.task = ring.dictionary().intern({room, end});
+    while (thread_state.task / unit >= 10) unit *= 10;
+    for (; unit != 0; unit /= 10) room[end++] = static_cast<char>('0' + thread_state.task / unit % 10);
+    thread_state.parts.task = ring.dictionary().intern({room, end});
   }
   renew_thread_context();
 }
 
-}  // namespace
-
-DictionaryRef thread_context() {
-  if (state.task != state.told_task && ring) [[unlikely]]
-    name_task();
-  return state.context;
-}
-
 void set_task(std::uint64_t id) {
-  state.task = id;
+  thread_state.task = id;
 }
 
 ContextBlob& context_parts() {
-  return state.parts;
+  return thread_state.parts;
 }
 
 void renew_thread_context() {
-  const ContextBlob& parts = state.parts;
+  const ContextBlob& parts = thread_state.parts;
   const bool empty = parts.thread_name == 0 && parts.task == 0 && parts.sql == 0;
-  state.context = empty || !ring ? 0 : ring.dictionary().intern(BlobKind::kContext, parts);
+  thread_state.context = empty || !ring ? 0 : ring.dictionary().intern(BlobKind::kContext, parts);
 }
 
 void forget_threads() {

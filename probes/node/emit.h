@@ -33,10 +33,55 @@ struct VariableTerms {
 /// `owner` makes the id, so that it is the same in every process and run.
 DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, const VariableTerms& terms);
 
+struct ThreadState {
+  std::uint32_t id;
+  std::uint32_t epoch;
+  ContextBlob parts;
+  DictionaryRef context;
+  std::uint64_t task;  // the asynchronous call that runs
+  std::uint64_t told_task;
+};
+// initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
+extern __attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState thread_state;
+extern constinit std::uint32_t fork_epoch;
+std::uint32_t renew_thread_id();
+void name_task();
+
 /// gettid(), cached. Signal handlers too.
-std::uint32_t thread_id();
+inline std::uint32_t thread_id() {
+  return thread_state.epoch == fork_epoch ? thread_state.id : renew_thread_id();
+}
 /// ContextBlob of what the calling thread does; 0 when nothing is tracked. Signal handlers too.
-DictionaryRef thread_context();
+inline DictionaryRef thread_context() {
+  if (thread_state.task != thread_state.told_task && ring) [[unlikely]]
+    name_task();
+  return thread_state.context;
+}
+
+/// What an event is about.
+struct Subject {
+  DictionaryRef variable = 0;
+  DictionaryRef place = 0;
+  Scope scope = Scope::kUnknown;
+  bool exact = true;
+};
+/// Room for an event of this moment, filled in but for its values. Empty: it is not to be recorded.
+inline Claim claim_event(Op op, const Subject& subject, std::uint32_t payload_bytes) {
+  const DictionaryRef context = thread_context();
+  const Claim claim = ring.claim(payload_bytes);
+  if (!claim) return claim;
+  EventHead& head = *claim.head;
+  head.tsc = ring.now();
+  head.variable = subject.variable;
+  head.place = subject.place;
+  head.context = context;
+  head.thread_id = thread_id();
+  head.op = op;
+  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (subject.exact ? 0 : kInexact));
+  head.coalesced = 0;
+  return claim;
+}
+
 /// Its parts, each 0 until it is set: the thread's name, the asynchronous task, the SQL statement.
 ContextBlob& context_parts();
 /// To be called when the parts have changed.

@@ -25,26 +25,48 @@ function stores(object, key) {
   return isExtensible(object);
 }
 
-function install({ record, recordDescribed }) {
+/// Kinds of values that fit into a word (ValueKind of the queue); -1: the others.
+const kNumber = 4;
+function wordKind(value) {
+  switch (typeof value) {
+    case 'number':
+      return kNumber;
+    case 'boolean':
+      return 2;
+    default:
+      return value === null ? 1 : value === kUnbound ? 0 : -1;
+  }
+}
+
+function install({ store, storeWords, storeDescribed }) {
   function tellDescribed(site, before, value) {
     const [told, type] = isPlain(before) || before === kUnbound ? [before, ''] : describe(before);
     const [now, nowType] = isPlain(value) || value === kUnbound ? [value, ''] : describe(value);
-    recordDescribed(site, told, type, now, nowType);
+    storeDescribed(site, told, type, now, nowType);
   }
-  function tell(site, before, value) {
-    if (isPlain(value) && isPlain(before)) record(site, before, value);
+  function tellOther(site, before, value) {
+    const kind = wordKind(before);
+    const nowKind = wordKind(value);
+    if (kind >= 0 && nowKind >= 0) storeWords(site, kind | (nowKind << 8), kind === 0 ? 0 : +before, nowKind === 0 ? 0 : +value);
+    else if (isPlain(value) && (kind === 0 || isPlain(before))) store(site, before, value);
     else tellDescribed(site, before, value);
+  }
+  // what is short is what optimised code keeps in one piece
+  function tell(site, before, value) {
+    if (typeof value === 'number' && typeof before === 'number') storeWords(site, kNumber | (kNumber << 8), before, value);
+    else tellOther(site, before, value);
   }
   const hooks = {
     // x = e
     s(value, before, site) {
-      tell(site, before, value);
+      if (typeof value === 'number' && typeof before === 'number') storeWords(site, kNumber | (kNumber << 8), before, value);
+      else tellOther(site, before, value);
       return value;
     },
     // let x = e
     b(value, site) {
-      if (isPlain(value)) record(site, kUnbound, value);
-      else tellDescribed(site, kUnbound, value);
+      if (typeof value === 'number') storeWords(site, kNumber << 8, 0, value);
+      else tellOther(site, kUnbound, value);
       return value;
     },
     // x++

@@ -10,6 +10,7 @@ const binding = process._linkedBinding('watcher');
 
 const kUnbound = Symbol('unbound');
 const ops = binding.ops();
+const { change, nearPlace, callingPlace } = binding;
 const state = { paused: false };
 
 /// target → Part
@@ -21,6 +22,7 @@ class Part {
     this.seen = target; // what the program holds: a proxy, or the object itself
     this.parents = new Map(); // Part → the key it was found under
     this.roots = new Map(); // variable → depth
+    this.routes = null; // how it is reached, when that was asked for
     this.reach = 0; // steps below that still count, at most
   }
 }
@@ -56,40 +58,65 @@ function heldKey(parent, child, hint) {
 
 function stepOf(container, key) {
   if (Array.isArray(key)) return key; // a range
+  if (typeof key === 'string') return Array.isArray(container) && /^(0|[1-9]\d{0,14})$/.test(key) ? Number(key) : key;
   if (typeof key === 'symbol' || isObject(key)) return describe(key)[0];
   if (typeof key === 'number') return Number.isSafeInteger(key) ? key : `${key}`;
-  return Array.isArray(container) && /^(0|[1-9]\d{0,14})$/.test(key) ? Number(key) : `${key}`;
+  return `${key}`;
 }
 
-/// [variable, path] of all that reach the part now, the nearest first.
-function routesTo(part) {
-  const routes = [];
-  const told = new Set();
-  const visited = new Set([part]);
-  let row = [[part, []]];
-  while (row.length > 0) {
+/// Changes whenever parts may be reached in other ways than before: what routes were found is looked for anew.
+let ways = 0;
+const newWay = () => void ++ways;
+
+/// How a part is reached: [variable, start of paths, …] and the holdings that were looked at to find out.
+class Routes {
+  constructor(part) {
+    this.ways = ways;
+    this.told = [];
+    this.holdings = []; // parent's target, key, child's target, …
+    this.find(part);
+  }
+
+  /// The nearest first.
+  find(part) {
+    const told = new Set();
+    const visited = new Set([part]);
+    for (let row = [[part, []]]; row.length > 0; row = this.above(row, visited))
+      for (const [at, path] of row)
+        for (const [variable, depth] of at.roots)
+          if (!told.has(variable) && path.length < depth) {
+            told.add(variable);
+            this.told.push(variable, path.length === 0 ? undefined : binding.path(path));
+          }
+  }
+
+  above(row, visited) {
     const next = [];
-    for (const [at, path] of row) {
-      for (const [variable, depth] of at.roots)
-        if (!told.has(variable) && path.length < depth) {
-          told.add(variable);
-          routes.push([variable, path]);
-        }
+    for (const [at, path] of row)
       for (const [parent, hint] of at.parents) {
         const key = heldKey(parent, at.target, hint);
         if (key === undefined) at.parents.delete(parent);
-        else if (!visited.has(parent)) {
+        else {
+          if (key !== hint) at.parents.set(parent, key);
+          this.holdings.push(parent.target, key, at.target);
+          if (visited.has(parent)) continue;
           visited.add(parent);
           next.push([parent, [stepOf(parent.target, key), ...path]]);
         }
       }
-    }
-    row = next;
+    return next;
   }
-  return routes;
+
+  stillHold() {
+    const { holdings } = this;
+    if (this.ways !== ways) return false;
+    for (let i = 0; i < holdings.length; i += 3) if (!holdsAt(holdings[i], holdings[i + 1], holdings[i + 2])) return false;
+    return true;
+  }
 }
 
-const shown = (value) => (isPlain(value) || value === kUnbound ? [value, ''] : describe(value));
+/// [value or its description, the described value's type]
+const shown = (value) => (isPlain(value) || value === kUnbound ? [value, undefined] : describe(value));
 
 /// One event for each variable that reaches the part. `key` undefined: the part itself. Not `exact`: told late, so there
 /// may have been several changes, on other lines.
@@ -98,21 +125,29 @@ function tell(part, op, key, before, after, exact = true) {
 }
 
 function tellShown(part, op, key, before, after, exact = true) {
-  if (state.paused) return;
-  const routes = routesTo(part);
-  if (routes.length === 0) return;
-  const place = binding.callingPlace(exact);
-  const last = key === undefined ? [] : [stepOf(part.target, key)];
-  for (const [variable, path] of routes)
-    binding.change(variable, place, op, [...path, ...last], before[0], before[1], after[0], after[1], exact);
+  if (!state.paused) write(part, op, key, before[0], before[1], after[0], after[1], exact);
+}
+
+/// Types are undefined for values themselves.
+function write(part, op, key, before, beforeType, after, afterType, exact) {
+  if (part.routes === null || !part.routes.stillHold()) part.routes = new Routes(part);
+  const { told } = part.routes;
+  if (told.length === 0) return;
+  const place = (exact && nearPlace()) || callingPlace(exact);
+  const step = key === undefined ? undefined : stepOf(part.target, key);
+  for (let i = 0; i < told.length; i += 2)
+    change(place, op, told[i], told[i + 1], step, before, beforeType, after, afterType, exact);
 }
 
 /// The part that `parent` holds under `key`; its reach grows with what it is found in.
 function join(parent, key, target) {
   const part = partOf(target);
-  part.parents.set(parent, key);
+  if (part.parents.get(parent) !== key) {
+    part.parents.set(parent, key);
+    newWay();
+  }
   if (part.reach < parent.reach - 1) part.reach = parent.reach - 1;
   return part;
 }
 
-module.exports = { parts, partOf, join, tell, tellShown, shown, ops, state, kUnbound };
+module.exports = { parts, partOf, join, newWay, tell, tellShown, write, shown, ops, state, kUnbound };

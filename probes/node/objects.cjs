@@ -2,9 +2,9 @@
 // in place, since their state is out of a proxy's reach.
 'use strict';
 
-const { isObject, rawOf, targets } = require('./describe.cjs');
+const { isObject, isPlain, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');
-const { parts, partOf, join, tell, tellShown, shown, ops, state, kUnbound } = require('./object_graph.cjs');
+const { parts, partOf, join, newWay, tell, tellShown, write, shown, ops, state, kUnbound } = require('./object_graph.cjs');
 const { arrayMethod } = require('./object_arrays.cjs');
 const { watchMap, watchSet } = require('./object_collections.cjs');
 const { getOwnPropertyDescriptor, getPrototypeOf } = Object;
@@ -69,6 +69,12 @@ class Traps {
     const own = getOwnPropertyDescriptor(target, key);
     const holder = own ?? inherited(target, key);
     if (holder !== undefined && !('value' in holder)) return this.setter(target, key, value, receiver);
+    // a property that is there keeps its place: storing it by name is all that Reflect.set does
+    if (own !== undefined && own.writable && isPlain(value) && isPlain(own.value) && !(this.isArray && key === 'length')) {
+      target[key] = value;
+      if (!state.paused) write(this.part, this.stored, key, own.value, undefined, value, undefined, true);
+      return true;
+    }
     const raw = rawOf(value);
     const before = shown(own === undefined ? kUnbound : own.value);
     const after = shown(raw);
@@ -198,6 +204,7 @@ function watch(value, terms) {
   const part = partOf(target);
   part.roots.set(binding.objectVariable(terms.name, terms.depthBytes, terms.when, terms.sample, terms.maxPerSecond), depth);
   part.reach = Math.max(part.reach, depth);
+  newWay();
   if (kind !== 'known') equip(part, kind);
   if (binding.option('record_init') === 'true') tell(part, ops.init, undefined, kUnbound, target);
   return part.seen;
@@ -207,7 +214,10 @@ function watch(value, terms) {
 function unwatch(value) {
   const part = isObject(value) ? parts.get(rawOf(value)) : undefined;
   const watched = part !== undefined && part.roots.size > 0;
-  if (watched) part.roots.clear();
+  if (watched) {
+    part.roots.clear();
+    newWay();
+  }
   return watched;
 }
 

@@ -1,9 +1,11 @@
 #include "probes/node/positions.h"
 
+#include <pthread.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <vector>
 
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
@@ -17,6 +19,8 @@ constexpr std::size_t kFrames = 48;
 
 __attribute__((tls_model("initial-exec"))) constinit thread_local void* thread_isolate = nullptr;
 
+__attribute__((tls_model("initial-exec"))) constinit thread_local const std::uintptr_t* thread_stack_end = nullptr;
+
 constinit std::atomic<bool> ended{false};  // the main thread's JavaScript: what is freed now, the process takes along
 
 /// The frames from the innermost on: addresses of machine code, or of bytecode.
@@ -25,12 +29,12 @@ struct Sample {
   std::size_t count;
 };
 
-void take_sample(const RegisterState& registers, Sample* sample) {
+void take_sample(const RegisterState& registers, Sample* sample, std::size_t room = kFrames) {
   SampleInfo info{};
   // V8 leaves the interrupted address out: it is that of the innermost frame only when it lies in JavaScript code
   sample->frames[0] = registers.pc;
-  v8.sample(thread_isolate, &registers, sample->frames + 1, kFrames - 1, &info);
-  sample->count = 1 + (info.frames_count < kFrames - 1 ? info.frames_count : kFrames - 1);
+  v8.sample(thread_isolate, &registers, sample->frames + 1, room - 1, &info);
+  sample->count = 1 + (info.frames_count < room - 1 ? info.frames_count : room - 1);
 }
 
 /// The entry that covers the offset; null when the code has none.
@@ -68,7 +72,7 @@ Spot spot_in(Code& code, std::uintptr_t address) {
   spot.place = entry->place;
   spot.position = entry->position;
   if (spot.place != 0 || code.tier != Tier::kOptimised || !code.inlining) return spot;
-  const Owner owner = find_owner(code, entry->position);
+  const Owner owner = find_owner(code, *entry);
   spot.certain = owner.certain;
   spot.owner = owner.code->start;
   spot.script = owner.code->script;
@@ -108,10 +112,68 @@ DictionaryRef sample_place(const RegisterState& registers) {
   return settle_place(spot, v8.line_number(spot.script, spot.position) + 1);
 }
 
+constexpr std::size_t kNearFrames = 9;  // ours, those of V8's own builtins, the program's
+// behind these is C++ of V8's, which keeps no chain of frames
+constexpr std::uintptr_t kEntryFrame = 1 << 1, kConstructEntryFrame = 2 << 1;
+constexpr std::size_t kKnownAddresses = 1024;
+
+KnownAddress& known_address(std::uintptr_t address) {
+  static thread_local std::vector<KnownAddress> table(kKnownAddresses);
+  KnownAddress& known = table[(address ^ address >> 10) % kKnownAddresses];
+  const std::uint64_t generation = code_generation();
+  if (known.address == address && known.generation == generation) return known;
+  known = {.address = address, .generation = generation, .script_id = KnownAddress::kUnknown, .place = 0};
+  const CodeMapLock lock;
+  const Code* code = find_code(address);
+  // a call may be the last of its code: then it returns behind it
+  if (code == nullptr || (code->tier != Tier::kBytecode && code->start == address)) code = find_code(address - 1);
+  if (code != nullptr && code->isolate == thread_isolate)
+    known.script_id = code->ours ? KnownAddress::kOurs : code->script_id;
+  return known;
+}
+
+/// The machine state of who calls.
+RegisterState own_registers(void* pc, void* frame) {
+  return {.pc = pc, .sp = frame, .fp = frame, .lr = nullptr, .callee_saved = nullptr};
+}
+
 }  // namespace
+
+__attribute__((noinline)) KnownAddress* program_caller() {
+  if (thread_isolate == nullptr) return nullptr;
+  Sample sample;
+  take_sample(own_registers(reinterpret_cast<void*>(program_caller), __builtin_frame_address(0)), &sample, kNearFrames);
+  for (std::size_t i = 1; i < sample.count; ++i) {
+    KnownAddress& known = known_address(reinterpret_cast<std::uintptr_t>(sample.frames[i]));
+    if (known.script_id >= 0) return &known;
+  }
+  return nullptr;
+}
+
+DictionaryRef place_behind(const std::uintptr_t* frame) {
+  for (std::size_t i = 0; i < kNearFrames; ++i) {
+    const KnownAddress& known = known_address(frame[1]);
+    if (known.script_id >= 0) return known.place;
+    const auto* next = reinterpret_cast<const std::uintptr_t*>(frame[0]);
+    if (next <= frame || next >= thread_stack_end) return 0;
+    frame = next;
+    if (known.script_id == KnownAddress::kOurs) continue;
+    // code of V8's: a function's frame there holds its context, and the interpreter's line is not in the address
+    const std::uintptr_t kind = frame[-1];
+    if (kind % 2 != 0 || kind == kEntryFrame || kind == kConstructEntryFrame) return 0;
+  }
+  return 0;
+}
 
 void note_thread_isolate() {
   thread_isolate = load_v8_api() ? v8.current_isolate() : nullptr;
+  pthread_attr_t attributes;
+  void* start = nullptr;
+  std::size_t bytes = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+  if (pthread_attr_getstack(&attributes, &start, &bytes) == 0)
+    thread_stack_end = reinterpret_cast<std::uintptr_t*>(static_cast<char*>(start) + bytes) - 1;
+  pthread_attr_destroy(&attributes);
 }
 
 void forget_thread_isolate() {
@@ -121,10 +183,7 @@ void forget_thread_isolate() {
 
 __attribute__((noinline)) DictionaryRef place_here() {
   if (thread_isolate == nullptr || !ring) return 0;
-  void* frame = __builtin_frame_address(0);
-  const RegisterState here{
-      .pc = reinterpret_cast<void*>(place_here), .sp = frame, .fp = frame, .lr = nullptr, .callee_saved = nullptr};
-  return sample_place(here);
+  return sample_place(own_registers(reinterpret_cast<void*>(place_here), __builtin_frame_address(0)));
 }
 
 DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context) {

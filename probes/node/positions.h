@@ -17,6 +17,19 @@ DictionaryRef place_of_writer(void* ucontext, DictionaryRef* context);
 /// Place of the JavaScript code that called us; 0 when there is none.
 DictionaryRef place_here();
 
+/// An address that JavaScript goes on at, and what is known of it.
+struct KnownAddress {
+  std::uintptr_t address;
+  std::uint64_t generation;
+  int script_id;  // or one of these:
+  static constexpr int kUnknown = -1, kOurs = -2;
+  DictionaryRef place;  // for its finder to set; forgotten when code moves
+};
+/// Where the program's own code called us; null when it is not near. A thread's own, until its next call.
+KnownAddress* program_caller();
+/// The same place, when it is known: for calls by optimised code alone. 0: ask program_caller().
+DictionaryRef place_behind(const std::uintptr_t* frame);
+
 /// The probe's hook.
 void after_fork_child();
 

@@ -2,64 +2,18 @@
 
 #include <string.h>
 
-#include <array>
-#include <atomic>
-#include <mutex>
+#include <algorithm>
 #include <string>
 
 #include "probes/node/emit.h"
+#include "probes/node/fast_function.h"
 #include "probes/node/napi_values.h"
 #include "probes/node/values.h"
 
 namespace watcher::node {
 namespace {
 
-/// A store in transformed code: what it stores to and where it stands.
-struct Site {
-  DictionaryRef variable;
-  DictionaryRef place;
-  Scope scope;
-};
-
-/// All sites of the process: code transformed in one thread runs in others. Written under the lock, read without; the
-/// number of a site is published by being compiled into code.
-class SiteTable {
- public:
-  std::uint32_t add(const Site& site) {
-    const std::lock_guard<std::mutex> guard(lock_);
-    const std::uint32_t number = used_;
-    if (number >= kChunks * kChunk) return 0;
-    std::atomic<Site*>& chunk = chunks_[number / kChunk];
-    if (chunk.load(std::memory_order_relaxed) == nullptr) chunk.store(new Site[kChunk], std::memory_order_relaxed);
-    chunk.load(std::memory_order_relaxed)[number % kChunk] = site;
-    ++used_;
-    return number;
-  }
-  const Site* find(std::uint32_t number) const {
-    if (number == 0 || number >= kChunks * kChunk) return nullptr;
-    const Site* chunk = chunks_[number / kChunk].load(std::memory_order_relaxed);
-    return chunk != nullptr ? &chunk[number % kChunk] : nullptr;
-  }
-
- private:
-  static constexpr std::uint32_t kChunk = 1024;
-  static constexpr std::uint32_t kChunks = 4096;
-  std::mutex lock_;
-  std::uint32_t used_ = 1;  // 0 is no site
-  std::array<std::atomic<Site*>, kChunks> chunks_{};
-};
-
-SiteTable& sites() {
-  static auto* table = new SiteTable;  // process-lifetime
-  return *table;
-}
-
-struct Subject {
-  DictionaryRef variable = 0;
-  DictionaryRef place = 0;
-  Scope scope = Scope::kUnknown;
-  bool exact = true;
-};
+constexpr std::size_t kMaxPathText = 1024;
 
 /// A path, encoded as events hold it, without its header.
 struct Path {
@@ -75,6 +29,18 @@ struct Path {
     bytes.append(text);
     ++count;
   }
+  /// The number of steps and then the steps.
+  std::string as_text() const { return std::string(reinterpret_cast<const char*>(&count), sizeof count) + bytes; }
+  void read_start(napi_env env, napi_value text) {
+    std::size_t length = 0;
+    count = 0;
+    bytes.clear();
+    if (text == nullptr || napi_get_value_string_latin1(env, text, nullptr, 0, &length) != napi_ok) return;
+    bytes.resize(length);
+    napi_get_value_string_latin1(env, text, bytes.data(), length + 1, &length);
+    memcpy(&count, bytes.data(), std::min(length, sizeof count));
+    bytes.erase(0, sizeof count);
+  }
   std::uint32_t payload_bytes() const {
     return count == 0 ? 0 : padded8(static_cast<std::uint32_t>(sizeof(PathHeader) + bytes.size()));
   }
@@ -89,119 +55,22 @@ struct Path {
 
 void emit(Op op, const Subject& subject, const Path& path, const Value& before, const Value& after) {
   const std::uint32_t payload = path.payload_bytes() + before.payload_bytes() + after.payload_bytes();
-  const DictionaryRef context = thread_context();
-  const Claim claim = ring.claim(payload);
+  const Claim claim = claim_event(op, subject, payload);
   if (!claim) return;
-  EventHead& head = *claim.head;
-  head.tsc = ring.now();
-  head.variable = subject.variable;
-  head.place = subject.place;
-  head.context = context;
-  head.thread_id = thread_id();
-  head.op = op;
-  head.before_kind = before.kind;
-  head.after_kind = after.kind;
-  head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path.count == 0 ? 0 : kHasPath) |
-                                         (subject.exact ? 0 : kInexact));
-  head.before = before.word;
-  head.after = after.word;
-  head.coalesced = 0;
-  if (payload != 0) after.put(before.put(path.put(claim.payload())));
+  if (path.count != 0) claim.head->flags |= kHasPath;
+  put_values(claim, path.put(claim.payload()), before, after);
   claim.commit();
 }
 
-struct Scratch {
-  Value before;
-  Value after;
-};
-
-Scratch& scratch() {
-  static thread_local Scratch values;
-  return values;
-}
-
-Scope scope_of(std::string_view name) {
-  return name == "local" ? Scope::kLocal : name == "global" ? Scope::kGlobal : Scope::kUnknown;
-}
-
-const char* const kScopeNames[] = {"unknown", "local", "global", "both"};
-
-/// rules(path): [{ name, scope, when, sample, maxPerSecond }] for a source file.
-napi_value give_rules(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  const watcher_rule* rules = nullptr;
-  const std::size_t count = runtime->rules(text_of(env, arguments.values[0]).c_str(), &rules);
-  napi_value list = nullptr;
-  napi_create_array(env, &list);
-  for (std::size_t i = 0; i < count; ++i) {
-    napi_value rule = nullptr;
-    napi_create_object(env, &rule);
-    const auto put = [&](const char* name, napi_value value) { napi_set_named_property(env, rule, name, value); };
-    put("name", make_text(env, rules[i].name));
-    put("scope", make_text(env, kScopeNames[rules[i].scope]));
-    put("when", make_text(env, rules[i].when != nullptr ? rules[i].when : ""));
-    put("sample", make_number(env, rules[i].sample));
-    put("maxPerSecond", make_number(env, rules[i].max_per_second));
-    napi_set_element(env, list, static_cast<std::uint32_t>(i), rule);
-  }
-  return list;
-}
-
-/// site(name, scope, owner, function, file, line, when, sample, maxPerSecond): a number for record(); 0: no session.
-napi_value make_site(napi_env env, napi_callback_info info) {
-  const Arguments<9> arguments(env, info);
-  const auto text = [&](int at) { return text_of(env, arguments.values[at]); };
-  if (!ensure_session()) return make_number(env, 0);
-  const std::string when = text(6);
-  const VariableTerms terms{.format = {},
-                            .item_bytes = 0,
-                            .mutation_depth = 0,
-                            .when = when,
-                            .sample = number_of(env, arguments.values[7], 1),
-                            .max_per_second = static_cast<std::uint32_t>(number_of(env, arguments.values[8]))};
-  const Scope scope = scope_of(text(1));
-  const Site site{.variable = intern_variable(text(0), text(2), scope, terms),
-                  .place = intern_place(text(3), text(4), static_cast<int>(number_of(env, arguments.values[5]))),
-                  .scope = scope};
-  return make_number(env, sites().add(site));
-}
-
-void record_at(napi_env env, napi_value number, napi_value before, std::string_view before_type, napi_value after,
-               std::string_view after_type) {
-  std::uint32_t which = 0;
-  napi_get_value_uint32(env, number, &which);
-  const Site* site = sites().find(which);
-  if (site == nullptr) return;
-  Scratch& values = scratch();
-  encode(env, before, before_type, &values.before);
-  encode(env, after, after_type, &values.after);
-  emit(Op::kStore, {.variable = site->variable, .place = site->place, .scope = site->scope}, {}, values.before,
-       values.after);
-}
-
-/// record(site, before, after): a store of values that are no objects.
-napi_value record(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
-  record_at(env, arguments.values[0], arguments.values[1], {}, arguments.values[2], {});
-  return nullptr;
-}
-
-/// recordDescribed(site, before, beforeType, after, afterType): types are '' for values themselves.
-napi_value record_described(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
-  record_at(env, arguments.values[0], arguments.values[1], text_of(env, arguments.values[2]), arguments.values[3],
-            text_of(env, arguments.values[4]));
-  return nullptr;
-}
-
-/// Numbers are indexes, texts are themselves, a pair of numbers in an array is a range.
+/// Nothing where there is no step. Numbers are indexes, texts are themselves, a pair of numbers in an array is a range.
 void read_step(napi_env env, napi_value step, Path* path) {
   napi_valuetype kind = napi_undefined;
-  napi_typeof(env, step, &kind);
+  if (step != nullptr) napi_typeof(env, step, &kind);
+  if (kind == napi_undefined) return;
   if (kind == napi_number) return path->add(PathKind::kIndex, static_cast<std::int64_t>(number_of(env, step)), 0, {});
   if (kind == napi_string) {
-    std::uint64_t total = 0;
-    const std::string text = bounded_text(env, step, 1024, &total);
+    static thread_local std::string text;
+    read_text(env, step, kMaxPathText, &text);
     return path->add(PathKind::kText, static_cast<std::int64_t>(text.size()), 0, text);
   }
   napi_value first = nullptr, end = nullptr;
@@ -211,15 +80,20 @@ void read_step(napi_env env, napi_value step, Path* path) {
             static_cast<std::int64_t>(number_of(env, end)), {});
 }
 
-Path read_path(napi_env env, napi_value list) {
+/// path(steps): a text that change() takes for the start of a path.
+napi_value make_path(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
   Path path;
   std::uint32_t length = 0;
-  if (napi_get_array_length(env, list, &length) != napi_ok) return path;
+  napi_get_array_length(env, arguments.values[0], &length);
   for (std::uint32_t i = 0; i < length; ++i) {
     napi_value step = nullptr;
-    if (napi_get_element(env, list, i, &step) == napi_ok) read_step(env, step, &path);
+    if (napi_get_element(env, arguments.values[0], i, &step) == napi_ok) read_step(env, step, &path);
   }
-  return path;
+  const std::string text = path.as_text();
+  napi_value value = nullptr;
+  napi_create_string_latin1(env, text.data(), text.size(), &value);
+  return value;
 }
 
 /// objectVariable(name, mutationDepth, when, sample, maxPerSecond): a variable for change(), named by the program.
@@ -235,21 +109,34 @@ napi_value make_object_variable(napi_env env, napi_callback_info info) {
   return make_number(env, intern_variable(text_of(env, arguments.values[0]), {}, Scope::kUnknown, terms));
 }
 
-/// change(variable, place, op, path, before, beforeType, after, afterType, exact): a change inside an object.
-napi_value record_change(napi_env env, napi_callback_info info) {
-  const Arguments<9> arguments(env, info);
-  if (!ring) return nullptr;
-  const auto number = [&](int at) { return static_cast<std::uint32_t>(number_of(env, arguments.values[at])); };
+std::string_view type_text(napi_value value, std::string* room) {
+  napi_valuetype kind = napi_undefined;
+  if (value != nullptr) napi_typeof(thread_env, value, &kind);
+  if (kind != napi_string) return {};
+  read_text(thread_env, value, kMaxPathText, room);
+  return *room;
+}
+
+/// change(place, op, variable, start, key, before, beforeType, after, afterType, exact): a change inside an object, by
+/// the code that called. `start`: path() of the part, or undefined; `key`: in it; types: undefined for values
+/// themselves.
+void record_change(const CallInfo& info) {
+  static thread_local Path path;
+  static thread_local std::string type;
+  if (!ring) return;
+  const napi_env env = thread_env;
+  const auto number = [&](int at) { return static_cast<std::uint32_t>(number_of(env, info.argument(at))); };
   bool exact = true;
-  napi_get_value_bool(env, arguments.values[8], &exact);
-  const std::uint32_t op = number(2);
-  if (op >= static_cast<std::uint32_t>(Op::kCount)) return nullptr;
+  napi_get_value_bool(env, info.argument(9), &exact);
+  const std::uint32_t op = number(1);
+  if (op >= static_cast<std::uint32_t>(Op::kCount)) return;
+  path.read_start(env, info.argument(3));
+  read_step(env, info.argument(4), &path);
   Scratch& values = scratch();
-  encode(env, arguments.values[4], text_of(env, arguments.values[5]), &values.before);
-  encode(env, arguments.values[6], text_of(env, arguments.values[7]), &values.after);
-  const Subject subject{.variable = number(0), .place = number(1), .scope = Scope::kUnknown, .exact = exact};
-  emit(static_cast<Op>(op), subject, read_path(env, arguments.values[3]), values.before, values.after);
-  return nullptr;
+  encode(env, info.argument(5), type_text(info.argument(6), &type), &values.before);
+  encode(env, info.argument(7), type_text(info.argument(8), &type), &values.after);
+  const Subject subject{.variable = number(2), .place = number(0), .scope = Scope::kUnknown, .exact = exact};
+  emit(static_cast<Op>(op), subject, path, values.before, values.after);
 }
 
 /// ops(): the numbers of what can happen to an object, by name.
@@ -272,14 +159,10 @@ napi_value give_ops(napi_env env, napi_callback_info) {
 }  // namespace
 
 void add_records(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {{"rules", give_rules},
-                                                   {"site", make_site},
-                                                   {"record", record},
-                                                   {"recordDescribed", record_described},
-                                                   {"objectVariable", make_object_variable},
-                                                   {"change", record_change},
-                                                   {"ops", give_ops}};
+  static constexpr BindingFunction kFunctions[] = {
+      {"objectVariable", make_object_variable}, {"path", make_path}, {"ops", give_ops}};
   add_functions(env, binding, kFunctions);
+  add_function(binding, "change", record_change);
 }
 
 }  // namespace watcher::node

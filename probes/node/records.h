@@ -1,4 +1,4 @@
-// Events of JavaScript values: bindings by the sites of transformed code, objects by their traps.
+// Events of objects' changes, told by their traps.
 //
 // Threads that run JavaScript, outside signal handlers.
 #pragma once

@@ -18,11 +18,11 @@ napi_value make_statement(napi_env env, napi_callback_info info) {
   static constinit std::mutex lock;  // workers share the table of statements
   const Arguments<4> arguments(env, info);
   if (!ensure_session()) return make_number(env, 0);
-  std::uint64_t total = 0, ignored = 0;
+  std::string text, params;
   const std::string driver = text_of(env, arguments.values[0]);
-  const std::string text = bounded_text(env, arguments.values[1], kMaxStatementBytes, &total);
+  const std::uint64_t total = read_text(env, arguments.values[1], kMaxStatementBytes, &text);
   const std::string database = text_of(env, arguments.values[2]);
-  const std::string params = bounded_text(env, arguments.values[3], kMaxParamsBytes, &ignored);
+  read_text(env, arguments.values[3], kMaxParamsBytes, &params);
   const std::lock_guard<std::mutex> guard(lock);
   return make_number(env, intern_sql(ring, {.driver = driver,
                                             .statement = text,

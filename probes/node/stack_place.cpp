@@ -7,9 +7,10 @@
 #include <string>
 #include <unordered_map>
 
-#include "probes/node/addon.h"
 #include "probes/node/emit.h"
+#include "probes/node/fast_function.h"
 #include "probes/node/napi_values.h"
+#include "probes/node/positions.h"
 
 namespace watcher::node {
 namespace {
@@ -125,44 +126,64 @@ DictionaryRef& known_place(const StackApi& api, napi_value frame, const Location
   return known().places[key];
 }
 
-/// 0: no frame of the program is among the first `most`, or its caller is needed, too.
-DictionaryRef find_place(const StackApi& api, napi_env env, int most, bool certain) {
+struct FoundPlace {
+  DictionaryRef place = 0;  // none: no frame of the program is among those asked for, or its caller is needed, too
+  int script_id = -1;
+};
+
+FoundPlace find_place(const StackApi& api, napi_env env, int most, bool certain) {
   void* isolate = api.isolate();
   const napi_value trace = api.trace(isolate, most, kDetailed);
   const int count = trace != nullptr ? api.frame_count(trace) : 0;
   const auto frame_at = [&](int i) { return api.frame(trace, isolate, static_cast<std::uint32_t>(i)); };
   int i = 0;
   while (i < count && is_ours(api, env, frame_at(i))) ++i;
-  if (i == count) return 0;
+  if (i == count) return {};
   const napi_value frame = frame_at(i);
   const Location location = api.location(frame);
   DictionaryRef& place = known_place(api, frame, location, certain);
-  if (place != 0 || (i + 1 == count && count == most)) return place;
+  const int script_id = api.script_id(frame);
+  if (place != 0 || (i + 1 == count && count == most)) return {place, script_id};
   const std::string function = function_at(api, env, frame, i + 1 < count ? frame_at(i + 1) : nullptr);
   const int line = location.line + 1;
-  return place = intern_place(function, path_of(text_of(env, api.script_name(frame))), certain ? line : -line);
+  place = intern_place(function, path_of(text_of(env, api.script_name(frame))), certain ? line : -line);
+  return {place, script_id};
 }
 
-/// callingPlace(certain): a reference for change(); not certain: the line may be another one.
-napi_value give_calling_place(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
+/// 0 when there is none. Not `certain`: the event says that the line may be another one.
+DictionaryRef calling_place(napi_env env, bool certain) {
+  const StackApi* api = stack_api();
+  if (api == nullptr || !ring) return 0;
+  // a trace costs microseconds, but the same address always gives the same one
+  KnownAddress* caller = certain ? program_caller() : nullptr;
+  if (caller != nullptr && caller->place != 0) return caller->place;
+  FoundPlace found = find_place(*api, env, kFewFrames, certain);
+  if (found.place == 0) found = find_place(*api, env, kManyFrames, certain);
+  if (caller != nullptr && caller->script_id == found.script_id) caller->place = found.place;
+  return found.place;
+}
+
+/// callingPlace(certain): a reference for change(), of the innermost frame that is no script of ours.
+void give_calling_place(const CallInfo& info) {
   bool certain = true;
-  napi_get_value_bool(env, arguments.values[0], &certain);
-  return make_number(env, calling_place(env, certain));
+  napi_get_value_bool(thread_env, info.argument(0), &certain);
+  info.give(calling_place(thread_env, certain));
+}
+
+/// nearPlace(): the same, if it is quickly found; 0: it is not.
+void give_no_place(const CallInfo& info) {
+  info.give(0);
+}
+
+__attribute__((noinline)) std::uint32_t give_near_place(void*) {
+  return ring ? place_behind(static_cast<const std::uintptr_t*>(__builtin_frame_address(0))) : 0;
 }
 
 }  // namespace
 
-DictionaryRef calling_place(napi_env env, bool certain) {
-  const StackApi* api = stack_api();
-  if (api == nullptr || !ring) return 0;
-  const DictionaryRef place = find_place(*api, env, kFewFrames, certain);
-  return place != 0 ? place : find_place(*api, env, kManyFrames, certain);
-}
-
-void add_stack_place(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {{"callingPlace", give_calling_place}};
-  add_functions(env, binding, kFunctions);
+void add_stack_place(napi_value binding) {
+  add_function(binding, "callingPlace", give_calling_place);
+  add_function(binding, "nearPlace", give_no_place, FastCall(give_near_place));
 }
 
 }  // namespace watcher::node

@@ -6,15 +6,9 @@
 
 #include <node/node_api.h>
 
-#include "runtime/queue/event.h"
-
 namespace watcher::node {
 
-/// The innermost frame that is no script of ours; 0 when there is none. Not `certain`: the event says that the line may
-/// be another one.
-DictionaryRef calling_place(napi_env env, bool certain);
-
 /// The binding's functions of this part.
-void add_stack_place(napi_env env, napi_value binding);
+void add_stack_place(napi_value binding);
 
 }  // namespace watcher::node

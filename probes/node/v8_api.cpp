@@ -24,7 +24,7 @@ bool load_v8_api() {
            find(&v8.sample, "_ZN2v87Isolate14GetStackSampleERKNS_13RegisterStateEPPvmPNS_10SampleInfoE") &&
            find(&v8.listen,
                 "_ZN2v87Isolate22SetJitCodeEventHandlerENS_19JitCodeEventOptionsEPFvPKNS_12JitCodeEventEE") &&
-           find(&v8.script_id, "_ZNK2v813UnboundScript5GetIdEv") &&
+           find(&v8.version, "_ZN2v82V810GetVersionEv") && find(&v8.script_id, "_ZNK2v813UnboundScript5GetIdEv") &&
            find(&v8.line_number, "_ZN2v813UnboundScript13GetLineNumberEi");
   }();
   return loaded;

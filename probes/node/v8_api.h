@@ -49,6 +49,7 @@ struct V8Api {
   void (*listen)(void* isolate, int options, void (*handler)(const JitCodeEvent*));
   int (*script_id)(void* script);
   int (*line_number)(void* script, int position);  // counted from 0
+  const char* (*version)();
   void* (*globalize_slot)(void* isolate, void* slot);
   void* (*globalize_value)(void* isolate, std::uintptr_t value);
 

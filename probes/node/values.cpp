@@ -1,6 +1,5 @@
 #include "probes/node/values.h"
 
-#include <math.h>
 #include <string.h>
 
 #include <algorithm>
@@ -11,15 +10,11 @@
 namespace watcher::node {
 namespace {
 
-constexpr double kSafe = 9007199254740992.0;  // 2^53: every integer below is one number
-
 void encode_number(napi_env env, napi_value value, Value* out) {
   double number = 0;
   napi_get_value_double(env, value, &number);
-  const bool whole = number == trunc(number) && fabs(number) < kSafe && !(number == 0 && signbit(number));
-  out->clear(whole ? ValueKind::kInt : ValueKind::kFloat);
-  const auto integer = static_cast<std::int64_t>(whole ? number : 0);
-  memcpy(&out->word, whole ? static_cast<const void*>(&integer) : &number, sizeof out->word);
+  out->clear(ValueKind::kFloat);
+  out->kind = put_number(number, &out->word);
 }
 
 void encode_bool(napi_env env, napi_value value, Value* out) {
@@ -56,35 +51,50 @@ void encode_bigint(napi_env env, napi_value value, Value* out) {
   out->total = kept;
 }
 
-void encode_text(napi_env env, napi_value value, ValueKind kind, std::string_view type, Value* out) {
+void encode_text(napi_env env, napi_value value, ValueKind kind, DictionaryRef type, Value* out) {
   out->clear(kind);
-  out->type_name = ring.dictionary().intern(type);
-  out->bytes = bounded_text(env, value, kMaxValueBytes, &out->total);
+  out->type_name = type;
+  out->total = read_text(env, value, kMaxValueBytes, &out->bytes);
 }
 
 void encode_undefined(Value* out) {
+  static const DictionaryRef type = ring.dictionary().intern("undefined");
   out->clear(ValueKind::kObject);
-  out->type_name = ring.dictionary().intern("undefined");
+  out->type_name = type;
   out->bytes = "undefined";
   out->total = out->bytes.size();
 }
 
 }  // namespace
 
-std::string bounded_text(napi_env env, napi_value value, std::size_t most, std::uint64_t* total) {
+std::uint64_t read_text(napi_env env, napi_value value, std::size_t most, std::string* text) {
   std::size_t bytes = 0;
-  std::string text(255, '\0');
+  text->resize(255);
   // one call is enough for what is short
-  if (napi_get_value_string_utf8(env, value, text.data(), text.size() + 1, &bytes) != napi_ok) bytes = 0;
-  *total = bytes;
-  if (bytes + 3 >= text.size()) {
+  if (napi_get_value_string_utf8(env, value, text->data(), text->size() + 1, &bytes) != napi_ok) bytes = 0;
+  std::uint64_t total = bytes;
+  if (bytes + 3 >= text->size()) {
     napi_get_value_string_utf8(env, value, nullptr, 0, &bytes);
-    *total = bytes;
-    text.resize(std::min(bytes, most));
-    napi_get_value_string_utf8(env, value, text.data(), text.size() + 1, &bytes);
+    total = bytes;
+    text->resize(std::min(bytes, most));
+    napi_get_value_string_utf8(env, value, text->data(), text->size() + 1, &bytes);
   }
-  text.resize(bytes);
-  return text;
+  text->resize(bytes);
+  return total;
+}
+
+Scratch& scratch() {
+  static thread_local Scratch values;
+  return values;
+}
+
+void put_values(const Claim& claim, std::byte* at, const Value& before, const Value& after) {
+  EventHead& head = *claim.head;
+  head.before_kind = before.kind;
+  head.after_kind = after.kind;
+  head.before = before.word;
+  head.after = after.word;
+  after.put(before.put(at));
 }
 
 std::uint32_t Value::payload_bytes() const {
@@ -104,14 +114,16 @@ std::byte* Value::put(std::byte* at) const {
 void encode(napi_env env, napi_value value, std::string_view type, Value* out) {
   napi_valuetype kind = napi_symbol;
   if (value != nullptr) napi_typeof(env, value, &kind);
-  if (!type.empty()) return encode_text(env, value, ValueKind::kObject, type, out);
+  if (!type.empty()) return encode_text(env, value, ValueKind::kObject, ring.dictionary().intern(type), out);
   switch (kind) {
     case napi_number:
       return encode_number(env, value, out);
     case napi_boolean:
       return encode_bool(env, value, out);
-    case napi_string:
-      return encode_text(env, value, ValueKind::kText, "string", out);
+    case napi_string: {
+      static const DictionaryRef string = ring.dictionary().intern("string");
+      return encode_text(env, value, ValueKind::kText, string, out);
+    }
     case napi_bigint:
       return encode_bigint(env, value, out);
     case napi_null:
