@@ -33,6 +33,7 @@ class DirectoryCollector final : public Collector {
         chain_(std::move(chain)),
         summary_(run_id),
         processed_(chain_.get(), sink_.get(), &summary_, run_id),
+        workers_(options.number("enrich_workers")),
         files_(directory_.get(), run_id) {
     tools_.rules = RecordingRules::from(options);
     tools_.options = options;
@@ -40,6 +41,7 @@ class DirectoryCollector final : public Collector {
     tools_.sink = sink_.get();
     tools_.summary = &summary_;
     tools_.chain = chain_.get();
+    tools_.workers = &workers_;
     tools_.run_id = run_id;
     summary_.news().started_ns = EventRing::realtime_ns();
   }
@@ -188,6 +190,7 @@ class DirectoryCollector final : public Collector {
   Summary summary_;
   ProcessedOutput processed_;
   DrainTools tools_;
+  EnrichWorkers workers_;
   RingDirectory files_;
   std::list<RingDrain> rings_;                             // a ring's address stays
   std::uint64_t refreshed_ns_ = EventRing::realtime_ns();  // when the summary was

@@ -6,6 +6,7 @@
 
 #include "runtime/enrich/item_format.h"
 #include "runtime/output/big_int.h"
+#include "runtime/output/utf8.h"
 
 namespace watcher {
 namespace {

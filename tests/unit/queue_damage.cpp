@@ -23,8 +23,8 @@ void read_all(const std::string& path) {
   while (reader.value().take(true, &event) == RingReader::Taken::kEvent) {
     if (!decode(event, reader.value().dictionary(), &view)) continue;
     compare(view.before, view.after, &delta);
-    json.append(view, &delta, 0, 0, &lines);
-    lines.Clear();
+    json.append(view, &delta, 0, &lines);
+    lines.clear();
   }
   reader.value().release();
 }
