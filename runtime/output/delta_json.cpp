@@ -1,22 +1,18 @@
 #include "runtime/output/delta_json.h"
 
 #include <algorithm>
-#include <charconv>
+
+#include "runtime/output/digits.h"
 
 namespace watcher {
 namespace {
 
 constexpr std::size_t kMaxRanges = 1024;
-
 constexpr std::size_t kLongestEntry = 96;  // of one byte, or one change of size
 constexpr char kDigits[] = "0123456789abcdef";
 
 char* put(std::string_view text, char* to) {
   return std::copy(text.begin(), text.end(), to);
-}
-
-char* put_number(std::uint64_t number, char* to) {
-  return std::to_chars(to, to + 20, number).ptr;
 }
 
 /// Without padding.
@@ -63,7 +59,7 @@ class BulkBase {
 void add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base, JsonWriter* json) {
   for (std::uint64_t at = run.offset; at < run.offset + run.length; ++at)
     json->value(kLongestEntry, [&](char* to) {
-      to = put_number(base + at, put("{\"offset\":", to));
+      to = put_decimal(base + at, put("{\"offset\":", to));
       to = put_byte(delta.before[at], put(",\"before\":\"0x", to));
       to = put_byte(delta.after[at], put("\",\"after\":\"0x", to));
       return put("\"}", to);
@@ -72,7 +68,7 @@ void add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base, Json
 
 void add_range(const Delta& delta, const DeltaRun& run, std::uint64_t base, JsonWriter* json) {
   json->value(kLongestEntry + 4 * run.length, [&](char* to) {
-    to = put_number(base + run.offset, put("{\"offset\":", to));
+    to = put_decimal(base + run.offset, put("{\"offset\":", to));
     to = put_hex(delta.before.substr(run.offset, run.length), put(",\"before\":\"", to));
     to = put_hex(delta.after.substr(run.offset, run.length), put("\",\"after\":\"", to));
     return put("\"}", to);
@@ -81,8 +77,8 @@ void add_range(const Delta& delta, const DeltaRun& run, std::uint64_t base, Json
 
 void add_size_change(const Delta& delta, JsonWriter* json) {
   json->value(kLongestEntry, [&](char* to) {
-    to = put_number(delta.size_before, put("{\"size_change\":\"", to));
-    return put("\"}", put_number(delta.size_after, put(" -> ", to)));
+    to = put_decimal(delta.size_before, put("{\"size_change\":\"", to));
+    return put("\"}", put_decimal(delta.size_after, put(" -> ", to)));
   });
 }
 

@@ -1,8 +1,8 @@
 #include "runtime/output/event_json.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 
 #include "runtime/enrich/system_calls.h"
 #include "runtime/output/value_json.h"
@@ -116,11 +116,11 @@ const std::string& EventJson::subject_members(const EventView& event) {
 
 void EventJson::write_head(std::uint64_t ticket, std::uint64_t timestamp_ns) {
   constexpr std::string_view kTimestamp = "\",\"timestamp_ns\":";
-  json_.value(head_.size() + kTimestamp.size() + 40, [&](char* to) {
-    to = std::copy(head_.begin(), head_.end(), to);
-    to = std::to_chars(to, to + 20, ticket).ptr;
-    to = std::copy(kTimestamp.begin(), kTimestamp.end(), to);
-    return std::to_chars(to, to + 20, timestamp_ns).ptr;
+  json_.value(head_.size() + kTimestamp.size() + 2 * kLongestDecimal, [&](char* to) {
+    std::memcpy(to, head_.data(), head_.size());
+    to = put_decimal(ticket, to + head_.size());
+    std::memcpy(to, kTimestamp.data(), kTimestamp.size());
+    return put_decimal(timestamp_ns, to + kTimestamp.size());
   });
 }
 
@@ -226,9 +226,9 @@ void EventJson::append(const EventView& event, Delta* delta, std::uint64_t times
   json_.raw_members(subject_members(event));
   json_.count(event.thread_id);
   json_.key("scope");
-  json_.text(scope_name(event.scope));
+  json_.name(scope_name(event.scope));
   json_.key("op");
-  json_.text(op_name(event.op));
+  json_.name(op_name(event.op));
   write_sides(event);
   deltas_.write(delta, event.is_memory ? event.memory_offset : 0, event.mutation_depth, &json_);
   json_.key("sql_context");

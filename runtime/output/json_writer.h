@@ -4,11 +4,11 @@
 // One thread.
 #pragma once
 
-#include <charconv>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "runtime/output/digits.h"
 #include "runtime/output/json_buffer.h"
 
 namespace watcher {
@@ -46,6 +46,15 @@ class JsonWriter {
   void number(double value);
   /// Text that is known to be valid.
   void text(std::string_view value);
+  /// Text in which nothing is to be escaped either.
+  void name(std::string_view plain) {
+    value(plain.size() + 2, [&](char* to) {
+      *to = '"';
+      std::memcpy(to + 1, plain.data(), plain.size());
+      to[plain.size() + 1] = '"';
+      return to + plain.size() + 2;
+    });
+  }
   /// Text of the host: repaired where it is not valid UTF-8.
   void foreign_text(std::string_view value);
   /// JSON made before: a value.
@@ -90,7 +99,7 @@ class JsonWriter {
   }
   template <class Number>
   void digits(Number number) {
-    value(24, [&](char* to) { return std::to_chars(to, to + 24, number).ptr; });
+    value(kLongestDecimal, [&](char* to) { return put_decimal(number, to); });
   }
   void escaped(std::string_view value, std::size_t plain);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include "runtime/enrich/item_format.h"
@@ -153,6 +154,17 @@ void write_item(const ItemFormat& format, const char* bytes, JsonWriter* json) {
   }
 }
 
+/// Most values are one.
+void write_int(const ValueView& value, JsonWriter* json) {
+  constexpr std::string_view kOpening = R"({"type":"int","value":)";
+  json->value(kOpening.size() + kLongestDecimal + 1, [&](char* to) {
+    std::memcpy(to, kOpening.data(), kOpening.size());
+    to = put_decimal(value.as_int(), to + kOpening.size());
+    *to = '}';
+    return to + 1;
+  });
+}
+
 ValueView as_bytes(std::string_view bytes, std::uint64_t total) {
   ValueView value;
   value.kind = ValueKind::kBytes;
@@ -201,6 +213,7 @@ std::string range_text(std::int64_t first, std::int64_t end) {
 
 void write_value(const ValueView& value, JsonWriter* json) {
   if (value.kind == ValueKind::kUnbound) return json->null();
+  if (value.kind == ValueKind::kInt && value.type_name.empty() && !value.redacted) return write_int(value, json);
   json->start_object();
   json->key("type");
   json->foreign_text(type_of(value));
