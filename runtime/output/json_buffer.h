@@ -25,6 +25,7 @@ class JsonBuffer {
   }
   void add(std::size_t bytes) { size_ += bytes; }
   void append(std::string_view text) {
+    if (text.empty()) return;
     std::memcpy(room(text.size()), text.data(), text.size());
     size_ += text.size();
   }
