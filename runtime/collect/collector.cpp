@@ -76,14 +76,15 @@ class DirectoryCollector final : public Collector {
     return false;
   }
 
+  // What is in a spool left its ring before what is still in one.
   void recover() override {
+    processed_.recover(directory_.get());
     adopt(files_.claim_dead());
     constexpr timespec kLook{0, 1'000'000};
     for (int looks = 0; looks < kLooksAtEndingRings && has_ending_rings(); ++looks) {
       if (step() == 0) nanosleep(&kLook, nullptr);
     }
     while (has_dead_rings()) step();
-    processed_.recover(directory_.get());
   }
 
   void rotate() override { sink_->rotate(); }
