@@ -44,6 +44,8 @@ constexpr OptionRow kTable[] = {
     {"on_full", kChoice, "block", "block|drop-newest|drop-oldest", "POLICY",
      "What a writer does when the queue is full"},
     {"fsync", kChoice, "batch", "never|batch|every", "WHEN", "When events are forced to the disk"},
+    {"enrich_workers", kCount, "0", "0..3", "THREADS",
+     "Threads that turn recorded events into lines while there are many; 0: one a processor, at most three"},
     {"rotate_size", kCount, "0", "0..1152921504606846976", "BYTES",
      "Size from which events.jsonl is put aside as events-000001.jsonl and so on; 0: never"},
     {"rotate_keep", kCount, "0", "0..1000000", "FILES", "Files put aside that are kept, the newest ones; 0: all"},

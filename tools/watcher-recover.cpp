@@ -25,15 +25,18 @@ namespace {
 constexpr int kLooks = 10;
 constexpr unsigned kPause_us = 50'000;
 
+/// What is left in a directory.
 struct Rings {
   std::size_t count = 0;
-  std::uint64_t run_id = 0;  // of one of them
+  std::size_t spools = 0;    // of events on their way through processors
+  std::uint64_t run_id = 0;  // of one of the rings
 };
 
 Rings find_rings(const std::string& directory) {
   Rings rings;
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(opendir(directory.c_str()), closedir);
   while (const dirent* entry = stream ? readdir(stream.get()) : nullptr) {
+    rings.spools += std::string_view(entry->d_name).starts_with("spool.");
     if (!std::string_view(entry->d_name).starts_with("ring.")) continue;
     ++rings.count;
     const UniqueFd file(openat(dirfd(stream.get()), entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
@@ -74,7 +77,9 @@ Result<void> drain(const Options& options, std::uint64_t run_id) {
 
 void tell_of_rings(std::size_t found, std::size_t left, const RunTotals& before, const RunTotals& after) {
   const std::uint64_t events = after.written + after.recovered - before.written - before.recovered;
-  std::printf("%llu events of %zu processes recovered\n", static_cast<unsigned long long>(events), found - left);
+  const auto count = static_cast<unsigned long long>(events);
+  found != 0 ? std::printf("%llu events of %zu processes recovered\n", count, found - left)
+             : std::printf("%llu events recovered that were on their way through processors\n", count);
   if (left) std::printf("%zu queues belong to processes that still run\n", left);
 }
 
@@ -100,14 +105,15 @@ int recover(const std::string& directory) {
   if (auto set = options.value().set("output", directory, "DIR"); !set)
     return complain_and_return(kNothing, set.error().message);
   const Rings found = find_rings(directory);
-  if (found.count == 0) std::printf("nothing to recover in %s\n", directory.c_str());
+  const bool is_empty = found.count == 0 && found.spools == 0;
+  if (is_empty) std::printf("nothing to recover in %s\n", directory.c_str());
   const std::uint64_t run_id = found.count ? found.run_id : run_of_summary(summary_text_in(directory));
-  if (found.count == 0 && (run_id == 0 || !names_sinks(options.value()))) return kFine;
+  if (is_empty && (run_id == 0 || !names_sinks(options.value()))) return kFine;
   const RunTotals before = totals_so_far(directory, run_id);
   if (auto drained = drain(options.value(), run_id); !drained)
     return complain_and_return(kNothing, drained.error().message);
   const RunTotals after = totals_so_far(directory, run_id);
-  if (found.count) tell_of_rings(found.count, find_rings(directory).count, before, after);
+  if (!is_empty) tell_of_rings(found.count, find_rings(directory).count, before, after);
   tell_of_sinks(before, after);
   return kFine;
 }

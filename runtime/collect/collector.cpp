@@ -33,6 +33,7 @@ class DirectoryCollector final : public Collector {
         chain_(std::move(chain)),
         summary_(run_id),
         processed_(chain_.get(), sink_.get(), &summary_, run_id),
+        workers_(options.number("enrich_workers")),
         files_(directory_.get(), run_id) {
     tools_.rules = RecordingRules::from(options);
     tools_.options = options;
@@ -40,6 +41,7 @@ class DirectoryCollector final : public Collector {
     tools_.sink = sink_.get();
     tools_.summary = &summary_;
     tools_.chain = chain_.get();
+    tools_.workers = &workers_;
     tools_.run_id = run_id;
     summary_.news().started_ns = EventRing::realtime_ns();
   }
@@ -74,14 +76,15 @@ class DirectoryCollector final : public Collector {
     return false;
   }
 
+  // What is in a spool left its ring before what is still in one.
   void recover() override {
+    processed_.recover(directory_.get());
     adopt(files_.claim_dead());
     constexpr timespec kLook{0, 1'000'000};
     for (int looks = 0; looks < kLooksAtEndingRings && has_ending_rings(); ++looks) {
       if (step() == 0) nanosleep(&kLook, nullptr);
     }
     while (has_dead_rings()) step();
-    processed_.recover(directory_.get());
   }
 
   void rotate() override { sink_->rotate(); }
@@ -188,6 +191,7 @@ class DirectoryCollector final : public Collector {
   Summary summary_;
   ProcessedOutput processed_;
   DrainTools tools_;
+  EnrichWorkers workers_;
   RingDirectory files_;
   std::list<RingDrain> rings_;                             // a ring's address stays
   std::uint64_t refreshed_ns_ = EventRing::realtime_ns();  // when the summary was

@@ -4,21 +4,33 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
+#include <span>
+
 #include "runtime/base/raw_syscall.h"
 
 namespace watcher {
 namespace {
 
-constexpr std::size_t kFlushBytes = 256 * 1024;
-constexpr int kEventsPerTurn = 32768;
+constexpr std::size_t kBatchEvents = 512;
+constexpr std::size_t kBatchesPerTurn = 64;
+constexpr std::uint64_t kWorthSharing = 4 * kBatchEvents;  // slots
 
 }  // namespace
 
-RingDrain::RingDrain(FoundRing ring, DrainTools* tools)
-    : ring_(std::move(ring)),
-      tools_(tools),
-      redaction_(tools->options),
-      json_(ring_.reader.identity(), tools->rules.deltas) {}
+RingDrain::RingDrain(FoundRing ring, DrainTools* tools) : ring_(std::move(ring)), tools_(tools) {
+  batch(0);
+}
+
+EventBatch& RingDrain::batch(std::size_t number) {
+  while (batches_.size() <= number) batches_.emplace_back(ring_.reader, *tools_);
+  return batches_[number];
+}
+
+/// That are under way at a time.
+std::size_t RingDrain::batches_worth_while() const {
+  if (tools_->workers == nullptr || ring_.reader.waiting_slots() < kWorthSharing) return 1;
+  return tools_->workers->count() == 1 ? 1 : 2 * tools_->workers->count();
+}
 
 std::uint64_t RingDrain::drain() {
   RingReader& reader = ring_.reader;
@@ -31,91 +43,82 @@ std::uint64_t RingDrain::drain() {
   const bool closing = reader.header()->state.load(std::memory_order_acquire) == RingState::kClosing;
   notice_losses();
   if (!dead) watchdog_.look(*reader.header(), reader.identity().pid);
+  const std::size_t width = batches_worth_while();
   std::uint64_t written = 0;
   bool more = true;
-  for (int count = 0; more && count < kEventsPerTurn; ++count) {
-    more = take_and_render(dead);
-    if (lines_.GetSize() >= kFlushBytes) written += flush();
+  std::size_t begun = 0;
+  for (std::size_t finished = 0;; ++finished) {
+    for (; more && begun < kBatchesPerTurn && begun - finished < width; ++begun) {
+      EventBatch& next = batch(begun % width);
+      more = next.take(&reader, dead, kBatchEvents);
+      if (width > 1 && !next.in_turn()) tools_->workers->begin(&next);
+    }
+    if (finished == begun) break;
+    written += finish(batch(finished % width), width > 1);
   }
-  written += flush();
+  while (begun == 1 && batches_.size() > 1) batches_.pop_back();
   if (!more) state_ = dead ? State::kDead : closing && !confirmed_ ? State::kClosing : State::kLive;
   return written;
 }
 
-bool RingDrain::take_and_render(bool writer_is_dead) {
-  RingEvent event;
-  if (ring_.reader.take(writer_is_dead, &event) != RingReader::Taken::kEvent) return false;
-  render(event);
-  return true;
-}
-
-void RingDrain::render(const RingEvent& event) {
-  if (event.head->op == Op::kCount) return;  // a claim given up: the store it was made for did not happen
-  const RingIdentity& identity = ring_.reader.identity();
-  if (!decode(event, ring_.reader.dictionary(), &event_)) {
-    ++unwritten_;
-    return;
-  }
-  compare(event_, &delta_);
-  if (tools_->rules.leaves_out(event_, delta_)) return;
-  const ClockPair start{identity.start_tsc, identity.start_realtime_ns};
-  const std::uint64_t timestamp_ns =
-      identity.clock == Clock::kTsc ? tools_->clock.realtime_ns(event_.tsc, start) : event_.tsc;
-  tools_->symbols->add_to(identity.pid, &event_);
-  if (!filter_.keeps(event_, ring_.reader.dictionary(), timestamp_ns)) {
-    if (identity.run_id == tools_->run_id) ++tools_->summary->news().filtered;
-    return;
-  }
-  if (redaction_.apply(&event_, &delta_) && identity.run_id == tools_->run_id) ++tools_->summary->news().redacted;
-  if (tools_->chain != nullptr && !tools_->chain->keeps(event_, delta_, timestamp_ns)) return;
-  const std::size_t line_start = lines_.GetSize();
-  json_.append(event_, &delta_, timestamp_ns, losses_before(event_.ticket), &lines_);
-  if (variable_ == nullptr || variable_id_ != event_.variable_id) {
-    variable_ = tools_->summary->variable(event_.variable_id, event_.variable_name);
-    variable_id_ = event_.variable_id;
-  }
-  pending_.push_back(
-      {variable_, event_.coalesced, event_.variable_id, static_cast<std::uint32_t>(lines_.GetSize() - line_start)});
-}
-
 // The lines first, the room second: a collector that is killed in between leaves events to be written twice (with the
 // same id), never lost.
-std::uint64_t RingDrain::flush() {
+std::uint64_t RingDrain::finish(EventBatch& batch, bool is_shared) {
+  if (is_shared && !batch.in_turn())
+    tools_->workers->finish(&batch);
+  else
+    batch.render(&filter_);
+  unwritten_ += batch.failed();
+  RunTotals& news = tools_->summary->news();
+  if (is_ours()) {
+    news.filtered += batch.filtered();
+    news.redacted += batch.redacted();
+  }
+  tell_losses(batch);
   std::uint64_t written = 0;
-  if (tools_->chain != nullptr && tools_->chain->has_workers()) {
-    written = hand_to_processors();
-  } else if (!pending_.empty()) {
-    const std::uint64_t lost = tools_->sink->append({lines_.GetString(), lines_.GetSize()});
-    written = pending_.size() - lost;
-    unwritten_ += lost;
-    const bool ours = ring_.reader.identity().run_id == tools_->run_id;
-    RunTotals& news = tools_->summary->news();
-    (ours ? news.written : news.recovered) += written;
-    for (std::uint64_t i = 0; ours && i < written; ++i) {
-      ++pending_[i].variable->events;
-      news.coalesced += pending_[i].coalesced;
-    }
-    pending_.clear();
-    lines_.Clear();
+  if (!batch.lines().empty()) {
+    const bool has_workers = tools_->chain != nullptr && tools_->chain->has_workers();
+    written = has_workers ? hand_to_processors(batch) : append(batch);
     notice_losses();
   }
-  ring_.reader.release();
+  ring_.reader.release(batch.end());
   return written;
 }
 
+std::uint64_t RingDrain::append(const EventBatch& batch) {
+  const std::uint64_t lost = tools_->sink->append(batch.text());
+  const std::uint64_t written = batch.lines().size() - lost;
+  unwritten_ += lost;
+  RunTotals& news = tools_->summary->news();
+  (is_ours() ? news.written : news.recovered) += written;
+  if (is_ours()) count_written(batch, written);
+  return written;
+}
+
+VariableCount* RingDrain::variable_of(const EventBatch::Line& line) {
+  if (variable_ == nullptr || variable_id_ != line.variable_id) {
+    variable_ = tools_->summary->variable(line.variable_id, line.variable_name);
+    variable_id_ = line.variable_id;
+  }
+  return variable_;
+}
+
+void RingDrain::count_written(const EventBatch& batch, std::uint64_t written) {
+  for (const EventBatch::Line& line : std::span(batch.lines()).first(written)) {
+    ++variable_of(line)->events;
+    tools_->summary->news().coalesced += line.coalesced;
+  }
+}
+
 /// What is behind them writes and counts.
-std::uint64_t RingDrain::hand_to_processors() {
-  if (pending_.empty()) return 0;
-  EventChunk chunk{
-      .run_id = ring_.reader.identity().run_id, .infos = {}, .text = {lines_.GetString(), lines_.GetSize()}};
-  for (const Pending& event : pending_)
-    chunk.infos.push_back({.variable_id = event.variable_id, .coalesced = event.coalesced, .bytes = event.bytes});
-  const std::uint64_t events = pending_.size();
+std::uint64_t RingDrain::hand_to_processors(const EventBatch& batch) {
+  EventChunk chunk{.run_id = ring_.reader.identity().run_id, .infos = {}, .text = std::string(batch.text())};
+  for (const EventBatch::Line& line : batch.lines()) {
+    variable_of(line);  // the summary learns its name
+    chunk.infos.push_back({.variable_id = line.variable_id, .coalesced = line.coalesced, .bytes = line.bytes});
+  }
   unwritten_ += tools_->chain->submit(&chunk);
-  pending_.clear();
-  lines_.Clear();
-  notice_losses();
-  return events;
+  return batch.lines().size();
 }
 
 // Drops happen when the ring is full, so they lie behind everything claimed so far: the first event after this moment
@@ -128,11 +131,9 @@ void RingDrain::notice_losses() {
   losses_ticket_ = header.head.load(std::memory_order_acquire);
 }
 
-std::uint64_t RingDrain::losses_before(std::uint64_t ticket) {
-  if (losses_seen_ == losses_told_ || ticket < losses_ticket_) return 0;
-  const std::uint64_t untold = losses_seen_ - losses_told_;
-  losses_told_ = losses_seen_;
-  return untold;
+void RingDrain::tell_losses(EventBatch& batch) {
+  if (losses_seen_ == losses_told_) return;
+  if (batch.tell_dropped(losses_ticket_, losses_seen_ - losses_told_)) losses_told_ = losses_seen_;
 }
 
 std::string RingDrain::dictionary_text(DictionaryRef ref) const {

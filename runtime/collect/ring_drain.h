@@ -1,33 +1,27 @@
-// One claimed ring on its way into the output: events decoded, compared, rendered, appended, and only then released.
+// One claimed ring on its way into the output: events taken, rendered, by several threads when there are many, appended
+// in order, and only then released.
 //
-// One thread.
+// One thread, the collector's.
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <deque>
+#include <string>
 
+#include "runtime/collect/enrich_workers.h"
+#include "runtime/collect/event_batch.h"
 #include "runtime/collect/handler_watchdog.h"
-#include "runtime/collect/recording_rules.h"
 #include "runtime/collect/ring_directory.h"
-#include "runtime/enrich/clock.h"
-#include "runtime/enrich/native_symbols.h"
-#include "runtime/output/event_json.h"
+#include "runtime/output/jsonl_sink.h"
 #include "runtime/output/summary.h"
-#include "runtime/process/processor_chain.h"
-#include "runtime/process/redaction.h"
-#include "runtime/process/variable_filter.h"
 
 namespace watcher {
 
 /// What the rings of a collector share.
-struct DrainTools {
-  RecordingRules rules;
-  Options options;
-  EventClock clock;
-  NativeSymbols* symbols = nullptr;
+struct DrainTools : EventBatch::Tools {
   JsonlSink* sink = nullptr;
   Summary* summary = nullptr;
-  ProcessorChain* chain = nullptr;  // null: no processors
+  EnrichWorkers* workers = nullptr;  // null: none
   std::uint64_t run_id = 0;
 };
 
@@ -57,35 +51,28 @@ class RingDrain {
   const FoundRing& ring() const { return ring_; }
 
  private:
-  bool take_and_render(bool writer_is_dead);
-  void render(const RingEvent& event);
-  std::uint64_t flush();
-  std::uint64_t hand_to_processors();
-  std::uint64_t losses_before(std::uint64_t ticket);
+  EventBatch& batch(std::size_t number);
+  std::size_t batches_worth_while() const;
+  std::uint64_t finish(EventBatch& batch, bool is_shared);
+  std::uint64_t append(const EventBatch& batch);
+  std::uint64_t hand_to_processors(const EventBatch& batch);
+  VariableCount* variable_of(const EventBatch::Line& line);
+  void count_written(const EventBatch& batch, std::uint64_t written);
+  void tell_losses(EventBatch& batch);
   void notice_losses();
+  bool is_ours() const { return ring_.reader.identity().run_id == tools_->run_id; }
   std::string dictionary_text(DictionaryRef ref) const;
 
   FoundRing ring_;
   DrainTools* tools_;
-  VariableFilter filter_;
-  Redaction redaction_;
-  EventJson json_;
+  VariableFilter filter_;  // of batches that wait for their turn
   HandlerWatchdog watchdog_;
   State state_ = State::kLive;
   bool confirmed_ = false;
+  std::deque<EventBatch> batches_;  // more than one only while there is much to do
 
-  JsonBuffer lines_;
-  EventView event_;
-  Delta delta_;
   VariableCount* variable_ = nullptr;  // of the previous event
   std::uint64_t variable_id_ = 0;
-  struct Pending {
-    VariableCount* variable;
-    std::uint64_t coalesced;
-    std::uint64_t variable_id;
-    std::uint32_t bytes;
-  };
-  std::vector<Pending> pending_;  // one a line of `lines_`
 
   std::uint64_t unwritten_ = 0;        // lines the sink could not take, events that made no sense
   std::uint64_t losses_seen_ = 0;      // in the ring and in the sink, up to the last look

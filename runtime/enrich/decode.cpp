@@ -238,22 +238,13 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
 }
 
 void reset(EventView* view) {
-  std::vector<PathPart> path = std::move(view->path);
-  std::vector<BulkRange> ranges = std::move(view->ranges);
-  std::vector<NativeCaller> callers = std::move(view->callers);
-  std::vector<std::shared_ptr<const NativeSymbol>> native_callers = std::move(view->native_callers);
-  std::vector<StackFrame> stack = std::move(view->stack);
-  path.clear();
-  ranges.clear();
-  callers.clear();
-  native_callers.clear();
-  stack.clear();
-  *view = EventView{};
-  view->path = std::move(path);
-  view->ranges = std::move(ranges);
-  view->callers = std::move(callers);
-  view->native_callers = std::move(native_callers);
-  view->stack = std::move(stack);
+  static_cast<EventFields&>(*view) = {};
+  view->stack.clear();
+  view->path.clear();
+  view->callers.clear();
+  view->native.reset();
+  view->native_callers.clear();
+  view->ranges.clear();
 }
 
 }  // namespace

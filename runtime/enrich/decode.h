@@ -59,7 +59,8 @@ struct StackFrame {
   std::int32_t line = 0;
 };
 
-struct EventView {
+/// What an event is without the parts that need storage of their own.
+struct EventFields {
   std::uint64_t ticket = 0;
   std::uint64_t tsc = 0;
   Op op = Op::kStore;
@@ -91,12 +92,10 @@ struct EventView {
   std::string_view sql_params;
   bool sql_cut = false;
 
-  std::vector<StackFrame> stack;  // callers, innermost first
-  std::vector<PathPart> path;
   ValueView before;
   ValueView after;
 
-  bool is_memory = false;           // a write: the two fields below, and both values are kMemory
+  bool is_memory = false;           // a write: what follows, and both values are kMemory
   std::uint64_t memory_offset = 0;  // in the variable, bytes
   std::uint32_t in_item = 0;        // bytes from the begin of the first element to there
   bool items_apart = false;         // there is something else between the elements that it covers
@@ -104,16 +103,21 @@ struct EventView {
   std::uint64_t instruction = 0;    // 0: not known, or the kernel's
   std::uint64_t code = 0;           // an address within that instruction, in `module`
   NativeModule module;              // of the instruction
-  std::vector<NativeCaller> callers;
-  std::shared_ptr<const NativeSymbol> native;  // NativeSymbols fills these two
-  std::vector<std::shared_ptr<const NativeSymbol>> native_callers;
-  std::uint32_t system_call = 0;  // number + 1 of the call that wrote; 0: none, or not known
+  std::uint32_t system_call = 0;    // number + 1 of the call that wrote; 0: none, or not known
 
   // A memory event of many stores: both values are what was kept of each range, in a row, and their `total` is how far
   // the ranges reach.
   bool is_bulk = false;
-  std::vector<BulkRange> ranges;
   std::uint64_t changed_bytes = 0;
+};
+
+struct EventView : EventFields {
+  std::vector<StackFrame> stack;  // callers, innermost first
+  std::vector<PathPart> path;
+  std::vector<NativeCaller> callers;           // of the storing function
+  std::shared_ptr<const NativeSymbol> native;  // NativeSymbols fills these two
+  std::vector<std::shared_ptr<const NativeSymbol>> native_callers;
+  std::vector<BulkRange> ranges;
 };
 
 /// Fills `view` (reused: its storage is kept). False when the event cannot be understood.

@@ -68,6 +68,7 @@ SymbolCache::Symbol NativeSymbols::resolve(std::uint32_t pid, const NativeModule
 
 void NativeSymbols::add_to(std::uint32_t pid, EventView* event) {
   if (!event->is_memory || event->code == 0) return;
+  const std::lock_guard lock(mutex_);
   event->native = resolve(pid, event->module, event->code);
   for (const NativeCaller& caller : event->callers)
     event->native_callers.push_back(resolve(pid, caller.module, caller.return_address - 1));

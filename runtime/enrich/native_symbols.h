@@ -1,11 +1,12 @@
 // Who wrote to memory, in native code: the function, file and line of an instruction, of any process of the run.
 //
-// One thread.
+// One thread; add_to() any number of them.
 #pragma once
 
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 
@@ -39,6 +40,7 @@ class NativeSymbols {
   ModuleSymbols* module_of(const NativeModule& module);
   SymbolCache::Symbol resolve_in_no_file(std::uint32_t pid, std::uint64_t code);
 
+  std::mutex mutex_;  // of add_to
   SymbolSettings settings_;
   SymbolCache cache_;
   std::list<ModuleSymbols> modules_;  // the one asked for last first

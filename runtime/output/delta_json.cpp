@@ -1,31 +1,36 @@
 #include "runtime/output/delta_json.h"
 
 #include <algorithm>
-#include <charconv>
+
+#include "runtime/output/digits.h"
 
 namespace watcher {
 namespace {
 
 constexpr std::size_t kMaxRanges = 1024;
+constexpr std::size_t kLongestEntry = 96;  // of one byte, or one change of size
+constexpr char kDigits[] = "0123456789abcdef";
 
-template <class Number>
-void add_number(Number value, int base, std::string* out) {
-  char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value, base).ptr;
-  out->append(digits, end);
+char* put(std::string_view text, char* to) {
+  return std::copy(text.begin(), text.end(), to);
 }
 
-unsigned byte_at(std::string_view bytes, std::uint64_t at) {
-  return static_cast<unsigned char>(bytes[at]);
+/// Without padding.
+char* put_byte(char character, char* to) {
+  const auto byte = static_cast<unsigned char>(character);
+  *to = kDigits[byte >> 4];
+  to += byte >> 4 != 0;
+  *to = kDigits[byte & 15];
+  return to + 1;
 }
 
-void add_hex(std::string_view bytes, std::string* out) {
-  constexpr char kDigits[] = "0123456789abcdef";
+char* put_hex(std::string_view bytes, char* to) {
   for (const char character : bytes) {
     const auto byte = static_cast<unsigned char>(character);
-    out->push_back(kDigits[byte >> 4]);
-    out->push_back(kDigits[byte & 15]);
+    *to++ = kDigits[byte >> 4];
+    *to++ = kDigits[byte & 15];
   }
+  return to;
 }
 
 void write_pair(std::uint64_t offset, std::uint64_t length, JsonWriter* json) {
@@ -51,48 +56,37 @@ class BulkBase {
   std::uint64_t begin_ = 0;
 };
 
+void add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base, JsonWriter* json) {
+  for (std::uint64_t at = run.offset; at < run.offset + run.length; ++at)
+    json->value(kLongestEntry, [&](char* to) {
+      to = put_decimal(base + at, put("{\"offset\":", to));
+      to = put_byte(delta.before[at], put(",\"before\":\"0x", to));
+      to = put_byte(delta.after[at], put("\",\"after\":\"0x", to));
+      return put("\"}", to);
+    });
+}
+
+void add_range(const Delta& delta, const DeltaRun& run, std::uint64_t base, JsonWriter* json) {
+  json->value(kLongestEntry + 4 * run.length, [&](char* to) {
+    to = put_decimal(base + run.offset, put("{\"offset\":", to));
+    to = put_hex(delta.before.substr(run.offset, run.length), put(",\"before\":\"", to));
+    to = put_hex(delta.after.substr(run.offset, run.length), put("\",\"after\":\"", to));
+    return put("\"}", to);
+  });
+}
+
+void add_size_change(const Delta& delta, JsonWriter* json) {
+  json->value(kLongestEntry, [&](char* to) {
+    to = put_decimal(delta.size_before, put("{\"size_change\":\"", to));
+    return put("\"}", put_decimal(delta.size_after, put(" -> ", to)));
+  });
+}
+
 }  // namespace
 
-void DeltaJson::separate() {
-  if (text_.size() > 1) text_.push_back(',');
-}
-
-void DeltaJson::add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base) {
-  for (std::uint64_t at = run.offset; at < run.offset + run.length; ++at) {
-    separate();
-    text_.append("{\"offset\":");
-    add_number(base + at, 10, &text_);
-    text_.append(",\"before\":\"0x");
-    add_number(byte_at(delta.before, at), 16, &text_);
-    text_.append("\",\"after\":\"0x");
-    add_number(byte_at(delta.after, at), 16, &text_);
-    text_.append("\"}");
-  }
-}
-
-void DeltaJson::add_range(const Delta& delta, const DeltaRun& run, std::uint64_t base) {
-  separate();
-  text_.append("{\"offset\":");
-  add_number(base + run.offset, 10, &text_);
-  text_.append(",\"before\":\"");
-  add_hex(delta.before.substr(run.offset, run.length), &text_);
-  text_.append("\",\"after\":\"");
-  add_hex(delta.after.substr(run.offset, run.length), &text_);
-  text_.append("\"}");
-}
-
-void DeltaJson::add_size_change(const Delta& delta) {
-  separate();
-  text_.append("{\"size_change\":\"");
-  add_number(delta.size_before, 10, &text_);
-  text_.append(" -> ");
-  add_number(delta.size_after, 10, &text_);
-  text_.append("\"}");
-}
-
 void DeltaJson::write(Delta* delta, std::uint64_t base, std::uint64_t depth, JsonWriter* json) {
-  text_.clear();
-  text_.push_back('[');
+  json->key("deltas");
+  json->start_array();
   std::uint64_t left = depth != 0 ? std::min(depth, DeltaStyle::kFull) : style_.depth;
   std::uint64_t listed = 0;
   BulkBase bulk(*delta);
@@ -102,12 +96,10 @@ void DeltaJson::write(Delta* delta, std::uint64_t base, std::uint64_t depth, Jso
     left -= shown.length;
     listed += shown.length;
     const std::uint64_t from = delta->ranges.empty() ? base : bulk.of(run.offset);
-    style_.as_ranges ? add_range(*delta, shown, from) : add_bytes(*delta, shown, from);
+    style_.as_ranges ? add_range(*delta, shown, from, json) : add_bytes(*delta, shown, from, json);
   }
-  if (delta->size_changed()) add_size_change(*delta);
-  text_.push_back(']');
-  json->key("deltas");
-  json->raw_array(text_);
+  if (delta->size_changed()) add_size_change(*delta, json);
+  json->end_array();
   if (delta->changed_bytes <= listed) return;
   json->key("deltas_total");
   json->count(delta->changed_bytes);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "runtime/enrich/delta.h"
 #include "runtime/output/json_writer.h"
@@ -27,13 +26,7 @@ class DeltaJson {
   void write(Delta* delta, std::uint64_t base, std::uint64_t depth, JsonWriter* json);
 
  private:
-  void add_bytes(const Delta& delta, const DeltaRun& run, std::uint64_t base);
-  void add_range(const Delta& delta, const DeltaRun& run, std::uint64_t base);
-  void add_size_change(const Delta& delta);
-  void separate();
-
   DeltaStyle style_;
-  std::string text_;  // reused
 };
 
 }  // namespace watcher

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 
 #include "runtime/enrich/system_calls.h"
 #include "runtime/output/value_json.h"
@@ -9,7 +10,6 @@
 namespace watcher {
 namespace {
 
-constexpr int kSchema = 1;
 constexpr std::size_t kMaxSubjects = 1u << 16;
 
 template <class Number>
@@ -18,10 +18,11 @@ std::string_view number_text(Number value, int base, char (&digits)[24]) {
 }
 
 // Unique in the file also when a pid comes back, or execs: the image's start goes in. A ticket is never given twice.
-std::string id_prefix(const RingIdentity& ring) {
+std::string head_of(const RingIdentity& ring) {
   const auto fold = [](std::uint64_t value) { return static_cast<unsigned>(value ^ value >> 32); };
-  char text[64];
-  std::snprintf(text, sizeof text, "evt-%08x%08x-%u-", fold(ring.run_id), fold(ring.start_tsc), ring.pid);
+  char text[96];
+  std::snprintf(text, sizeof text, R"({"schema":1,"event_id":"evt-%08x%08x-%u-)", fold(ring.run_id),
+                fold(ring.start_tsc), ring.pid);
   return text;
 }
 
@@ -78,40 +79,49 @@ void write_stack(const std::vector<StackFrame>& stack, JsonWriter* json) {
 }  // namespace
 
 EventJson::EventJson(const RingIdentity& ring, const DeltaStyle& style)
-    : pid_(ring.pid), id_(id_prefix(ring)), id_prefix_bytes_(id_.size()), deltas_(style), json_(&unused_) {}
+    : pid_(ring.pid), head_(head_of(ring)), deltas_(style), json_(&unused_) {}
+
+std::string EventJson::subject_text(const EventView& event) const {
+  char id[24];
+  std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(event.variable_id));
+  const bool has_file = event.has_place && !event.file.empty();
+  JsonBuffer buffer;
+  JsonWriter json(&buffer);
+  json.key("pid");
+  json.count(pid_);
+  json.key("variable_id");
+  json.text(id);
+  json.key("variable_name");
+  json.foreign_text(event.variable_name);
+  json.key("function");
+  foreign_or_null(event.has_place, event.function, &json);
+  json.key("file");
+  foreign_or_null(has_file, event.file, &json);
+  json.key("line");
+  has_file ? json.integer(event.line) : json.null();
+  json.key("thread_id");
+  return std::string(buffer.text());
+}
 
 const std::string& EventJson::subject_members(const EventView& event) {
   const std::uint64_t key = std::uint64_t{event.variable_ref} << 32 | event.place_ref;
   if (key == last_subject_key_ && last_subject_ != nullptr) return *last_subject_;
   if (subjects_.size() >= kMaxSubjects) subjects_.clear();
   std::string& members = subjects_[key];
-  if (members.empty()) {
-    char id[24];
-    std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(event.variable_id));
-    JsonBuffer buffer;
-    JsonWriter json(&buffer);
-    json.start_object();
-    json.key("variable_id");
-    json.text(id);
-    json.key("variable_name");
-    json.foreign_text(event.variable_name);
-    json.key("function");
-    foreign_or_null(event.has_place, event.function, &json);
-    json.key("file");
-    foreign_or_null(event.has_place && !event.file.empty(), event.file, &json);
-    json.key("line");
-    members.assign(buffer.GetString() + 1, buffer.GetSize() - 1);
-  }
+  if (members.empty()) members = subject_text(event);
   last_subject_key_ = key;
   last_subject_ = &members;
   return members;
 }
 
-std::string_view EventJson::event_id(std::uint64_t ticket) {
-  char digits[24];
-  id_.resize(id_prefix_bytes_);
-  id_.append(number_text(ticket, 10, digits));
-  return id_;
+void EventJson::write_head(std::uint64_t ticket, std::uint64_t timestamp_ns) {
+  constexpr std::string_view kTimestamp = "\",\"timestamp_ns\":";
+  json_.value(head_.size() + kTimestamp.size() + 2 * kLongestDecimal, [&](char* to) {
+    std::memcpy(to, head_.data(), head_.size());
+    to = put_decimal(ticket, to + head_.size());
+    std::memcpy(to, kTimestamp.data(), kTimestamp.size());
+    return put_decimal(timestamp_ns, to + kTimestamp.size());
+  });
 }
 
 void EventJson::write_sides(const EventView& event) {
@@ -161,11 +171,11 @@ void EventJson::write_native(const EventView& event) {
     JsonBuffer buffer;
     JsonWriter json(&buffer);
     write_symbol(*event.native, &json);
-    native_text_.assign(buffer.GetString(), buffer.GetSize());
+    native_text_ = buffer.text();
     last_native_ = event.native;
   }
   json_.key("native");
-  json_.raw_object(native_text_);
+  json_.raw(native_text_);
   if (event.native_callers.empty()) return;
   json_.key("native_stack");
   json_.start_array();
@@ -173,7 +183,7 @@ void EventJson::write_native(const EventView& event) {
   json_.end_array();
 }
 
-void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before) {
+void EventJson::write_marks(const EventView& event) {
   if (!event.thread_name.empty()) {
     json_.key("thread_name");
     json_.foreign_text(event.thread_name);
@@ -208,39 +218,30 @@ void EventJson::write_marks(const EventView& event, std::uint64_t dropped_before
     json_.key("coalesced");
     json_.count(event.coalesced);
   }
-  if (dropped_before > 0) {
-    json_.key("dropped_before");
-    json_.count(dropped_before);
-  }
 }
 
-void EventJson::append(const EventView& event, Delta* delta, std::uint64_t timestamp_ns, std::uint64_t dropped_before,
-                       JsonBuffer* out) {
+void EventJson::append(const EventView& event, Delta* delta, std::uint64_t timestamp_ns, JsonBuffer* out) {
   json_.restart(out);
-  json_.start_object();
-  json_.key("schema");
-  json_.integer(kSchema);
-  json_.key("event_id");
-  json_.text(event_id(event.ticket));
-  json_.key("timestamp_ns");
-  json_.count(timestamp_ns);
-  json_.key("pid");
-  json_.count(pid_);
+  write_head(event.ticket, timestamp_ns);
   json_.raw_members(subject_members(event));
-  event.has_place && !event.file.empty() ? json_.integer(event.line) : json_.null();
-  json_.key("thread_id");
   json_.count(event.thread_id);
   json_.key("scope");
-  json_.text(scope_name(event.scope));
+  json_.name(scope_name(event.scope));
   json_.key("op");
-  json_.text(op_name(event.op));
+  json_.name(op_name(event.op));
   write_sides(event);
   deltas_.write(delta, event.is_memory ? event.memory_offset : 0, event.mutation_depth, &json_);
   json_.key("sql_context");
   event.has_sql ? write_sql(event) : json_.null();
-  write_marks(event, dropped_before);
+  write_marks(event);
   json_.end_object();
-  out->Put('\n');
+  out->append('\n');
+}
+
+std::size_t EventJson::tell_dropped(std::size_t line_end, std::uint64_t dropped_before, JsonBuffer* lines) {
+  const std::string member = ",\"dropped_before\":" + std::to_string(dropped_before);
+  lines->insert(line_end - 2, member);  // in front of the brace and the newline
+  return member.size();
 }
 
 }  // namespace watcher

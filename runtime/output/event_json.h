@@ -22,21 +22,22 @@ class EventJson {
   EventJson(const RingIdentity& ring, const DeltaStyle& style);
 
   /// Appends the line, newline included. `delta` is the comparison of the event's two sides.
-  void append(const EventView& event, Delta* delta, std::uint64_t timestamp_ns, std::uint64_t dropped_before,
-              JsonBuffer* out);
+  void append(const EventView& event, Delta* delta, std::uint64_t timestamp_ns, JsonBuffer* out);
+  /// Adds to the line that ends at `line_end` how many events were lost before it; returns by how much it has grown.
+  static std::size_t tell_dropped(std::size_t line_end, std::uint64_t dropped_before, JsonBuffer* lines);
 
  private:
-  /// The members from "variable_id" to the key "line", the same for every event of one variable at one place.
+  /// The members from "pid" to the key "thread_id", the same for every event of one variable at one place.
   const std::string& subject_members(const EventView& event);
-  std::string_view event_id(std::uint64_t ticket);
+  std::string subject_text(const EventView& event) const;
+  void write_head(std::uint64_t ticket, std::uint64_t timestamp_ns);
   void write_sides(const EventView& event);
   void write_sql(const EventView& event);
   void write_native(const EventView& event);
-  void write_marks(const EventView& event, std::uint64_t dropped_before);
+  void write_marks(const EventView& event);
 
   std::uint32_t pid_;
-  std::string id_;  // "evt-<image of the run>-<pid>-", then the event's own number
-  std::size_t id_prefix_bytes_;
+  std::string head_;  // up to the event's own number in its id
   DeltaJson deltas_;
   JsonBuffer unused_;  // the writer must have a buffer from the start
   JsonWriter json_;

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include "runtime/enrich/item_format.h"
 #include "runtime/output/big_int.h"
+#include "runtime/output/utf8.h"
 
 namespace watcher {
 namespace {
@@ -159,6 +161,17 @@ void write_item(const ItemFormat& format, const char* bytes, JsonWriter* json) {
   }
 }
 
+/// Most values are one.
+void write_int(const ValueView& value, JsonWriter* json) {
+  constexpr std::string_view kOpening = R"({"type":"int","value":)";
+  json->value(kOpening.size() + kLongestDecimal + 1, [&](char* to) {
+    std::memcpy(to, kOpening.data(), kOpening.size());
+    to = put_decimal(value.as_int(), to + kOpening.size());
+    *to = '}';
+    return to + 1;
+  });
+}
+
 ValueView as_bytes(std::string_view bytes, std::uint64_t total) {
   ValueView value;
   value.kind = ValueKind::kBytes;
@@ -207,6 +220,7 @@ std::string range_text(std::int64_t first, std::int64_t end) {
 
 void write_value(const ValueView& value, JsonWriter* json) {
   if (value.kind == ValueKind::kUnbound) return json->null();
+  if (value.kind == ValueKind::kInt && value.type_name.empty() && !value.redacted) return write_int(value, json);
   json->start_object();
   json->key("type");
   json->foreign_text(type_of(value));

@@ -45,7 +45,8 @@ class ProcessorChain {
   /// Starts the workers, and waits until each can take events. Without it the first event starts them.
   Result<void> start_workers();
 
-  /// Of the built-in processors at the front.
+  /// Of the built-in processors at the front. They keep count: events are to be shown to them in order.
+  bool has_fronts() const { return !fronts_.empty(); }
   bool keeps(const EventView& event, const Delta& delta, std::uint64_t timestamp_ns);
   /// Do events that are kept go to submit()?
   bool has_workers() const { return front_ < stages_.size(); }

@@ -136,6 +136,12 @@ const VariableFilter::Terms& VariableFilter::terms_of(DictionaryRef filter, cons
   return terms;
 }
 
+bool VariableFilter::is_limited(DictionaryRef variable, const Dictionary& dictionary) {
+  VariableBlob blob{};
+  return dictionary.read(BlobKind::kVariable, variable, &blob) && blob.filter != 0 &&
+         terms_of(blob.filter, dictionary).max_per_second != 0;
+}
+
 bool VariableFilter::within_limit(const Terms& terms, const EventView& event, std::uint64_t timestamp_ns) {
   if (terms.max_per_second == 0) return true;
   Second& second = seconds_[event.variable_id];

@@ -17,6 +17,8 @@ class VariableFilter {
   /// False: the event is not to be written, and is counted as filtered. A condition that cannot be evaluated for the
   /// event keeps it.
   bool keeps(const EventView& event, const Dictionary& dictionary, std::uint64_t timestamp_ns);
+  /// Does it depend on a variable's earlier events which ones are written?
+  bool is_limited(DictionaryRef variable, const Dictionary& dictionary);
 
  private:
   struct Terms {

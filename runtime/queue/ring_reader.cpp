@@ -172,15 +172,16 @@ bool RingReader::take_for_good(std::uint32_t slots, RingEvent* event) {
   return true;
 }
 
-void RingReader::release() {
+void RingReader::release(const Mark& mark) {
   // Before the tail: whoever counts looks whether this has changed meanwhile.
-  header_->taken.fetch_add(std::exchange(taken_, 0), std::memory_order_acq_rel);
+  header_->taken.fetch_add(mark.events - std::exchange(released_, mark.events), std::memory_order_acq_rel);
   if (identity_.on_full != OnFull::kDropOldest) {
     // Sequentially consistent with the writer's increment of `waiting` and its load of `tail`, see wait_for_reader.
-    header_->tail.store(next_, std::memory_order_seq_cst);
+    header_->tail.store(mark.position, std::memory_order_seq_cst);
   } else {
     std::uint64_t tail = header_->tail.load(std::memory_order_relaxed);
-    while (tail < next_ && !header_->tail.compare_exchange_weak(tail, next_, std::memory_order_seq_cst)) {
+    while (tail < mark.position &&
+           !header_->tail.compare_exchange_weak(tail, mark.position, std::memory_order_seq_cst)) {
     }
   }
   if (header_->waiting.load(std::memory_order_seq_cst) == 0) return;

@@ -45,8 +45,15 @@ class RingReader {
   /// The next event in ring order. kPending: claimed by a living writer, not committed yet. With `writer_is_dead` such
   /// slots are stepped over, up to the next committed event, and counted in skipped().
   Taken take(bool writer_is_dead, RingEvent* event);
-  /// The room of all events taken so far may be used again; wakes writers that wait for it.
-  void release();
+  /// How far the ring was read at some moment.
+  struct Mark {
+    std::uint64_t position = 0;
+    std::uint64_t events = 0;
+  };
+  Mark mark() const { return {next_, taken_}; }
+  /// The room of the events taken up to then, or so far, may be used again; wakes writers that wait for it.
+  void release(const Mark& mark);
+  void release() { release(mark()); }
 
   /// The file was cut shorter behind our back: touching the mapping would be a SIGBUS.
   bool intact() const;
@@ -64,6 +71,8 @@ class RingReader {
   std::uint64_t position() const { return next_; }
   /// Events in the ring that were not taken yet, at about this moment.
   std::uint64_t waiting() const;
+  /// Slots of these and of unfinished ones; whatever a damaged file says.
+  std::uint64_t waiting_slots() const { return header_->head.load(std::memory_order_relaxed) - next_; }
 
  private:
   RingReader(UniqueFd file, ScopedMmap mapping, const RingHeader& header);
@@ -86,7 +95,8 @@ class RingReader {
   WriterLife life_;
   std::uint64_t next_ = 0;
   std::uint64_t skipped_ = 0;
-  std::uint64_t taken_ = 0;          // since the last release
+  std::uint64_t taken_ = 0;
+  std::uint64_t released_ = 0;       // of these
   std::vector<std::uint64_t> copy_;  // of one event, for drop-oldest rings
 };
 

@@ -1,5 +1,6 @@
 """Processors between the events and their file: the guide's contract, what they may not do to a run, and chains."""
 
+import collections
 import json
 import os
 import pathlib
@@ -348,6 +349,34 @@ WATCHER_PROCESSOR(Odd)
         # at the kill one slice may have been written and not yet noted; the slow one may have had a timeout
         self.assertGreaterEqual(len({event["event_id"] for event in events}) + failed + 2, 20001)
         self.assertTrue(all(event["annotations"] == {"quick": True} for event in events[before:]))
+
+    def test_collectors_killed_at_any_moment_lose_nothing(self):
+        """Also while they recover what another one has left. What is written twice has the same id and says the same."""
+        self.write({"app.py": COUNTING, "odd.py": "def main(event):\n    value = event['after']['value']\n"
+                    "    return 'drop' if value % 2 == 0 else {'action': 'annotate', 'annotations': {'odd': value}}\n"})
+        for turn, delay in enumerate((0, 0.05, 0.1, 0.2, 0.3)):
+            output = self.directory / f"o{turn}"
+            first = self.start(output, "odd.py", 20000, "--processor-timeout-ms", "10000")
+            time.sleep(delay)
+            first.kill()
+            first.communicate()
+            second = self.start(output, "odd.py", 1, "--processor-timeout-ms", "10000")
+            time.sleep(delay)
+            second.kill()
+            second.communicate()
+            third = self.start(output, "odd.py", 1, "--processor-timeout-ms", "10000")
+            third.communicate(timeout=100)
+            self.assertEqual(third.returncode, 0)
+            by_id, values = {}, collections.defaultdict(list)
+            for line in (output / "events.jsonl").read_text().splitlines():
+                event = json.loads(line)
+                del event["timestamp_ns"]  # of nanoseconds each collector has its own idea
+                if by_id.setdefault(event["event_id"], event) is event:
+                    values[event["pid"]].append(event["after"]["value"])
+                self.assertEqual(event, by_id[event["event_id"]])
+                self.assertEqual(event["annotations"], {"odd": event["after"]["value"]})
+            self.assertEqual(sorted(values.values()), [[1], [1], list(range(1, 20000, 2))])
+            self.assertEqual([*output.glob("spool.*"), *output.glob("ring.*")], [])
 
     def test_what_does_not_get_through_stays_for_a_run_without_processors(self):
         self.write({"app.py": COUNTING, "slow.py": "import time\ndef main(event):\n    time.sleep(0.05)\n    return 'pass'\n"})

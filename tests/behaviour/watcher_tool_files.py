@@ -112,6 +112,23 @@ class Recovering(Tool):
         self.assertEqual([name for name in os.listdir(self.output) if name.startswith("ring")], [])
         self.assertEqual(self.tool("recover", "out"), "nothing to recover in out\n")
 
+    def test_what_waited_for_processors_is_written_down(self):
+        self.write("app.py", LOOP)
+        self.write("slow.py", "import time\ndef main(event):\n    time.sleep(0.05)\n    return 'pass'\n")
+        process = self.start("--custom-processor", self.path("slow.py"), PYTHON, "app.py")
+        process.stdout.readline()
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        program = next(int(pid) for pid in children if "app.py" in pathlib.Path(f"/proc/{pid}/cmdline").read_text())
+        time.sleep(0.5)
+        os.kill(program, signal.SIGKILL)
+        until(lambda: not [name for name in os.listdir(self.output) if name.startswith("ring")])
+        process.kill()
+        process.wait()
+        self.assertGreater(int(re.match(r"(\d+) events recovered", self.tool("recover", "out")).group(1)), 10)
+        counts = [event["after"]["value"] for event in self.events() if event["variable_name"] == "count"]
+        self.assertEqual(list(dict.fromkeys(counts)), list(range(1, len(set(counts)) + 1)))
+        self.assertEqual([name for name in os.listdir(self.output) if name.startswith("spool")], [])
+
     def delivered(self):
         """Ids, in the trace of which the array may be open."""
         text = pathlib.Path(self.directory, "trace.json").read_text().rstrip("\n").rstrip(",")

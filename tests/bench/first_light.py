@@ -6,7 +6,7 @@
   hooked store    a loop of `counter = counter + 1` in a function, hooked and plain, in the same process; the ring is
                   written without waiting for the reader (bursts shorter than the ring, pages touched before)
   captured write  a store to watched memory over the bare delivery of a SIGSEGV (bench_engine)
-  pipeline        int stores from ring to JSON lines, one worker (bench_pipeline)
+  pipeline        int stores from ring to JSON lines (bench_pipeline)
   start-up        `python3 -c pass`: plain, with the shim and nothing watched, and watched
 """
 

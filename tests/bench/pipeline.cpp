@@ -1,5 +1,6 @@
-// Events a second from EventRing::claim in one process to lines of JSON in a file, written by one collector in another;
-// beside it the same bytes in bare write() calls. Arguments: [EVENTS [DIRECTORY]].
+// Events a second from EventRing::claim in one process to lines of JSON in a file, written by a collector in another:
+// end to end, and the collector alone while the other process waits. Beside each the same bytes in bare write() calls.
+// Arguments: [EVENTS [DIRECTORY [ENRICH_WORKERS]]].
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ namespace watcher {
 namespace {
 
 constexpr std::uint64_t kRunId = 0x5eed;
+constexpr std::uint64_t kTurn = 60'000;  // events, fewer than the ring holds
 
 double now_s() {
   timespec now{};
@@ -51,32 +53,61 @@ void store(EventRing& ring, DictionaryRef variable, DictionaryRef place, std::ui
   claim.commit();
 }
 
-int produce(const char* directory, std::uint64_t events) {
-  EventRing ring;
-  RingSettings settings;
-  settings.directory = directory;
-  settings.run_id = kRunId;
-  if (ring_create(settings, &ring) != 0) return EXIT_FAILURE;
-  Dictionary& names = ring.dictionary();
-  const VariableBlob variable{.id = 0x1234,
-                              .name = names.intern("counter"),
-                              .format = 0,
-                              .item_size = 0,
-                              .mutation_depth = 0,
-                              .filter = 0,
-                              .flags = 0};
-  const PlaceBlob place{.function = names.intern("main"), .file = names.intern("/srv/app/counter.py"), .line = 12};
-  const DictionaryRef variable_ref = names.intern(BlobKind::kVariable, variable);
-  const DictionaryRef place_ref = names.intern(BlobKind::kPlace, place);
+/// A program with one variable.
+class Producer {
+ public:
+  bool open(const char* directory) {
+    RingSettings settings;
+    settings.directory = directory;
+    settings.run_id = kRunId;
+    if (ring_create(settings, &ring_) != 0) return false;
+    Dictionary& names = ring_.dictionary();
+    variable_ = names.intern(BlobKind::kVariable, VariableBlob{.id = 0x1234,
+                                                               .name = names.intern("counter"),
+                                                               .format = 0,
+                                                               .item_size = 0,
+                                                               .mutation_depth = 0,
+                                                               .filter = 0,
+                                                               .flags = 0});
+    place_ = names.intern(
+        BlobKind::kPlace,
+        PlaceBlob{.function = names.intern("main"), .file = names.intern("/srv/app/counter.py"), .line = 12});
+    return true;
+  }
+  void produce(std::uint64_t events) {
+    for (std::uint64_t i = 0; i < events; ++i) store(ring_, variable_, place_, value_++);
+  }
+  RingHeader& header() { return *ring_.header(); }
+
+ private:
+  EventRing ring_;
+  DictionaryRef variable_ = 0, place_ = 0;
+  std::uint64_t value_ = 0;
+};
+
+int produce_all(const char* directory, std::uint64_t events) {
+  Producer producer;
+  if (!producer.open(directory)) return EXIT_FAILURE;
   const double start = now_s();
-  for (std::uint64_t i = 0; i < events; ++i) store(ring, variable_ref, place_ref, i);
+  producer.produce(events);
   const double seconds = now_s() - start;
-  RingHeader& header = *ring.header();
+  RingHeader& header = producer.header();
   printf("  producer: %.0f ns/event, blocked %llu times, dropped %llu\n", seconds / static_cast<double>(events) * 1e9,
          static_cast<unsigned long long>(header.blocked.load()),
          static_cast<unsigned long long>(header.dropped.load()));
   header.state.store(RingState::kClosing);
   fflush(stdout);
+  return EXIT_SUCCESS;
+}
+
+/// Fills the ring each time it is told to, and says so.
+int produce_in_turns(const char* directory, int told, int tells) {
+  Producer producer;
+  if (!producer.open(directory)) return EXIT_FAILURE;
+  for (char byte = 0; read(told, &byte, 1) == 1;) {
+    producer.produce(kTurn);
+    if (write(tells, &byte, 1) != 1) break;
+  }
   return EXIT_SUCCESS;
 }
 
@@ -86,28 +117,77 @@ std::uint64_t file_bytes(const std::string& path) {
   return bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
 }
 
-double bare_write_s(const std::string& path, std::uint64_t bytes) {
+struct Cost {
+  double seconds = 0;
+  double processor = 0;
+};
+
+Cost bare_write(const std::string& path, std::uint64_t bytes) {
   const std::vector<char> block(256 * 1024, 'x');
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   const double start = now_s();
+  const double processor_start = processor_s();
   while (bytes > 0) {
     const ssize_t written = write(file.get(), block.data(), bytes < block.size() ? bytes : block.size());
-    if (written <= 0) return 0;
+    if (written <= 0) return {};
     bytes -= static_cast<std::uint64_t>(written);
   }
-  return now_s() - start;
+  const Cost cost{now_s() - start, processor_s() - processor_start};
+  unlink(path.c_str());
+  return cost;
 }
 
-int measure(const std::string& directory, std::uint64_t events) {
+std::unique_ptr<Collector> open_collector(const std::string& directory, const char* workers) {
   Options options;
-  if (!options.set("output", directory, "bench")) return EXIT_FAILURE;
-  Result<std::unique_ptr<Collector>> opened = Collector::open(options, kRunId);
-  if (!opened) return fprintf(stderr, "%s\n", opened.error().message.c_str()), EXIT_FAILURE;
-  Collector& collector = *opened.value();
+  if (!options.set("output", directory, "bench") || !options.set("enrich_workers", workers, "bench")) return nullptr;
+  auto opened = Collector::open(options, kRunId);
+  if (opened) return std::move(opened.value());
+  fprintf(stderr, "%s\n", opened.error().message.c_str());
+  return nullptr;
+}
+
+/// The collector while nobody stores: what is in the ring already becomes lines.
+int measure_writer(const std::string& directory, std::uint64_t events, const char* workers) {
+  const auto collector = open_collector(directory, workers);
+  int to[2], from[2];
+  if (collector == nullptr || pipe(to) != 0 || pipe(from) != 0) return EXIT_FAILURE;
+  const pid_t producer = fork();
+  if (producer == 0) {
+    close(to[1]);
+    _exit(produce_in_turns(directory.c_str(), to[0], from[1]));
+  }
+  Cost cost;
+  std::uint64_t written = 0;
+  for (char byte = 'x'; written < events;) {
+    if (write(to[1], &byte, 1) != 1 || read(from[0], &byte, 1) != 1) return EXIT_FAILURE;
+    const Cost start{now_s(), processor_s()};
+    while (const std::uint64_t now = collector->step()) written += now;
+    cost.seconds += now_s() - start.seconds;
+    cost.processor += processor_s() - start.processor;
+  }
+  close(to[1]);
+  waitpid(producer, nullptr, 0);
+  collector->step();
+  if (!collector->finish()) return EXIT_FAILURE;
+  const Cost bare = bare_write(directory + "/bare", file_bytes(directory + "/events.jsonl"));
+  printf(
+      "  collector alone: %.0f events/s, bare write() of the same bytes %.0f/s: %.0f %% of its rate; processor time "
+      "%.0f "
+      "and %.0f ns an event\n",
+      static_cast<double>(written) / cost.seconds, static_cast<double>(written) / bare.seconds,
+      bare.seconds / cost.seconds * 100, cost.processor / static_cast<double>(written) * 1e9,
+      bare.processor / static_cast<double>(written) * 1e9);
+  return EXIT_SUCCESS;
+}
+
+int measure(const std::string& directory, std::uint64_t events, const char* workers) {
+  const auto opened = open_collector(directory, workers);
+  if (opened == nullptr) return EXIT_FAILURE;
+  Collector& collector = *opened;
   const double start = now_s();
   const double processor_start = processor_s();
   const pid_t producer = fork();
-  if (producer == 0) _exit(produce(directory.c_str(), events));
+  if (producer == 0) _exit(produce_all(directory.c_str(), events));
   std::uint64_t written = 0;
   while (written < events) {
     const std::uint64_t now = collector.step();
@@ -121,7 +201,7 @@ int measure(const std::string& directory, std::uint64_t events) {
   collector.step();
   if (!collector.finish()) return EXIT_FAILURE;
   const std::uint64_t bytes = file_bytes(directory + "/events.jsonl");
-  const double bare = bare_write_s(directory + "/bare", bytes);
+  const double bare = bare_write(directory + "/bare", bytes).seconds;
   printf(
       "  end to end: %.0f events/s (%llu of %llu events, %.0f bytes each); collector alone %.0f events per CPU "
       "second\n",
@@ -143,8 +223,12 @@ int main(int argc, char** argv) {
   if (mkdtemp(directory.data()) == nullptr) return EXIT_FAILURE;
   printf("pipeline, %llu int stores in %s\n", static_cast<unsigned long long>(events), directory.c_str());
   fflush(stdout);
-  const int result = watcher::measure(directory, events);
-  for (const char* name : {"/events.jsonl", "/summary.json", "/bare"}) unlink((directory + name).c_str());
+  const char* const workers = argc > 3 ? argv[3] : "0";
+  int result = EXIT_SUCCESS;
+  for (const auto part : {watcher::measure, watcher::measure_writer}) {
+    if (part(directory, events, workers) != EXIT_SUCCESS) result = EXIT_FAILURE;
+    for (const char* name : {"/events.jsonl", "/summary.json"}) unlink((directory + name).c_str());
+  }
   rmdir(directory.c_str());
   return result;
 }

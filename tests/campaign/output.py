@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What the files hold after kills, rotation by many at once, and bad disks. The bars are of Watcher's reliability rules.
+"""What the files hold after kills, also with processors in the way, rotation by many at once, and bad disks. The bars are of
+Watcher's reliability rules.
 
-    output.py [--full] [kills] [rotation] [disks]      default: all, in the short form of the test suite
+    output.py [--full] [kills] [processors] [rotation] [disks]      default: all, in the short form of the test suite
 
 Environment: WATCHER_BUILD.
 """
@@ -62,13 +63,13 @@ def partial_tails(directory):
     return sum(1 for path in rotated.files(directory) if (text := rotated.content(path)) and not text.endswith(b"\n"))
 
 
-def kill_once(directory, victim, fatal):
+def kill_once(directory, victim, fatal, options=(), longest=0.03):
     """A writer that announces each store, and a signal at some moment. Returns the last store announced."""
-    process = watcher(directory, "--rotate-size", 50000, "sh", "-c", f"echo $$; exec {WRITER} 10000000", bufsize=1 << 20,
+    process = watcher(directory, "--rotate-size", 50000, *options, "sh", "-c", f"echo $$; exec {WRITER} 10000000", bufsize=1 << 20,
                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     program = int(process.stdout.readline())
     process.stdout.readline()
-    time.sleep(random.uniform(0, 0.03))
+    time.sleep(random.uniform(0, longest))
     os.kill(program if victim == "program" else process.pid, fatal)
     announced = process.stdout.read().split(b"\n")[:-1]
     status = process.wait(60)
@@ -97,6 +98,57 @@ def kills(full, directory):
         events += len(stored)
         shutil.rmtree(output)
     return f"{len(plan)} kills, {events} events, {tails} torn tails of killed collectors, none left"
+
+
+PROCESSORS = """
+[[processor]]
+type = "filter"
+when = "new % 10 != 0"
+[[processor]]
+path = "first.py"
+timeout_ms = 10000
+[[processor]]
+path = "second.py"
+timeout_ms = 10000
+"""
+
+
+def processors(full, directory):
+    """Bar 9 with processors: collectors killed at random moments, also while they recover what another one has left. Each event
+    that a processor does not drop is there, in order, as both of them left it; what is there twice has the same id and says the same."""
+    (directory / "rules.toml").write_text(PROCESSORS)
+    (directory / "first.py").write_text("def main(event):\n    value = event['after']['value']\n"
+                                        "    return 'drop' if value % 7 == 0 else {'action': 'annotate', 'annotations': {'a': value}}\n")
+    (directory / "second.py").write_text("def main(event):\n    return {'action': 'annotate', 'annotations': {'b': -event['after']['value']}}\n")
+    options = ("--config", directory / "rules.toml")
+    kills = events = again = 0
+    for number in range(100 if full else 5):
+        output = directory / str(number)
+        _, announced = kill_once(output, "collector", signal.SIGKILL, options, 0.6)
+        for _ in range(random.randrange(4)):
+            recovery = watcher(output, "--rotate-size", 50000, *options, "true")
+            time.sleep(random.uniform(0, 0.4))
+            recovery.kill()
+            kills += recovery.wait(60) == -signal.SIGKILL
+        time.sleep(0.05)
+        check(watcher(output, "--rotate-size", 50000, *options, "true").wait(120) == 0, "the next run failed")
+        check(not [*output.glob("ring.*"), *output.glob("spool.*")], "something was left")
+        seen, values = {}, []
+        for event in rotated.events(output):
+            del event["timestamp_ns"]  # of nanoseconds each collector has its own idea
+            known = seen.setdefault(event["event_id"], event)
+            again += known is not event
+            check(known == event, "two events of one id:", known, event)
+            if known is event:
+                values.append(value := event["after"]["value"])
+                check(event["annotations"] == {"a": value, "b": -value}, event)
+        last = max(values, default=0)
+        wanted = [value for value in range(1, max(last, announced) + 1) if value % 10 and value % 7]
+        check(values == wanted, "not the events in order:", len(values), "of", len(wanted), sorted(set(wanted) ^ set(values))[:5])
+        events += len(values)
+        kills += 1
+        shutil.rmtree(output)
+    return f"{kills} kills of collectors, {events} events through three processors, {again} of them written twice"
 
 
 def rotation(full, directory):
@@ -229,7 +281,7 @@ def disks(full, directory):
 
 
 def main():
-    campaigns = {"kills": kills, "rotation": rotation, "disks": disks}
+    campaigns = {"kills": kills, "processors": processors, "rotation": rotation, "disks": disks}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("names", nargs="*", choices=[[], *campaigns], metavar="NAME")

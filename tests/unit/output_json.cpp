@@ -53,8 +53,9 @@ std::string line_of(const EventView& event, DeltaStyle style = {}, std::uint64_t
   Delta delta;
   compare(event.before, event.after, &delta);
   JsonBuffer out;
-  json.append(event, &delta, 1234567890123456789, dropped, &out);
-  return {out.GetString(), out.GetSize()};
+  json.append(event, &delta, 1234567890123456789, &out);
+  if (dropped != 0) EventJson::tell_dropped(out.size(), dropped, &out);
+  return std::string(out.text());
 }
 
 std::string member(const std::string& line, const std::string& from, const std::string& to) {
@@ -87,8 +88,8 @@ std::string line_of_bulk(const EventView& event, DeltaStyle style = {}) {
   Delta delta;
   compare(event, &delta);
   JsonBuffer out;
-  json.append(event, &delta, 1, 0, &out);
-  return {out.GetString(), out.GetSize()};
+  json.append(event, &delta, 1, &out);
+  return std::string(out.text());
 }
 
 }  // namespace

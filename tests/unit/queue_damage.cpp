@@ -23,8 +23,8 @@ void read_all(const std::string& path) {
   while (reader.value().take(true, &event) == RingReader::Taken::kEvent) {
     if (!decode(event, reader.value().dictionary(), &view)) continue;
     compare(view.before, view.after, &delta);
-    json.append(view, &delta, 0, 0, &lines);
-    lines.Clear();
+    json.append(view, &delta, 0, &lines);
+    lines.clear();
   }
   reader.value().release();
 }
@@ -100,6 +100,24 @@ TEST_CASE("a ring file cut short behind the reader's back is noticed") {
   CHECK(reader.value().intact());
   CHECK(truncate(path.c_str(), 100) == 0);
   CHECK_FALSE(reader.value().intact());
+}
+
+TEST_CASE("the one line number that has no opposite is told as the highest, and as not exact") {
+  const TempDirectory directory;
+  Writer writer(directory.path());
+  writer.place = writer.ring.dictionary().intern(
+      BlobKind::kPlace,
+      PlaceBlob{.function = 0, .file = writer.ring.dictionary().intern("/app.py"), .line = INT32_MIN});
+  writer.store(1, 2);
+  auto reader = RingReader::open(
+      UniqueFd(open(directory.file(("ring." + std::to_string(getpid())).c_str()).c_str(), O_RDWR | O_CLOEXEC)));
+  REQUIRE(reader);
+  RingEvent event;
+  REQUIRE(reader.value().take(false, &event) == RingReader::Taken::kEvent);
+  EventView view;
+  REQUIRE(decode(event, reader.value().dictionary(), &view));
+  CHECK(view.line == INT32_MAX);
+  CHECK_FALSE(view.exact_line);
 }
 
 }  // namespace watcher::test
