@@ -13,6 +13,9 @@ namespace {
 constexpr std::int64_t kLookNs = 1'000'000;
 constexpr std::uint64_t kLongestWaitNs = 300'000;       // for a processor, a turn, between two looks
 constexpr std::int64_t kOrdinaryForNs = 1'000'000'000;  // after a longer one
+constexpr std::uint64_t kTurnsOfStorm = 8;              // between two looks that are
+constexpr std::int64_t kNearNs = 3 * kLookNs;           // each other
+constexpr std::uint64_t kShortWaitNs = 30'000;          // for a processor that nobody else wants
 
 constinit long statistics = -1;  // /proc/self/schedstat: time run, time waited, turns
 struct Turns {
@@ -20,12 +23,14 @@ struct Turns {
   std::uint64_t count = 0;
 };
 constinit Turns told;
+constinit std::int64_t told_ns = 0;
 constinit std::int64_t next_look_ns = 0;
 constinit bool gives_way = false;
 
-void set_policy(int policy) {
+void give_way(bool on) {
   const sched_param none = {};
-  raw_syscall(SYS_sched_setscheduler, 0, policy, &none);
+  raw_syscall(SYS_sched_setscheduler, 0, on ? SCHED_IDLE : SCHED_OTHER, &none);
+  gives_way = on;
 }
 
 /// From SCHED_IDLE back to the ordinary policy takes the right to raise a priority.
@@ -61,12 +66,17 @@ void priority_start() {
 void priority_tend(std::int64_t now_ns) {
   if (statistics < 0 || now_ns < next_look_ns) return;
   const Turns turns = turns_so_far();
-  const bool starved = turns.waited_ns - told.waited_ns > kLongestWaitNs * (turns.count - told.count + 1);
+  const std::uint64_t count = turns.count - told.count, waited_ns = turns.waited_ns - told.waited_ns;
+  const bool starved = gives_way && waited_ns > kLongestWaitNs * (count + 1);
+  const bool alone = now_ns - told_ns < kNearNs && count >= kTurnsOfStorm && waited_ns < kShortWaitNs * count;
   told = turns;
+  told_ns = now_ns;
   next_look_ns = now_ns + (starved ? kOrdinaryForNs : kLookNs);
-  if (gives_way == !starved) return;
-  gives_way = !starved;
-  set_policy(gives_way ? SCHED_IDLE : SCHED_OTHER);
+  if (gives_way ? starved : alone) give_way(!gives_way);
+}
+
+void priority_rest() {
+  if (gives_way) give_way(false);
 }
 
 bool priority_gives_way() {

@@ -1,6 +1,6 @@
 // The uffd handler gives way to the thread that it has just woken: under SCHED_IDLE its processor counts as idle, so
-// the writer goes on there instead of on another one, which costs several times less. Where it is then kept from
-// running by others it is an ordinary process again for a while.
+// the writer goes on there instead of on another one, which costs several times less. Only in a storm of stores, and
+// while nobody else wants the processor: who is idle may wait for seconds behind others, and the host with it.
 //
 // The handler process only.
 #pragma once
@@ -14,5 +14,7 @@ void priority_start();
 /// Looks from time to time how long the handler had to wait for a processor.
 void priority_tend(std::int64_t now_ns);
 bool priority_gives_way();
+/// The storm is over.
+void priority_rest();
 
 }  // namespace watcher
