@@ -140,7 +140,8 @@ void settle_in_helper(const char* name) {
   thread_state = {};
   thread_state.is_helper = true;
   raw_syscall(SYS_close_range, 0, ~0u, 0);
-  raw_syscall(SYS_setsid);
+  // No session of its own: the scheduler would give that as much as the host (autogroup), whatever our policy.
+  raw_syscall(SYS_setpgid, 0, 0);
   raw_syscall(SYS_chdir, "/");
   raw_syscall(SYS_prctl, PR_SET_NAME, name, 0, 0, 0);
   const rlimit no_core = {0, 0};

@@ -126,6 +126,7 @@ bool can_tell_writers() {
 }
 
 [[noreturn]] void handler_main() {
+  priority_begin();
   settle_in_helper("watcher-uffd");
   const long host = raw_syscall(SYS_pidfd_open, observed_process(), 0);
   int error = host < 0 ? static_cast<int>(-host) : userfault_open();
@@ -150,9 +151,7 @@ bool can_tell_writers() {
     report_start(static_cast<int>(-handler));
     leave(0);
   }
-  int status = 0;
-  while (raw_syscall(SYS_wait4, handler, &status, __WALL, nullptr) == -EINTR) {
-  }
+  const int status = priority_guard(handler);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) leave(0);
   if (host_has_left()) leave(0);
   report_start(ECHILD);  // should the host still be waiting
