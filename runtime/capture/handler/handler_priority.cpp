@@ -1,5 +1,6 @@
 #include "runtime/capture/handler/handler_priority.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -88,7 +89,8 @@ int priority_guard(long handler) {
     const timespec longest = now == kGivesWay ? timespec{0, kRescueNs} : timespec{1, 0};
     if (now != kEnded) raw_syscall(SYS_futex, &state, FUTEX_WAIT, now, &longest, nullptr, 0);
     const bool over = state.load(std::memory_order_acquire) == kEnded;
-    if (raw_syscall(SYS_wait4, handler, &status, over ? __WALL : __WALL | WNOHANG, nullptr) == handler) return status;
+    const long waited = raw_syscall(SYS_wait4, handler, &status, over ? __WALL : __WALL | WNOHANG, nullptr);
+    if (waited != 0 && waited != -EINTR) return status;
     const std::uint32_t signs = signs_of_life.load(std::memory_order_relaxed);
     const sched_param none = {};
     if (now == kGivesWay && signs == seen) raw_syscall(SYS_sched_setscheduler, handler, SCHED_OTHER, &none);
