@@ -33,7 +33,8 @@ char* __realpath_chk(const char*, char*, size_t) noexcept;
 // clang-format off
 #define WATCHER_RARE_FUNCTIONS(X) \
   X(adjtimex) X(ntp_adjtime) X(clock_adjtime) X(timespec_get) X(thrd_sleep) X(getcpu) X(pthread_getaffinity_np) \
-  X(pthread_getname_np) X(capget) X(quotactl) X(klogctl) X(arc4random_buf) X(shmctl) X(semctl) X(msgctl) X(mq_getattr) \
+  X(pthread_getname_np) X(capget) X(quotactl) X(klogctl) X(arc4random_buf) X(shmctl) \
+  X(shmat) X(shmdt) X(semctl) X(msgctl) X(mq_getattr) \
   X(mq_setattr) X(sendmmsg) X(vmsplice) X(process_vm_writev) X(eventfd_read) X(getdirentries) X(getdirentries64) \
   X(name_to_handle_at) X(ttyname_r) X(__ttyname_r_chk) X(realpath) X(__realpath_chk)
 // clang-format on

@@ -76,7 +76,7 @@ int __fxstatat64(int, int, const char*, struct stat64*, int);
   X(nanosleep) X(clock_nanosleep) X(sigpending) X(sigsuspend) X(sigtimedwait) X(accept) X(accept4) X(getsockname) X(getpeername) \
   X(getsockopt) X(pipe) X(pipe2) X(socketpair) X(fcntl) X(ioctl) X(stat) X(lstat) X(fstat) X(fstatat) \
   X(readlink) X(readlinkat) X(getcwd) X(clock_gettime) X(gettimeofday) X(time) X(times) X(getrlimit) X(getrusage) \
-  X(getgroups) X(uname) X(mmap) X(mmap64) X(munmap) X(mremap) X(madvise) X(mprotect)
+  X(getgroups) X(uname) X(mmap) X(mmap64) X(munmap) X(mremap) X(madvise) X(mprotect) X(brk) X(sbrk)
 #define WATCHER_FUNCTIONS_RESOLVED_LATE(X) \
   X(malloc_usable_size) X(pkey_mprotect) X(pthread_attr_setsigmask_np) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) X(getrandom) \
   X(fread) X(fread_unlocked) X(fgets) X(fgets_unlocked) X(__read_chk) X(__pread_chk) X(__pread64_chk) X(__recv_chk) X(__recvfrom_chk) \

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define WATCHER_RUNTIME_HOOKS_VERSION 2u
+#define WATCHER_RUNTIME_HOOKS_VERSION 3u
 
 #define WATCHER_KERNEL_WRITE_KEEPS 1u
 
@@ -44,6 +44,8 @@ struct watcher_runtime_hooks {
   /* mprotect (`key` < 0), pkey_mprotect; madvise. 1: done, *result and errno are the call's. 0: forward. */
   int (*protect_memory)(void* start, size_t bytes, int protection, int key, int* result);
   int (*advise_memory)(void* start, size_t bytes, int advice, int* result);
+  /* segment_calls: the size of the System V segment attached there; 0: nothing of it is watched, or not known. */
+  size_t (*segment_bytes)(const void* start);
 
   /* reading_calls: a system call is about to write [buffer, buffer + bytes). Returns where to let it write (the second
    * mapping, or a bounce buffer), or `buffer` itself. `token` carries state to the end; it says on entry whether the

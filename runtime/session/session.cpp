@@ -246,6 +246,7 @@ int Session::start_memory() {
 
 void Session::follow_lifetimes() {
   set_hook<decltype(hooks_->settle_watches)>(&hooks_->settle_watches, settle_watches);
+  set_hook<decltype(hooks_->segment_bytes)>(&hooks_->segment_bytes, segment_bytes);
   set_hook<decltype(hooks_->lift_watches)>(&hooks_->lift_watches, lift_watches);
   set_hook<decltype(hooks_->protect_memory)>(&hooks_->protect_memory, protect_watched);
   set_hook<decltype(hooks_->advise_memory)>(&hooks_->advise_memory, advise_watched);

@@ -38,7 +38,7 @@ class Hooks(unittest.TestCase):
         watched, report = self.run_watched(scenario)
         self.assertEqual(plain[0], 5, plain)
         self.assertEqual(plain, watched)
-        self.assertRegex(report[0], "^attached host 1 directory .* version 2 2 sizes 1$")
+        self.assertRegex(report[0], "^attached host 1 directory .* version 3 3 sizes 1$")
         return report
 
     def assert_redirected(self, scenario, *calls):

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 
 #include <atomic>
@@ -21,6 +22,7 @@ struct Host {
   explicit Host(const char* engine = "inline") {
     when_watched_in_place([] {
       hooks.settle_watches = settle_watches;
+      hooks.segment_bytes = segment_bytes;
       hooks.lift_watches = lift_watches;
       hooks.protect_memory = protect_watched;
       hooks.advise_memory = advise_watched;
@@ -90,6 +92,65 @@ void unmapping() {
   EXPECT(mmap(plain(pages), kPageBytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, -1, 0) == MAP_FAILED && errno == EBADF);
   pages[0] = 3;
   host.expect({Op::kWrite});
+}
+
+/// Detached, and attached over another one: whatever comes to lie there then is nobody's variable.
+void segments(const char* engine) {
+  constexpr std::size_t kSegmentPages = 4;
+  Host host(engine);
+  int segment[2];
+  for (int& id : segment) EXPECT((id = shmget(IPC_PRIVATE, kSegmentPages * kPageBytes - 100, 0600)) >= 0);
+  const auto attach = [&](int which, Bytes* at, int flags) {
+    return static_cast<Bytes*>(shmat(segment[which], plain(at), flags));
+  };
+  Bytes* pages = attach(0, nullptr, 0);
+  watch(pages + kPageBytes, 100);
+  watch(pages + 3 * kPageBytes, 100);
+  EXPECT(shmdt(plain(pages + kPageBytes)) == -1 && errno == EINVAL);
+  EXPECT(shmat(-1, plain(pages), SHM_REMAP) == reinterpret_cast<void*>(-1));
+  pages[kPageBytes] = 1;
+  pages[3 * kPageBytes] = 1;
+  host.expect({Op::kWrite, Op::kWrite});
+  EXPECT(attach(1, pages, SHM_REMAP) == pages);
+  host.expect({Op::kFreed, Op::kFreed});
+  watch(pages + 3 * kPageBytes, 100);
+  EXPECT(shmdt(plain(pages)) == 0);
+  host.expect({Op::kFreed});
+  auto* again = static_cast<Bytes*>(mmap(plain(pages), kSegmentPages * kPageBytes, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+  for (std::size_t i = 0; i < kSegmentPages; ++i) again[i * kPageBytes] = 1;
+  host.expect({});
+  for (const int id : segment) {
+    shmid_ds left{};
+    EXPECT(shmctl(id, IPC_STAT, &left) == 0 && left.shm_nattch == 0);
+    shmctl(id, IPC_RMID, nullptr);
+  }
+}
+
+void the_heaps_end() {
+  Host host;
+  EXPECT(mallopt(M_MMAP_THRESHOLD, 1) == 1);  // so that nobody else moves it
+  auto* end = static_cast<Bytes*>(sbrk(0));
+  EXPECT(sbrk(4 * kPageBytes) == plain(end));
+  watch(end + 2 * kPageBytes, 50);
+  watch(end + 3 * kPageBytes + 100, 50);
+  end[2 * kPageBytes] = 1;
+  end[3 * kPageBytes + 100] = 1;
+  host.expect({Op::kWrite, Op::kWrite});
+  EXPECT(sbrk(-static_cast<std::intptr_t>(kPageBytes)) == plain(end + 4 * kPageBytes));
+  host.expect({Op::kFreed});
+  // glibc takes both refusals for successes.
+  brk(nullptr);
+  sbrk(-(std::intptr_t{1} << 40));
+  EXPECT(sbrk(0) == plain(end + 3 * kPageBytes));
+  end[2 * kPageBytes] = 2;
+  host.expect({Op::kWrite});
+  EXPECT(brk(plain(end)) == 0);
+  host.expect({Op::kFreed});
+  EXPECT(sbrk(4 * kPageBytes) == plain(end));
+  end[2 * kPageBytes] = 3;
+  end[3 * kPageBytes + 100] = 3;
+  host.expect({});
 }
 
 void remapping() {
@@ -291,6 +352,13 @@ void unwatched_while_it_moves() {
 
 TEST_CASE("what is unmapped or mapped over is no longer watched") {
   CHECK(status_of_child(unmapping) == 0);
+}
+TEST_CASE("a segment that is detached, or another one attached over it, is no longer watched") {
+  CHECK(status_of_child([] { segments("inline"); }) == 0);
+  CHECK(status_of_child([] { segments("auto"); }) == 0);
+}
+TEST_CASE("the watch on what lay beyond the heap's new end is over") {
+  CHECK(status_of_child(the_heaps_end) == 0);
 }
 TEST_CASE("a watch follows its mapping") {
   CHECK(status_of_child(remapping) == 0);

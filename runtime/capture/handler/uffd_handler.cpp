@@ -30,8 +30,9 @@ namespace {
 constexpr std::uint32_t kStarting = ~0u;
 constexpr std::int64_t kLookNs = 1'000'000'000;  // between two looks whether the host still runs this program
 constexpr int kFaultsAtOnce = 64;
-constexpr int kReadsAtOnce = 16;
+constexpr int kReadsAtOnce = 32;
 constexpr int kTurnsElsewhere = 4;
+constexpr long kStormEndsUs = 1'000;
 constexpr timespec kStartPatience = {2, 0};
 
 constinit std::atomic<std::uint32_t> start_result{kStarting};  // a futex; then 0 or an errno
@@ -85,7 +86,8 @@ void read_storm(std::int64_t now_ns) {
 timespec patience() {
   const long window_us = 1000l * windows_patience_ms();
   const long fault_us = faults_patience_us();
-  const long us = window_us < fault_us ? window_us : fault_us;
+  long us = window_us < fault_us ? window_us : fault_us;
+  if (priority_gives_way() && us > kStormEndsUs) us = kStormEndsUs;
   return {us / 1'000'000, us % 1'000'000 * 1000};
 }
 
@@ -96,7 +98,7 @@ timespec patience() {
     pollfd wait[] = {{userfault_descriptor(), POLLIN, 0}, {host, POLLIN, 0}};
     const timespec longest = patience();
     header.handler_busy_since.store(0, std::memory_order_relaxed);
-    raw_syscall(SYS_ppoll, wait, 2, &longest, nullptr, 0);
+    if (raw_syscall(SYS_ppoll, wait, 2, &longest, nullptr, 0) == 0) priority_rest();
     const std::int64_t now_ns = monotonic_ns();
     header.handler_busy_since.store(static_cast<std::uint64_t>(now_ns), std::memory_order_relaxed);
     if ((wait[1].revents & POLLIN) != 0) {
@@ -124,6 +126,7 @@ bool can_tell_writers() {
 }
 
 [[noreturn]] void handler_main() {
+  priority_begin();
   settle_in_helper("watcher-uffd");
   const long host = raw_syscall(SYS_pidfd_open, observed_process(), 0);
   int error = host < 0 ? static_cast<int>(-host) : userfault_open();
@@ -148,9 +151,7 @@ bool can_tell_writers() {
     report_start(static_cast<int>(-handler));
     leave(0);
   }
-  int status = 0;
-  while (raw_syscall(SYS_wait4, handler, &status, __WALL, nullptr) == -EINTR) {
-  }
+  const int status = priority_guard(handler);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) leave(0);
   if (host_has_left()) leave(0);
   report_start(ECHILD);  // should the host still be waiting

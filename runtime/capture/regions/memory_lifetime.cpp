@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 
 #include "runtime/base/raw_syscall.h"
@@ -214,6 +215,16 @@ std::uint64_t lift_watches(void* start, std::size_t bytes) {
     record->bytes = bytes;
   }
   return record == nullptr || record->first == nullptr ? 0 : static_cast<std::uint64_t>(record - lifted) + 1;
+}
+
+// A segment's identifier is its file's number: what /proc shows is meant to say so.
+std::size_t segment_bytes(const void* start) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(start);
+  Mapping mapping;
+  shmid_ds segment{};
+  if (none_of_ours(begin, ~std::uintptr_t{0}) || !describe_mapping(begin, &mapping) || !mapping.shared) return 0;
+  const long known = raw_syscall(SYS_shmctl, static_cast<int>(mapping.inode), IPC_STAT, &segment);
+  return known == 0 ? segment.shm_segsz : mapping.end - begin;
 }
 
 void settle_watches(std::uint64_t token, void* start, std::size_t bytes) {

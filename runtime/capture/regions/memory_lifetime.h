@@ -19,6 +19,9 @@ std::uint64_t lift_watches(void* start, std::size_t bytes);
 /// What became of it: it begins at `start` now (null: it is gone) and has `bytes`. Watches follow, or end.
 void settle_watches(std::uint64_t token, void* start, std::size_t bytes);
 
+/// The size of the System V segment attached at `start`, for its detachment does not say; 0: nothing behind is watched.
+std::size_t segment_bytes(const void* start);
+
 /// mprotect (`key` < 0) and pkey_mprotect. 1: done, *result and errno are set. 0: nothing there is watched.
 int protect_watched(void* start, std::size_t bytes, int protection, int key, int* result);
 /// madvise, likewise: for advice that takes the content away.

@@ -107,6 +107,13 @@ Mapping parse_line(const char* line, const char* end) {
   mapping.protection =
       (cursor[0] == 'r' ? PROT_READ : 0) | (cursor[1] == 'w' ? PROT_WRITE : 0) | (cursor[2] == 'x' ? PROT_EXEC : 0);
   mapping.shared = cursor[3] == 's';
+  cursor += 5;
+  for (int skipped = 0; skipped < 2; ++skipped) {  // offset and device
+    while (cursor < end && *cursor != ' ') ++cursor;
+    ++cursor;
+  }
+  for (; cursor < end && *cursor >= '0' && *cursor <= '9'; ++cursor)
+    mapping.inode = mapping.inode * 10 + static_cast<std::uint64_t>(*cursor - '0');
   mapping.stack = end - line > 7 && __builtin_memcmp(end - 7, "[stack]", 7) == 0;
   return mapping;
 }
@@ -139,6 +146,7 @@ Answer query_mapping(int descriptor, std::uintptr_t address, char* name, std::si
   mapping->protection = ((query.mapping_flags & kReadable) != 0 ? PROT_READ : 0) |
                         ((query.mapping_flags & kWritable) != 0 ? PROT_WRITE : 0) |
                         ((query.mapping_flags & kExecutable) != 0 ? PROT_EXEC : 0);
+  mapping->inode = query.inode;
   mapping->shared = (query.mapping_flags & kShared) != 0;
   mapping->stack = __builtin_strcmp(name, "[stack]") == 0;
   return Answer::kFound;

@@ -14,6 +14,7 @@ struct Mapping {
   int protection = 0;  // PROT_*
   bool shared = false;
   bool stack = false;  // the main thread's
+  std::uint64_t inode = 0;
 };
 
 /// The mapping that holds `address`, from /proc/self/maps. False when there is none.

@@ -146,7 +146,8 @@ bool is_same_code(const CachedStore& cached, std::uintptr_t ip, const std::uint8
 }
 
 /// The entry for this instruction, or the free one where it belongs, or null when the bucket is full. By its bytes and
-/// those behind it, for its length is not known yet, and by its address: the way back into the host is part of the slot.
+/// those behind it, for its length is not known yet, and by its address: the way back into the host is part of the
+/// slot.
 CachedStore* find_cached(std::uintptr_t ip, const std::uint8_t* bytes) {
   const std::size_t start = XXH3_64bits_withSeed(bytes, kMaxInstructionBytes, ip) >> 52;
   for (std::size_t probe = 0; probe < kBucketProbes; ++probe) {
