@@ -5,7 +5,8 @@
 
 `counter = counter + 1` in a loop of a function; each tool is asked for the values of `counter`. Every tool has a process of its own, which
 measures the loop plainly first: the ratio is to that. The tools are taken from where PYTHON finds them (PYTHONPATH names places);
-those that are missing are named. `told` is how many of the changes the tool told, `line` means that it compares at each line.
+those that are missing are named. `told` is how many of the loop's changes the tool told.
+Times are of the processor, so that a busy machine counts less.
 """
 
 import os
