@@ -9,6 +9,7 @@
 #include "probes/python/pause.h"
 #include "probes/python/rules.h"
 #include "runtime/base/raw_syscall.h"
+#include "runtime/queue/short_step.h"
 #include "runtime/queue/variable_id.h"
 
 namespace watcher::python {

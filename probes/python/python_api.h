@@ -88,8 +88,7 @@ PyObject *PyDict_New(void), *PyDict_Copy(PyObject*);
 PyObject* PyDict_GetItem(PyObject*, PyObject*);  // borrowed, swallows errors
 PyObject* PyDict_GetItemString(PyObject*, const char*);
 PyObject* PyDict_GetItemWithError(PyObject*, PyObject*);
-int PyDict_SetItem(PyObject*, PyObject*, PyObject*);
-int PyDict_SetItemString(PyObject*, const char*, PyObject*);
+int PyDict_SetItem(PyObject*, PyObject*, PyObject*), PyDict_SetItemString(PyObject*, const char*, PyObject*);
 int PyDict_Next(PyObject*, ssize_t* position, PyObject** key, PyObject** value);
 ssize_t PyDict_Size(PyObject*);
 PyObject* PySet_New(PyObject* items);

@@ -8,6 +8,7 @@
 #include "probes/python/frames.h"
 #include "probes/python/object_parts.h"
 #include "probes/python/words.h"
+#include "runtime/queue/short_step.h"
 
 namespace watcher::python {
 

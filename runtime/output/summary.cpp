@@ -53,6 +53,19 @@ Error failed(const char* step) {
   return {errno, std::string(kFileName) + ": " + step + ": " + strerror(errno)};
 }
 
+// Exchanged where that is possible: for a file that is renamed over another one ext4 begins to write the data at once,
+// some milliseconds for which a host that ends is kept waiting.
+bool take_its_place(int directory_fd) {
+  if (::renameat2(directory_fd, kTemporaryName, directory_fd, kFileName, RENAME_EXCHANGE) != 0)
+    return ::renameat(directory_fd, kTemporaryName, directory_fd, kFileName) == 0;
+  if (::unlinkat(directory_fd, kTemporaryName, 0) == 0) return true;
+  const int error = errno;  // a directory of that name
+  ::renameat2(directory_fd, kTemporaryName, directory_fd, kFileName, RENAME_EXCHANGE);
+  ::unlinkat(directory_fd, kTemporaryName, 0);
+  errno = error;
+  return false;
+}
+
 Result<void> replace_file(int directory_fd, const std::string& text) {
   if (room_below_limit(0) < text.size()) return Error{EFBIG, std::string(kFileName) + ": beyond RLIMIT_FSIZE"};
   ::unlinkat(directory_fd, kTemporaryName, 0);  // of a collector killed half-way
@@ -69,7 +82,7 @@ Result<void> replace_file(int directory_fd, const std::string& text) {
     }
     rest.remove_prefix(static_cast<std::size_t>(written));
   }
-  if (::renameat(directory_fd, kTemporaryName, directory_fd, kFileName) != 0) return failed("rename");
+  if (!take_its_place(directory_fd)) return failed("rename");
   return {};
 }
 

@@ -82,18 +82,6 @@ struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8
 };
 static_assert(sizeof(PathElement) == 24);
 
-/// A path of one step in one word, so that the commonest changes fit into a slot: bit 0 says whether the rest is the
-/// dictionary's reference to a text, or an index.
-constexpr bool is_short_index(std::int64_t index) {
-  return index >= -(std::int64_t{1} << 62) && index < std::int64_t{1} << 62;
-}
-constexpr std::uint64_t short_step(std::int64_t index) {
-  return static_cast<std::uint64_t>(index) << 1;
-}
-constexpr std::uint64_t short_step(DictionaryRef text) {
-  return std::uint64_t{text} << 1 | 1;
-}
-
 constexpr std::uint32_t padded8(std::uint32_t bytes) {
   return (bytes + 7u) & ~7u;
 }

@@ -7,7 +7,7 @@
                   written without waiting for the reader (bursts shorter than the ring, pages touched before)
   captured write  a store to watched memory over the bare delivery of a SIGSEGV (bench_engine)
   pipeline        int stores from ring to JSON lines (bench_pipeline)
-  start-up        `python3 -c pass`: plain, with the shim and nothing watched, and watched
+  start-up        `python3 -c pass`: plain, with the shim and nothing watched, and with 100 names configured
 """
 
 import os
@@ -69,8 +69,10 @@ def start_up(directory):
     python = harness.INTERPRETERS[0][1]
     base = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
     shim = dict(base, LD_PRELOAD=str(harness.BUILD / "preload/libwatcher_preload.so"))
-    watched = dict(shim, WATCHER_OUTPUT=str(directory / "start"))
-    arms = {"plain": base, "shim, nothing watched": shim, "watched": watched}
+    names = ", ".join(f'"name_{i}"' for i in range(100))
+    (directory / "names.toml").write_text(f'[[watch]]\nfile = "app.py"\nlocal = [{names}]\n')
+    watched = dict(shim, WATCHER_OUTPUT=str(directory / "start"), WATCHER_CONFIG=str(directory / "names.toml"))
+    arms = {"plain": base, "shim, nothing watched": shim, "watched, 100 names": watched}
     times = {arm: [] for arm in arms}
     for _ in range(60):
         for arm, environment in arms.items():

@@ -22,6 +22,7 @@
 #include "runtime/collect/event_batch.h"
 #include "runtime/queue/ring_file.h"
 #include "runtime/queue/ring_layout.h"
+#include "runtime/queue/short_step.h"
 
 namespace watcher {
 namespace {
@@ -118,7 +119,7 @@ class Image {
     head.payload_bytes = static_cast<std::uint32_t>(bytes.size());
     head.before = 8;
     head.after = 0x2000;
-    head.coalesced = 0;
+    head.coalesced = (flags & kShortPath) != 0 && before != ValueKind::kMemory ? short_step(type_) : 0;
     memcpy(claim.payload(), bytes.data(), bytes.size());
     claim.commit();
   }
@@ -132,6 +133,7 @@ class Image {
     const PathElement key{.kind = PathKind::kText, .reserved = {}, .value = 8, .extra = 0};
     event(Op::kSetItem, object_, kNone, kBytes, 2 | kHasPath,
           Payload().add(PathHeader{2, 56}).add(index).add(key).add("password").add_value(std::string(100, '\0')));
+    event(Op::kSetItem, object_, kNone, kInt, 2 | kShortPath, {});
     event(Op::kStore, object_, kBool, kUnbound, kHasStack, Payload().add(StackHeader{2, 0}).add(place_).add(place_));
     event(Op::kWrite, memory_, kMemory, kMemory, kBehindStore,
           Payload()
