@@ -150,17 +150,19 @@ __attribute__((noinline)) KnownAddress* program_caller() {
   return nullptr;
 }
 
-DictionaryRef place_behind(const std::uintptr_t* frame) {
+DictionaryRef place_behind(std::uintptr_t address, const std::uintptr_t* frame) {
   for (std::size_t i = 0; i < kNearFrames; ++i) {
-    const KnownAddress& known = known_address(frame[1]);
+    const KnownAddress& known = known_address(address);
     if (known.script_id >= 0) return known.place;
+    if (known.script_id != KnownAddress::kOurs) {
+      // code of V8's: a function's frame there holds its context, and the interpreter's line is not in the address
+      const std::uintptr_t kind = frame[-1];
+      if (kind % 2 != 0 || kind == kEntryFrame || kind == kConstructEntryFrame) return 0;
+    }
     const auto* next = reinterpret_cast<const std::uintptr_t*>(frame[0]);
     if (next <= frame || next >= thread_stack_end) return 0;
+    address = frame[1];
     frame = next;
-    if (known.script_id == KnownAddress::kOurs) continue;
-    // code of V8's: a function's frame there holds its context, and the interpreter's line is not in the address
-    const std::uintptr_t kind = frame[-1];
-    if (kind % 2 != 0 || kind == kEntryFrame || kind == kConstructEntryFrame) return 0;
   }
   return 0;
 }

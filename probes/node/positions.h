@@ -27,8 +27,8 @@ struct KnownAddress {
 };
 /// Where the program's own code called us; null when it is not near. A thread's own, until its next call.
 KnownAddress* program_caller();
-/// The same place, when it is known: for calls by optimised code alone. 0: ask program_caller().
-DictionaryRef place_behind(const std::uintptr_t* frame);
+/// The same place, when it is known, from where optimised code goes on and its frame. 0: ask program_caller().
+DictionaryRef place_behind(std::uintptr_t address, const std::uintptr_t* frame);
 
 /// The probe's hook.
 void after_fork_child();

@@ -176,7 +176,9 @@ void give_no_place(const CallInfo& info) {
 }
 
 __attribute__((noinline)) std::uint32_t give_near_place(void*) {
-  return ring ? place_behind(static_cast<const std::uintptr_t*>(__builtin_frame_address(0))) : 0;
+  const auto* own = static_cast<const std::uintptr_t*>(__builtin_frame_address(0));
+  // read here: the call may be a jump that leaves this frame
+  return ring ? place_behind(own[1], reinterpret_cast<const std::uintptr_t*>(own[0])) : 0;
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ console.log(shapes.reduce((sum, shape) => sum + shape.area(), 0));
 const wrong: number = 'text';
 """
 BUNDLE = """const webpack = require('webpack');
-webpack({ mode: 'production', target: 'node', entry: require.resolve('express'), output: { path: __dirname + '/made' } }, (error, stats) => {
+webpack({ mode: 'production', target: 'node', entry: require.resolve('ENTRY'), output: { path: __dirname + '/made' } }, (error, stats) => {
   console.log(error, stats.toString({ timings: false, builtAt: false, version: true }));
 });
 """
@@ -77,7 +77,7 @@ class Tools(Case):
 
     def same(self, *arguments, made=False):
         project = self.directory / "project"
-        for version, node in NODES.items():
+        for version, node in NODES.items() if FULL else sorted(NODES.items())[:: len(NODES) - 1 or 1]:
             plain = self.run_in(project, node, arguments, None)
             self.assertEqual(bool(plain[3]), made, plain[1][-600:])
             for mode in MODES:
@@ -97,10 +97,10 @@ class Tools(Case):
     def test_eslint(self):
         self.project({".eslintrc.json": json.dumps(LINT)})
         self.same(tools() / "eslint" / "bin" / "eslint.js", "-c", ".eslintrc.json", "--no-eslintrc", "--format", "json",
-                  tools() / "express" / "lib", "--no-ignore")
+                  tools() / "express" / "lib" / ("" if FULL else "router"), "--no-ignore")
 
     def test_webpack(self):
-        self.project({"bundle.js": BUNDLE})
+        self.project({"bundle.js": BUNDLE.replace("ENTRY", "express" if FULL else "etag")})
         self.same("bundle.js", made=True)
 
     def test_prettier(self):
