@@ -142,6 +142,24 @@ print("end")
         self.on_all({"app.py": source}, lambda run: self.assertEqual(
             len([e for e in run.of("x") if e["op"] == "append"]), 2000), config=RULES)
 
+    def test_patterns_that_the_collector_has_cleared(self):
+        source = """\
+import gc, re
+class Cycle: pass
+def f():
+    v = [re.compile("a+"), Cycle()]
+    v[1].back, v[1].pattern = v, v[0]
+    x = {"v": v}
+    x["x"] = x
+for _ in range(20):
+    f()
+    gc.collect()
+v = {"p": re.compile("b+")}
+v["v"] = [v]
+print("end")
+"""
+        self.on_all({"app.py": source}, lambda run: self.assertTrue(run.of("v")), config=RULES)
+
     maxDiff = None
 
     def test_what_is_described_without_the_interpreters_help(self):
