@@ -2,8 +2,12 @@
 
 namespace watcher::python {
 
-NoWarnings::NoWarnings() : module_(PyImport_ImportModule("_warnings")) {
+// The interpreter asks `warnings` where that is there: catch_warnings() gives it another list.
+NoWarnings::NoWarnings() : module_(Ref::borrow(PyDict_GetItemString(PyImport_GetModuleDict(), "warnings"))) {
   filters_ = module_ ? Ref(PyObject_GetAttrString(module_.get(), "filters")) : Ref();
+  PyErr_Clear();
+  if (!filters_) module_ = Ref(PyImport_ImportModule("_warnings"));
+  if (!filters_) filters_ = module_ ? Ref(PyObject_GetAttrString(module_.get(), "filters")) : Ref();
   Ref zero(PyLong_FromLong(0));
   Ref action(PyUnicode_FromString("ignore"));
   if (filters_ && zero && action)

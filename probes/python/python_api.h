@@ -18,7 +18,7 @@ WATCHER_WEAK int _Py_IsFinalizing(void);  // 3.7–3.12
 int PySys_AddAuditHook(PyAuditHook hook, void* data);
 PyObject* PySys_GetObject(const char* name);  // borrowed
 
-void Py_IncRef(PyObject*), Py_DecRef(PyObject*);
+void Py_IncRef(PyObject*), Py_DecRef(PyObject*), PyObject_GC_Track(void*), PyObject_GC_UnTrack(void*);
 PyObject* PyErr_Occurred(void);
 PyObject* PyErr_NoMemory(void);
 void PyErr_Clear(void);
@@ -45,7 +45,6 @@ PyObject* _PyType_Lookup(PyObject* type, PyObject* name);  // borrowed, runs not
 int PyObject_GetBuffer(PyObject*, PyBuffer*, int flags);
 void PyBuffer_Release(PyBuffer*);
 int PyObject_CheckBuffer(PyObject*);
-void PyObject_GC_Track(void*), PyObject_GC_UnTrack(void*);
 PyObject* PyObject_GetIter(PyObject*);
 PyObject* PyIter_Next(PyObject*);
 ssize_t PyObject_Size(PyObject*);

@@ -112,6 +112,7 @@ void put_pattern(PyObject* object, BoundedText& text, int depth) {
                                                 "UNICODE",  "VERBOSE",    "DEBUG",  "ASCII"};
   PyObject* pattern = field<PyObject*>(object, kPattern);
   int flags = field<int>(object, kFlags);
+  if (pattern == nullptr) return text.put("<re.Pattern>");  // the collector has cleared it
   if (pattern->type == &PyUnicode_Type) flags &= ~kUnicode;
   text.put("re.compile(");
   describe(pattern, text, depth + 1);

@@ -142,6 +142,37 @@ print("end")
         self.on_all({"app.py": source}, lambda run: self.assertEqual(
             len([e for e in run.of("x") if e["op"] == "append"]), 2000), config=RULES)
 
+    def test_compiling_with_hooks_warns_of_nothing(self):
+        source = """\
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import app_part
+v = app_part.f(1)
+print(v)
+"""
+        part = "def f(x):\n    y = x\n    if y: return y\n"
+        rules = RULES + '[[watch]]\nfile = "app_part.py"\nboth = ["*"]\n'
+        self.on_all({"app.py": source, "app_part.py": part}, lambda run: self.assertTrue(run.of("y")), config=rules)
+
+    def test_patterns_that_the_collector_has_cleared(self):
+        source = """\
+import gc, re
+class Cycle: pass
+def f():
+    v = [re.compile("a+"), Cycle()]
+    v[1].back, v[1].pattern = v, v[0]
+    x = {"v": v}
+    x["x"] = x
+for _ in range(20):
+    f()
+    gc.collect()
+v = {"p": re.compile("b+")}
+v["v"] = [v]
+print("end")
+"""
+        self.on_all({"app.py": source}, lambda run: self.assertTrue(run.of("v")), config=RULES)
+
     maxDiff = None
 
     def test_what_is_described_without_the_interpreters_help(self):
