@@ -44,7 +44,6 @@ class EventBatch {
 
   /// Takes the next events, at most so many, in place of what is in here. False: there are no more for now.
   bool take(RingReader* ring, bool writer_is_dead, std::size_t most);
-  bool empty() const { return events_.empty(); }
   /// It may only be rendered when all events before it were, with the ring's filter.
   bool in_turn() const { return in_turn_; }
   void render(VariableFilter* in_turn = nullptr);

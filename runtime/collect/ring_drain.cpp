@@ -17,9 +17,7 @@ constexpr std::uint64_t kWorthSharing = 4 * kBatchEvents;  // slots
 
 }  // namespace
 
-RingDrain::RingDrain(FoundRing ring, DrainTools* tools) : ring_(std::move(ring)), tools_(tools) {
-  batch(0);
-}
+RingDrain::RingDrain(FoundRing ring, DrainTools* tools) : ring_(std::move(ring)), tools_(tools) {}
 
 EventBatch& RingDrain::batch(std::size_t number) {
   while (batches_.size() <= number) batches_.emplace_back(ring_.reader, *tools_);

@@ -13,8 +13,7 @@ inline constexpr std::size_t kLongestDecimal = 20;  // with its sign
 
 inline constexpr std::array<char, 200> kDigitPairs = [] {
   std::array<char, 200> pairs{};
-  for (std::size_t i = 0; i < pairs.size(); ++i)
-    pairs[i] = static_cast<char>('0' + (i % 2 == 0 ? i / 20 : i / 2 % 10));
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i] = static_cast<char>('0' + (i % 2 == 0 ? i / 20 : i / 2 % 10));
   return pairs;
 }();
 
