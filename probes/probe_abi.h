@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define WATCHER_PROBE_ABI 3u
+#define WATCHER_PROBE_ABI 4u
 
 enum watcher_rule_scope { WATCHER_SCOPE_UNKNOWN, WATCHER_SCOPE_LOCAL, WATCHER_SCOPE_GLOBAL, WATCHER_SCOPE_BOTH };
 
@@ -86,6 +86,10 @@ struct watcher_runtime {
   /* The sentence that says what is wrong with a condition (config/condition.h); null: nothing. Valid until the thread's
    * next call. */
   const char* (*condition_fault)(const char* condition);
+
+  /* From now on memory events are told with the running span: called like watcher_probe::place, it fills a SpanBlob
+   * and sets `known` to 1, or leaves both alone. */
+  void (*memory_spans)(uint32_t (*span)(void* span, uint32_t* known));
 };
 
 /* Tells when a C call returns to the interpreter: what the stores of one bulk statement are told by (bulk_window.h).

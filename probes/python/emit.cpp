@@ -8,6 +8,7 @@
 #include "probes/python/frames.h"
 #include "probes/python/pause.h"
 #include "probes/python/rules.h"
+#include "probes/python/spans.h"
 #include "runtime/base/raw_syscall.h"
 #include "runtime/queue/variable_id.h"
 
@@ -62,12 +63,6 @@ std::byte* put_path(std::byte* at, std::span<const PathStep> path) {
   return at + padded8(static_cast<std::uint32_t>(sizeof header) + header.bytes);
 }
 
-void put_stack(std::byte* at, const DictionaryRef* places, std::uint32_t count) {
-  const StackHeader header{.count = count, .reserved = 0};
-  memcpy(at, &header, sizeof header);
-  memcpy(at + sizeof header, places, count * sizeof *places);
-}
-
 }  // namespace
 
 bool ensure_session() {
@@ -80,6 +75,7 @@ bool ensure_session() {
   ring = EventRing(static_cast<std::byte*>(runtime->ring()));
   // the probe is an object of its own, with a copy of the variable
   EventRing::revive_collector = [](RingHeader*) { runtime->revive_collector(); };
+  if (spans_pending) find_spans();
   return true;
 }
 
@@ -196,7 +192,10 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   const std::uint32_t callers = (attention & kStacks) != 0 ? callers_here(stack) : 0;
   std::uint32_t payload = payload_of(before) + payload_of(after);
   if (!path.empty()) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path));
-  payload += stack_bytes(callers);
+  SpanBlob span{};
+  if ((attention & kSpans) != 0) span = span_here();
+  const std::uint32_t stack_part = stack_bytes(callers, span);
+  payload += stack_part;
   const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
   if (!claim) return;
@@ -210,7 +209,7 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   head.before_kind = before.kind;
   head.after_kind = after.kind;
   head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path.empty() ? 0 : kHasPath) |
-                                         (subject.exact ? 0 : kInexact) | (callers == 0 ? 0 : kHasStack));
+                                         (subject.exact ? 0 : kInexact) | (stack_part == 0 ? 0 : kHasStack));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = 0;
@@ -219,7 +218,7 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
     if (!path.empty()) at = put_path(at, path);
     at = put_value(at, before);
     at = put_value(at, after);
-    if (callers != 0) put_stack(at, stack, callers);
+    if (stack_part != 0) put_stack(at, stack, callers, span);
   }
   claim.commit();
   if ((attention & kBreaks) != 0) [[unlikely]]

@@ -70,7 +70,7 @@ void track_statements();
 void forget_threads();
 
 /// What emit() has to think of beyond the event itself; 0, and the quick half will do.
-enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4 };
+enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4, kSpans = 8 };
 extern constinit std::uint32_t attention;
 
 /// The quick half of emit: a name bound again (Op::kStore), both values inline. `renamed` replaces the subject's

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "probes/python/compat.h"
+#include "probes/python/layout.h"
 #include "probes/python/emit.h"
 
 namespace watcher::python {
@@ -17,24 +18,6 @@ char* Scratch::room() {
 }
 
 namespace {
-
-constexpr int kDigitBits = 30;  // sys.int_info.bits_per_digit of every 64-bit build
-
-struct Digits {
-  const std::uint32_t* digit;
-  std::size_t count;
-  bool negative;
-};
-
-Digits digits_of(const PyObject* integer) {
-  const auto* digit = reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(integer) + 24);
-  if (compat.minor >= 12) {  // lv_tag: digit count << 3 | sign (0 positive, 1 zero, 2 negative)
-    const auto tag = field<std::uint64_t>(integer, 16);
-    return {digit, tag >> 3, (tag & 3) == 2};
-  }
-  const ssize_t size = size_of(integer);
-  return {digit, static_cast<std::size_t>(size < 0 ? -size : size), size < 0};
-}
 
 Value encode_big_integer(const Digits& digits, Scratch& scratch) {
   char* out = scratch.room();

@@ -167,7 +167,7 @@ bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary&
   return true;
 }
 
-bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, std::vector<StackFrame>* stack) {
+bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
   StackHeader header{};
   if (!cursor.read(&header) || header.count > kMaxStack) return false;
   for (std::uint32_t i = 0; i < header.count; ++i) {
@@ -175,10 +175,12 @@ bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, std::vector
     PlaceBlob place{};
     if (!cursor.read(&ref)) return false;
     if (!dictionary.read(BlobKind::kPlace, ref, &place)) continue;  // the dictionary was full
-    stack->push_back(
+    view->stack.push_back(
         {.function = dictionary.string(place.function), .file = dictionary.string(place.file), .line = place.line});
   }
-  return true;
+  if (header.spans == 0) return true;
+  std::string_view padding;
+  return cursor.take(header.count % 2 * sizeof(DictionaryRef), &padding) && cursor.read(&view->span);
 }
 
 void resolve_sql(const Dictionary& dictionary, DictionaryRef ref, EventView* view) {
@@ -275,7 +277,7 @@ bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* vie
   PayloadCursor cursor(event.payload);
   if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path)) return false;
   if (!read_values(cursor, head, dictionary, view)) return false;
-  if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, &view->stack)) return false;
+  if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, view)) return false;
   resolve(dictionary, head.context, view);
   return true;
 }

@@ -92,6 +92,7 @@ struct EventView {
   bool sql_cut = false;
 
   std::vector<StackFrame> stack;  // callers, innermost first
+  SpanBlob span = {};
   std::vector<PathPart> path;
   ValueView before;
   ValueView after;

@@ -148,7 +148,8 @@ bool open_window(StoreContext* context, const ReturnSlot& slot, std::uintptr_t a
                     .place = context->place,
                     .context = context->place_context,
                     .coalesced = 0,
-                    .exact = only_thread()};
+                    .exact = only_thread(),
+                    .span = context->span};
   if (!bulk_pages_open(&window->pages, address, &window->origin)) {
     give_window(window);
     return false;

@@ -64,6 +64,7 @@ struct StoreContext {
   bool placed = false;          // the probe was asked already:
   DictionaryRef place = 0;
   DictionaryRef place_context = 0;
+  SpanBlob span = {};  // of the place that was asked for last
 
   gregset_t registers = {};  // as they were at the fault
   LockedPage pages[kMaxLockedPages] = {};
