@@ -46,6 +46,8 @@ function activate() {
   if (active) return;
   active = true;
   if (!binding.start()) return;
+  binding.active = true;
+  if (binding.traced || Symbol.for('opentelemetry.js.api.1') in globalThis) require('./spans.cjs').follow();
   if (binding.option('position') !== 'fast') keepLinesExact();
   if (!binding.listen()) binding.log(1, 'this node does not tell where code stands: events have no function and line');
   learnAllocations();

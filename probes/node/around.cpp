@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "probes/node/addon.h"
+#include "probes/node/emit.h"
 #include "probes/node/napi_values.h"
 
 namespace watcher::node {
@@ -37,6 +38,7 @@ struct Wrapped {
   napi_ref original;
   napi_ref before;
   napi_ref after;
+  bool in_span;  // what is in front sets the thread's span, for this call only
 };
 
 napi_value referred(napi_env env, napi_ref reference) {
@@ -78,10 +80,12 @@ void run_before(napi_env env, Call* call) {
 
 napi_value run(napi_env env, napi_callback_info info) {
   Call call(env, info);
+  const SpanBlob outer = thread_span();
   run_before(env, &call);
   const CallApi* api = call_api();
   const napi_value result = api->call(referred(env, call.wrapped->original), api->context(api->isolate()),
                                       call.receiver, static_cast<int>(call.arguments.size()), call.arguments.data());
+  if (call.wrapped->in_span) thread_span() = outer;
   if (result == nullptr) return nullptr;  // it threw
   if (const napi_value after = referred(env, call.wrapped->after)) {
     napi_value seen[] = {call.receiver, result};
@@ -106,13 +110,16 @@ void forget(napi_env env, void* data, void*) {
   delete wrapped;
 }
 
-/// around(original, before, after): `original` with `before(...arguments)` in front, called with the same `this`; what
-/// it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned.
+/// around(original, before, after, inSpan): `original` with `before(...arguments)` in front, called with the same `this`; what
+/// it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned. With `inSpan`,
+/// a span that is set in front ends with the call.
 napi_value make_around(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
+  const Arguments<4> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];
-  auto* wrapped =
-      new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), refer(env, arguments.values[2])};
+  bool in_span = false;
+  if (arguments.count > 3) napi_get_value_bool(env, arguments.values[3], &in_span);
+  auto* wrapped = new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]),
+                              refer(env, arguments.values[2]), in_span};
   napi_value function = nullptr;
   napi_create_function(env, nullptr, 0, run, wrapped, &function);
   napi_add_finalizer(env, function, wrapped, forget, nullptr, nullptr);

@@ -21,6 +21,7 @@ struct ThreadState {
   DictionaryRef context;
   std::uint64_t task;  // the asynchronous call that runs
   std::uint64_t told_task;
+  SpanBlob span;
 };
 // initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
 __attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState state{};
@@ -107,6 +108,10 @@ void set_task(std::uint64_t id) {
 
 ContextBlob& context_parts() {
   return state.parts;
+}
+
+SpanBlob& thread_span() {
+  return state.span;
 }
 
 void renew_thread_context() {

@@ -39,6 +39,8 @@ std::uint32_t thread_id();
 DictionaryRef thread_context();
 /// Its parts, each 0 until it is set: the thread's name, the asynchronous task, the SQL statement.
 ContextBlob& context_parts();
+/// OpenTelemetry's span that the calling thread runs in; written by its JavaScript. Signal handlers too.
+SpanBlob& thread_span();
 /// To be called when the parts have changed.
 void renew_thread_context();
 /// The asynchronous call that runs from now on, by node's number; 0: none. Its name is made when it has an event.

@@ -88,7 +88,10 @@ struct Path {
 };
 
 void emit(Op op, const Subject& subject, const Path& path, const Value& before, const Value& after) {
-  const std::uint32_t payload = path.payload_bytes() + before.payload_bytes() + after.payload_bytes();
+  const SpanBlob& span = thread_span();
+  const std::uint32_t stack_part = stack_bytes(0, span);
+  const std::uint32_t payload =
+      path.payload_bytes() + before.payload_bytes() + after.payload_bytes() + stack_part;
   const DictionaryRef context = thread_context();
   const Claim claim = ring.claim(payload);
   if (!claim) return;
@@ -102,11 +105,14 @@ void emit(Op op, const Subject& subject, const Path& path, const Value& before, 
   head.before_kind = before.kind;
   head.after_kind = after.kind;
   head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (path.count == 0 ? 0 : kHasPath) |
-                                         (subject.exact ? 0 : kInexact));
+                                         (subject.exact ? 0 : kInexact) | (stack_part == 0 ? 0 : kHasStack));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = 0;
-  if (payload != 0) after.put(before.put(path.put(claim.payload())));
+  if (payload != 0) {
+    std::byte* end = after.put(before.put(path.put(claim.payload())));
+    if (stack_part != 0) put_stack(end, nullptr, 0, span);
+  }
   claim.commit();
 }
 
