@@ -110,9 +110,9 @@ void forget(napi_env env, void* data, void*) {
   delete wrapped;
 }
 
-/// around(original, before, after, inSpan): `original` with `before(...arguments)` in front, called with the same `this`; what
-/// it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned. With `inSpan`,
-/// a span that is set in front ends with the call.
+/// around(original, before, after, inSpan): `original` with `before(...arguments)` in front, called with the same
+/// `this`; what it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned.
+/// With `inSpan`, a span that is set in front ends with the call.
 napi_value make_around(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];

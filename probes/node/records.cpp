@@ -90,8 +90,7 @@ struct Path {
 void emit(Op op, const Subject& subject, const Path& path, const Value& before, const Value& after) {
   const SpanBlob& span = thread_span();
   const std::uint32_t stack_part = stack_bytes(0, span);
-  const std::uint32_t payload =
-      path.payload_bytes() + before.payload_bytes() + after.payload_bytes() + stack_part;
+  const std::uint32_t payload = path.payload_bytes() + before.payload_bytes() + after.payload_bytes() + stack_part;
   const DictionaryRef context = thread_context();
   const Claim claim = ring.claim(payload);
   if (!claim) return;

@@ -64,8 +64,10 @@ napi_value give_span_bytes(napi_env env, napi_callback_info) {
 }  // namespace
 
 void add_sql(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {
-      {"sqlStatement", make_statement}, {"setSql", set_sql}, {"setTask", set_running_task}, {"spanBytes", give_span_bytes}};
+  static constexpr BindingFunction kFunctions[] = {{"sqlStatement", make_statement},
+                                                   {"setSql", set_sql},
+                                                   {"setTask", set_running_task},
+                                                   {"spanBytes", give_span_bytes}};
   add_functions(env, binding, kFunctions);
 }
 

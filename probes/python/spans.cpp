@@ -12,8 +12,8 @@ constinit bool spans_pending = false;
 
 namespace {
 
-constexpr ssize_t kMostEntries = 256;  // of a context: usually one or two
-constexpr int kDictOffset = 288;     // of a type
+constexpr ssize_t kMostEntries = 256;                                       // of a context: usually one or two
+constexpr int kDictOffset = 288;                                            // of a type
 constexpr unsigned long kManagedDict = 1ul << 4, kInlineValues = 1ul << 2;  // 3.11+, 3.13
 
 // Process-lifetime once found.
@@ -83,8 +83,7 @@ PyObject* entry_of_values(const PyObject* type, PyObject* const* values, const P
   const auto* keys = field<char*>(type, compat.minor >= 12 ? 880 : 872);
   if (keys == nullptr) return nullptr;
   const auto count = field<ssize_t>(keys, 24);
-  const auto* entries =
-      reinterpret_cast<const Entry*>(keys + 32 + (std::size_t{1} << field<std::uint8_t>(keys, 9)));
+  const auto* entries = reinterpret_cast<const Entry*>(keys + 32 + (std::size_t{1} << field<std::uint8_t>(keys, 9)));
   for (ssize_t i = 0; i < count && i < kMostEntries; ++i)
     if (entries[i].name == wanted) return values[i];
   return nullptr;

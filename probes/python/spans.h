@@ -1,5 +1,5 @@
-// The span of OpenTelemetry that the running code belongs to, read where the API keeps it: a context variable's value, a
-// dict, holds the span, whose `_context` holds the numbers. Nothing of the host's is called.
+// The span of OpenTelemetry that the running code belongs to, read where the API keeps it: a context variable's value,
+// a dict, holds the span, whose `_context` holds the numbers. Nothing of the host's is called.
 //
 // Threads: the GIL is held; span_of_writer is for fault handlers, in threads with and without the GIL.
 #pragma once

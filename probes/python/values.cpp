@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "probes/python/compat.h"
-#include "probes/python/layout.h"
 #include "probes/python/emit.h"
+#include "probes/python/layout.h"
 
 namespace watcher::python {
 

@@ -103,8 +103,7 @@ constexpr std::uint32_t stack_bytes(std::uint32_t count, const SpanBlob& span) {
 /// Writes that part. Signal context.
 inline void put_stack(std::byte* at, const DictionaryRef* places, std::uint32_t count, const SpanBlob& span) {
   *reinterpret_cast<StackHeader*>(at) = {count, span.known};
-  for (std::uint32_t i = 0; i < count; ++i)
-    reinterpret_cast<DictionaryRef*>(at + sizeof(StackHeader))[i] = places[i];
+  for (std::uint32_t i = 0; i < count; ++i) reinterpret_cast<DictionaryRef*>(at + sizeof(StackHeader))[i] = places[i];
   if (span.known != 0)
     *reinterpret_cast<SpanBlob*>(at + padded8(static_cast<std::uint32_t>(sizeof(StackHeader)) + count * 4)) = span;
 }

@@ -128,7 +128,8 @@ class Image {
     const PathElement key{.kind = PathKind::kText, .reserved = {}, .value = 8, .extra = 0};
     event(Op::kSetItem, object_, kNone, kBytes, 2 | kHasPath,
           Payload().add(PathHeader{2, 56}).add(index).add(key).add("password").add_value(std::string(100, '\0')));
-    event(Op::kStore, object_, kBool, kUnbound, kHasStack, Payload().add(StackHeader{2, 0}).add(place_).add(place_));
+    event(Op::kStore, object_, kBool, kUnbound, kHasStack,
+          Payload().add(StackHeader{2, 1}).add(place_).add(place_).add(SpanBlob{{1}, {2}, 1, 1, {}}));
     event(Op::kWrite, memory_, kMemory, kMemory, kBehindStore,
           Payload()
               .add(MemoryBlob{16, 0, module_, 1})
