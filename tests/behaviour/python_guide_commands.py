@@ -75,12 +75,13 @@ python -m watcher.cli.main \\
   --log-level DEBUG
 """
 SERVICE = """\
-shared_state = {}
+shared_state = "x" * 60
 
 def serve():
-    shared_state["served"] = "x" * 60
-    shared_state = {"a": 1}
-""".replace("def serve():", "def serve():\n    global shared_state")
+    global shared_state
+    shared_state = "y" * 60
+    shared_state = "y" * 59 + "z"
+"""
 SCOPED = '''
 config = "a"
 
@@ -161,7 +162,8 @@ class GuideCommands(Case):
             self.assertIn(b"watcher", done.stderr)  # --log-level DEBUG
             events = self.events("events")
             self.assertEqual({event["variable_name"] for event in events}, {"config", "counter", "shared_state"})
-            self.assertEqual([event["op"] for event in events if event["variable_name"] == "shared_state"], ["store", "store"])
+            self.assertEqual([event["after"]["value"] for event in events if event["variable_name"] == "shared_state"],
+                             ["x" * 60, "y" * 59 + "z"])  # 60 deltas are too many
             self.assertEqual([event["annotations"] for event in events], [{"flagged": True}] * len(events))
             shown = self.shell(python, "timeout 2 tail -f events/events.jsonl | jq '.'", preload=False)
             text, decoder, count = shown.stdout.decode().strip(), json.JSONDecoder(), 0
