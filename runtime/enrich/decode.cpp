@@ -112,14 +112,20 @@ NativeModule module_at(const Dictionary& dictionary, DictionaryRef ref) {
   return {blob.bias, dictionary.string(blob.path), dictionary.string(blob.build_id)};
 }
 
-bool read_memory(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
-  MemoryBlob blob{};
-  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes || blob.frames > kMaxNativeFrames) return false;
-  for (std::uint32_t i = 0; i < blob.frames; ++i) {
+bool read_callers(PayloadCursor& cursor, const Dictionary& dictionary, std::uint32_t frames, EventView* view) {
+  if (frames > kMaxNativeFrames) return false;
+  for (std::uint32_t i = 0; i < frames; ++i) {
     NativeFrame frame{};
     if (!cursor.read(&frame)) return false;
     view->callers.push_back({frame.return_address, module_at(dictionary, frame.module)});
   }
+  return true;
+}
+
+bool read_memory(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
+  MemoryBlob blob{};
+  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes) return false;
+  if (!read_callers(cursor, dictionary, blob.frames, view)) return false;
   view->module = module_at(dictionary, blob.module);
   if (!cursor.take_padded(blob.length, &view->before.bytes)) return false;
   if (!cursor.take_padded(blob.length, &view->after.bytes)) return false;
@@ -178,9 +184,11 @@ bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, EventView* 
     view->stack.push_back(
         {.function = dictionary.string(place.function), .file = dictionary.string(place.file), .line = place.line});
   }
-  if (header.spans == 0) return true;
   std::string_view padding;
-  return cursor.take(header.count % 2 * sizeof(DictionaryRef), &padding) && cursor.read(&view->span);
+  if (header.spans + header.frames == 0) return true;
+  if (!cursor.take(header.count % 2 * sizeof(DictionaryRef), &padding)) return false;
+  if (header.spans != 0 && !cursor.read(&view->span)) return false;
+  return read_callers(cursor, dictionary, header.frames, view);
 }
 
 void resolve_sql(const Dictionary& dictionary, DictionaryRef ref, EventView* view) {

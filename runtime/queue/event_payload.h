@@ -60,10 +60,11 @@ inline constexpr std::uint32_t kMaxBulkRanges = 1024;
 inline constexpr std::uint32_t kMaxBulkBytes = 64 * 1024;
 
 /// With kHasStack, a payload ends with a StackHeader and `count` PlaceBlob references, innermost caller first, padded
-/// to 8, then a SpanBlob if `spans` is 1.
+/// to 8, then a SpanBlob if `spans` is 1, then `frames` NativeFrames (of a BulkBlob).
 struct StackHeader {
   std::uint32_t count;
-  std::uint32_t spans;
+  std::uint16_t spans;
+  std::uint16_t frames;
 };
 /// OpenTelemetry's numbers of the running span, as W3C's trace context has them.
 struct SpanBlob {
@@ -102,7 +103,7 @@ constexpr std::uint32_t stack_bytes(std::uint32_t count, const SpanBlob& span) {
 }
 /// Writes that part. Signal context.
 inline void put_stack(std::byte* at, const DictionaryRef* places, std::uint32_t count, const SpanBlob& span) {
-  *reinterpret_cast<StackHeader*>(at) = {count, span.known};
+  *reinterpret_cast<StackHeader*>(at) = {count, span.known, 0};
   for (std::uint32_t i = 0; i < count; ++i) reinterpret_cast<DictionaryRef*>(at + sizeof(StackHeader))[i] = places[i];
   if (span.known != 0)
     *reinterpret_cast<SpanBlob*>(at + padded8(static_cast<std::uint32_t>(sizeof(StackHeader)) + count * 4)) = span;
