@@ -47,7 +47,7 @@ void PyBuffer_Release(PyBuffer*);
 int PyObject_CheckBuffer(PyObject*);
 PyObject* PyObject_GetIter(PyObject*);
 PyObject* PyIter_Next(PyObject*);
-ssize_t PyObject_Size(PyObject*);
+ssize_t PyObject_Size(PyObject*), PyObject_Hash(PyObject*);
 
 PyObject* PyLong_FromLong(long);
 PyObject* PyLong_FromLongLong(long long);
@@ -135,10 +135,8 @@ WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, Py
 WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                        // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
 void PyMem_Free(void*), PyObject_Free(void*);
-PyObject* PyContext_New(void);
+PyObject *PyContext_New(void), *PyContextVar_Set(PyObject*, PyObject*);
 int PyContext_Enter(PyObject*), PyContext_Exit(PyObject*);
-PyObject* PyContextVar_Set(PyObject*, PyObject*);
-ssize_t PyObject_Hash(PyObject*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
     PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
