@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,13 +43,30 @@ Result<void> check_owner_and_mode(const std::string& path, const struct stat& st
   return {};
 }
 
-bool anybody_may_replace_entries(const char* directory) {
+/// In a user namespace root's directories, too, may show as those of nobody: not one of its users owns them.
+bool is_of_no_user_here(uid_t owner) {
+  constexpr uid_t kOverflow = 65534;
+  if (owner != kOverflow) return false;
+  char map[64] = "";
+  const UniqueFd file = open_to_read("/proc/self/uid_map");
+  const ssize_t got = file ? read(file.get(), map, sizeof map - 1) : -1;
+  unsigned inside = 0, outside = 0, count = 0;
+  return got > 0 && sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && count <= kOverflow;
+}
+
+/// Who else may put another file in the place of one in this directory, and the remedy; empty: nobody.
+std::string who_may_replace_entries(const char* directory) {
   struct stat status;
-  if (stat(directory, &status) != 0) return false;
-  if (!(status.st_mode & S_IWOTH) || (status.st_mode & S_ISVTX)) return false;
+  if (stat(directory, &status) != 0) return {};
+  const bool strangers = status.st_uid != 0 && status.st_uid != geteuid() && !is_of_no_user_here(status.st_uid);
+  if (!strangers && (!(status.st_mode & S_IWOTH) || (status.st_mode & S_ISVTX))) return {};
   // a container's configuration volume is a read-only mount of mode 0777
   struct statvfs mount;
-  return statvfs(directory, &mount) != 0 || !(mount.f_flag & ST_RDONLY);
+  if (statvfs(directory, &mount) == 0 && (mount.f_flag & ST_RDONLY)) return {};
+  const std::string in = std::string(" may replace it in ") + directory;
+  if (strangers)
+    return "user " + std::to_string(status.st_uid) + in + ", a directory of theirs; 'chown' of it makes it acceptable";
+  return "everybody" + in + "; 'chmod o-w' or 'chmod +t' on that directory makes it acceptable";
 }
 
 /// After the file was opened: the path that leads to this very file passes only directories that protect it.
@@ -61,9 +79,8 @@ Result<void> check_parents(const std::string& path, const struct stat& opened) {
   for (char* slash = strrchr(real, '/'); slash; slash = strrchr(real, '/')) {
     *slash = '\0';
     const char* directory = slash == real ? "/" : real;
-    if (anybody_may_replace_entries(directory))
-      return refuse(path, std::string("refused, because everybody may replace it in ") + directory +
-                              "; 'chmod o-w' or 'chmod +t' on that directory makes it acceptable");
+    if (const std::string who = who_may_replace_entries(directory); !who.empty())
+      return refuse(path, "refused, because " + who);
   }
   return {};
 }

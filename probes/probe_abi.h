@@ -89,6 +89,10 @@ struct watcher_runtime {
 
   /* A builtin's stores at once, as one event: see memory_store. */
   int (*memory_store)(void* to, const void* from, size_t bytes, uint64_t stores, uint32_t place, uint32_t context);
+
+  /* From now on memory events are told with the running span: called like watcher_probe::place, it fills a SpanBlob
+   * and sets `known` to 1, or leaves both alone. */
+  void (*memory_spans)(uint32_t (*span)(void* span, uint32_t* known));
 };
 
 /* Tells when a C call returns to the interpreter: what the stores of one bulk statement are told by (bulk_window.h).

@@ -48,6 +48,8 @@ function activate() {
   if (active) return;
   active = true;
   if (!binding.start()) return;
+  binding.active = true;
+  if (binding.traced || Symbol.for('opentelemetry.js.api.1') in globalThis) require('./spans.cjs').follow();
   keepLines(binding.option('position'));
   if (!binding.listen()) binding.log(1, 'this node does not tell where code stands: events have no function and line');
   learnAllocations();

@@ -6,6 +6,7 @@
 
 #include "probes/node/addon.h"
 #include "probes/node/arrays.h"
+#include "probes/node/emit.h"
 #include "probes/node/napi_values.h"
 
 namespace watcher::node {
@@ -38,7 +39,8 @@ struct Wrapped {
   napi_ref original;
   napi_ref before;
   napi_ref after;
-  int stored = 0;  // of instead(): the argument that is stored to; -1: `this`
+  bool in_span = false;  // what is in front sets the thread's span, for this call only
+  int stored = 0;        // of instead(): the argument that is stored to; -1: `this`
 };
 
 napi_value referred(napi_env env, napi_ref reference) {
@@ -86,8 +88,10 @@ napi_value call_original(napi_env env, Call* call) {
 
 napi_value run(napi_env env, napi_callback_info info) {
   Call call(env, info);
+  const SpanBlob outer = thread_span();
   run_before(env, &call);
   const napi_value result = call_original(env, &call);
+  if (call.wrapped->in_span) thread_span() = outer;
   if (result == nullptr) return nullptr;  // it threw
   if (const napi_value after = referred(env, call.wrapped->after)) {
     napi_value seen[] = {call.receiver, result};
@@ -128,13 +132,16 @@ void forget(napi_env env, void* data, void*) {
   delete wrapped;
 }
 
-/// around(original, before, after): `original` with `before(...arguments)` in front, called with the same `this`; what
-/// it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned.
+/// around(original, before, after, inSpan): `original` with `before(...arguments)` in front, called with the same
+/// `this`; what it returns, if an array, are the arguments then. `after(this, result)` follows a call that returned.
+/// With `inSpan`, a span that is set in front ends with the call.
 napi_value make_around(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
+  const Arguments<4> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];
-  auto* wrapped =
-      new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), refer(env, arguments.values[2])};
+  bool in_span = false;
+  if (arguments.count > 3) napi_get_value_bool(env, arguments.values[3], &in_span);
+  auto* wrapped = new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]),
+                              refer(env, arguments.values[2]), in_span};
   napi_value function = nullptr;
   napi_create_function(env, nullptr, 0, run, wrapped, &function);
   napi_add_finalizer(env, function, wrapped, forget, nullptr, nullptr);
@@ -146,7 +153,7 @@ napi_value make_around(napi_env env, napi_callback_info info) {
 napi_value make_instead(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];
-  auto* wrapped = new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), nullptr,
+  auto* wrapped = new Wrapped{refer(env, arguments.values[0]), refer(env, arguments.values[1]), nullptr, false,
                               static_cast<int>(number_of(env, arguments.values[2], -1))};
   napi_value function = nullptr;
   napi_create_function(env, nullptr, 0, run_instead, wrapped, &function);

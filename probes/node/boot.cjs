@@ -56,9 +56,16 @@ function lead(name, before) {
   return original;
 }
 
+/** OpenTelemetry is there: its spans are followed where something is watched. */
+function expectSpans() {
+  binding.traced = true;
+  if (binding.active) require('./spans.cjs').follow();
+}
+
 /** require('watcher'): the application's own package wins. */
 function resolveForRequire() {
   const resolve = lead('_resolveFilename', (request, ...rest) => {
+    if (request === '@opentelemetry/api' && !binding.traced) expectSpans();
     if (request !== OURS) return undefined;
     try {
       resolve.call(Module, request, ...rest);

@@ -87,6 +87,10 @@ ContextBlob& context_parts() {
   return thread_state.parts;
 }
 
+SpanBlob& thread_span() {
+  return thread_state.span;
+}
+
 void renew_thread_context() {
   const ContextBlob& parts = thread_state.parts;
   const bool empty = parts.thread_name == 0 && parts.task == 0 && parts.sql == 0;

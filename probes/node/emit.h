@@ -7,6 +7,7 @@
 
 #include "probes/probe_abi.h"
 #include "runtime/queue/event_ring.h"
+#include "runtime/queue/event_stack.h"
 
 namespace watcher::node {
 
@@ -40,6 +41,7 @@ struct ThreadState {
   DictionaryRef context;
   std::uint64_t task;  // the asynchronous call that runs
   std::uint64_t told_task;
+  SpanBlob span;  // OpenTelemetry's, in which it runs
 };
 // initial-exec: a few bytes of the static TLS surplus, and no allocation on first use in a signal handler
 extern __attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState thread_state;
@@ -65,10 +67,12 @@ struct Subject {
   Scope scope = Scope::kUnknown;
   bool exact = true;
 };
-/// Room for an event of this moment, filled in but for its values. Empty: it is not to be recorded.
+/// Room for an event of this moment, filled in but for its values, of `payload_bytes`: a multiple of 8. Empty: it is not
+/// to be recorded.
 inline Claim claim_event(Op op, const Subject& subject, std::uint32_t payload_bytes) {
   const DictionaryRef context = thread_context();
-  const Claim claim = ring.claim(payload_bytes);
+  const std::uint32_t span_bytes = stack_bytes(0, thread_state.span);
+  const Claim claim = ring.claim(payload_bytes + span_bytes);
   if (!claim) return claim;
   EventHead& head = *claim.head;
   head.tsc = ring.now();
@@ -79,11 +83,17 @@ inline Claim claim_event(Op op, const Subject& subject, std::uint32_t payload_by
   head.op = op;
   head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (subject.exact ? 0 : kInexact));
   head.coalesced = 0;
+  if (span_bytes != 0) [[unlikely]] {
+    head.flags |= kHasStack;
+    put_stack(claim.payload() + payload_bytes, nullptr, 0, thread_state.span);
+  }
   return claim;
 }
 
 /// Its parts, each 0 until it is set: the thread's name, the asynchronous task, the SQL statement.
 ContextBlob& context_parts();
+/// OpenTelemetry's span that the calling thread runs in; written by its JavaScript. Signal handlers too.
+SpanBlob& thread_span();
 /// To be called when the parts have changed.
 void renew_thread_context();
 /// The asynchronous call that runs from now on, by node's number; 0: none. Its name is made when it has an event.

@@ -46,11 +46,28 @@ napi_value set_running_task(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+std::uint32_t span_of_writer(void* span, std::uint32_t* known) {
+  *static_cast<SpanBlob*>(span) = thread_span();
+  *known = thread_span().known;
+  return 0;
+}
+
+/// spanBytes(): the thread's SpanBlob as an ArrayBuffer, to be written to; undefined without a session.
+napi_value give_span_bytes(napi_env env, napi_callback_info) {
+  if (!ensure_session()) return nullptr;
+  runtime->memory_spans(span_of_writer);
+  napi_value bytes = nullptr;
+  napi_create_external_arraybuffer(env, &thread_span(), sizeof(SpanBlob), nullptr, nullptr, &bytes);
+  return bytes;
+}
+
 }  // namespace
 
 void add_sql(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {
-      {"sqlStatement", make_statement}, {"setSql", set_sql}, {"setTask", set_running_task}};
+  static constexpr BindingFunction kFunctions[] = {{"sqlStatement", make_statement},
+                                                   {"setSql", set_sql},
+                                                   {"setTask", set_running_task},
+                                                   {"spanBytes", give_span_bytes}};
   add_functions(env, binding, kFunctions);
 }
 

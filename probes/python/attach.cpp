@@ -16,6 +16,7 @@
 #include "probes/python/load_hooks.h"
 #include "probes/python/origins.h"
 #include "probes/python/package.h"
+#include "probes/python/spans.h"
 #include "probes/python/sql.h"
 #include "probes/python/stdin_text.h"
 
@@ -82,6 +83,8 @@ int audit(const char* event, PyObject* args, void*) {
     interpreter_ends(reinterpret_cast<void*>(audit));
   if (busy || Py_IsInitialized() == 0 || is_foreign_interpreter()) return 0;
   busy = true;
+  if (spans_pending) [[unlikely]]
+    find_spans();
   if (event[0] == 'e' && strcmp(event, "exec") == 0) {
     PyObject* code = first_argument(args);
     if (code != nullptr && !sql_sees_exec(code)) before_exec(code);
@@ -90,6 +93,7 @@ int audit(const char* event, PyObject* args, void*) {
   } else if (event[0] == 'i' && strcmp(event, "import") == 0) {
     if (names_watcher(first_argument(args))) offer_package();
     sql_sees_import(first_argument(args));
+    spans_see_import(first_argument(args));
   } else if (event[0] == 's' && strcmp(event, "sqlite3.connect") == 0) {
     sql_sees_connect();
   } else if (event[0] == 'c' && strcmp(event, "cpython.run_module") == 0) {

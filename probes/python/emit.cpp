@@ -8,6 +8,7 @@
 #include "probes/python/frames.h"
 #include "probes/python/pause.h"
 #include "probes/python/rules.h"
+#include "probes/python/spans.h"
 #include "runtime/base/raw_syscall.h"
 #include "runtime/queue/short_step.h"
 #include "runtime/queue/variable_id.h"
@@ -66,12 +67,6 @@ bool shorten(const PathStep& step, std::uint64_t* word) {
   return false;
 }
 
-void put_stack(std::byte* at, const DictionaryRef* places, std::uint32_t count) {
-  const StackHeader header{.count = count, .reserved = 0};
-  memcpy(at, &header, sizeof header);
-  memcpy(at + sizeof header, places, count * sizeof *places);
-}
-
 }  // namespace
 
 bool ensure_session() {
@@ -85,6 +80,7 @@ bool ensure_session() {
   if (ring.header()->clock != Clock::kTsc) attention |= kSlowClock;
   // the probe is an object of its own, with a copy of the variable
   EventRing::revive_collector = [](RingHeader*) { runtime->revive_collector(); };
+  if (spans_pending) find_spans();
   return true;
 }
 
@@ -188,7 +184,10 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   const bool is_short = path.size() == 1 && shorten(path.front(), &step);
   const bool has_path = !path.empty() && !is_short;
   if (has_path) payload += padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path));
-  payload += stack_bytes(callers);
+  SpanBlob span{};
+  if ((attention & kSpans) != 0) span = span_here();
+  const std::uint32_t stack_part = stack_bytes(callers, span);
+  payload += stack_part;
   const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
   if (!claim) return;
@@ -203,7 +202,7 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   head.after_kind = after.kind;
   head.flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(subject.scope) | (has_path ? kHasPath : 0) |
                                          (is_short ? kShortPath : 0) | (subject.exact ? 0 : kInexact) |
-                                         (callers == 0 ? 0 : kHasStack));
+                                         (stack_part == 0 ? 0 : kHasStack));
   head.before = before.word;
   head.after = after.word;
   head.coalesced = step;
@@ -212,7 +211,7 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
     if (has_path) at = put_path(at, path);
     at = put_value(at, before);
     at = put_value(at, after);
-    if (callers != 0) put_stack(at, stack, callers);
+    if (stack_part != 0) put_stack(at, stack, callers, span);
   }
   claim.commit();
   if ((attention & kBreaks) != 0) [[unlikely]]

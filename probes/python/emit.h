@@ -55,8 +55,8 @@ struct Subject {
 };
 
 /// What has to be thought of at an event; 0, and the quick halves will do. The last two are no matter to a hook.
-enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4, kContexts = 8, kSlowClock = 16 };
-inline constexpr std::uint32_t kThoughtOfByHooks = kPaused | kStacks | kBreaks;
+enum Attention : std::uint32_t { kPaused = 1, kStacks = 2, kBreaks = 4, kSpans = 8, kContexts = 16, kSlowClock = 32 };
+inline constexpr std::uint32_t kThoughtOfByHooks = kPaused | kStacks | kBreaks | kSpans;
 extern constinit std::uint32_t attention;
 
 /// gettid() of this thread once it is known, else 0.

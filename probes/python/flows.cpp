@@ -131,8 +131,7 @@ void find_context_offset() {
 }
 
 PyObject* entered_context(void* state) {
-  if (context_offset < 0 || state == nullptr) return nullptr;
-  auto* context = field<PyObject*>(state, context_offset);
+  PyObject* context = context_of(state);
   return context != nullptr && field<int>(context, kContextEntered) != 0 ? context : nullptr;
 }
 
@@ -176,6 +175,10 @@ Flow* running_flow(bool create) {
 const Flow* flow_of_writer(void* state) {
   if (PyObject* context = entered_context(state)) return find(context);
   return last_greenlet_flow != nullptr ? last_greenlet_flow : &thread_flow;
+}
+
+PyObject* context_of(void* state) {
+  return context_offset >= 0 && state != nullptr ? field<PyObject*>(state, context_offset) : nullptr;
 }
 
 bool in_entered_context() {

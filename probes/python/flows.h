@@ -32,6 +32,9 @@ Flow* running_flow(bool create);
 /// In a fault handler; `state` is the thread's. Null: nothing is known of the running flow.
 const Flow* flow_of_writer(void* state);
 
+/// A thread's context variables, once in_entered_context() has been asked; null: it has none. Fault handlers too.
+PyObject* context_of(void* state);
+
 /// May an asyncio task be running? Only inside an entered context.
 bool in_entered_context();
 

@@ -93,6 +93,23 @@ inline const char* bytes_data(const PyObject* bytes) {
   return reinterpret_cast<const char*>(bytes) + 32;
 }
 
+/// An int, least digit first.
+inline constexpr int kDigitBits = 30;  // sys.int_info.bits_per_digit of every 64-bit build
+struct Digits {
+  const std::uint32_t* digit;
+  std::size_t count;
+  bool negative;
+};
+inline Digits digits_of(const PyObject* integer) {
+  const auto* digit = reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(integer) + 24);
+  if (compat.minor >= 12) {  // lv_tag: digit count << 3 | sign (0 positive, 1 zero, 2 negative)
+    const auto tag = field<std::uint64_t>(integer, 16);
+    return {digit, tag >> 3, (tag & 3) == 2};
+  }
+  const ssize_t size = size_of(integer);
+  return {digit, static_cast<std::size_t>(size < 0 ? -size : size), size < 0};
+}
+
 /// A set: entries {object, hash} in a table; free and deleted ones have no object or hash -1.
 inline ssize_t size_of_set(const PyObject* set) {
   return field<ssize_t>(set, 24);

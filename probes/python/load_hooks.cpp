@@ -229,7 +229,8 @@ void before_exec(PyObject* code) {
   else if (text[0] != '<')
     instrumented = instrument_file(code, filename, path, rules);
   if (!instrumented) return log_failure(path);
-  if (!run_instead(code, instrumented.get())) log_failure(path);
+  if (!run_instead(code, instrumented.get())) return log_failure(path);
+  runtime->log(WATCHER_DEBUG, "%.*s: the stores of its names are hooked", static_cast<int>(path.size()), path.data());
 }
 
 }  // namespace watcher::python

@@ -47,7 +47,7 @@ void PyBuffer_Release(PyBuffer*);
 int PyObject_CheckBuffer(PyObject*);
 PyObject* PyObject_GetIter(PyObject*);
 PyObject* PyIter_Next(PyObject*);
-ssize_t PyObject_Size(PyObject*);
+ssize_t PyObject_Size(PyObject*), PyObject_Hash(PyObject*);
 
 PyObject* PyLong_FromLong(long);
 PyObject* PyLong_FromLongLong(long long);
@@ -135,14 +135,14 @@ WATCHER_WEAK int PyFunction_AddWatcher(int (*)(int event, PyObject* function, Py
 WATCHER_WEAK int PyFunction_ClearWatcher(int id);                                                        // 3.12+
 WATCHER_WEAK const char* _PyMem_GetCurrentAllocatorName(void);
 void PyMem_Free(void*), PyObject_Free(void*);
-PyObject* PyContext_New(void);
+PyObject *PyContext_New(void), *PyContextVar_Set(PyObject*, PyObject*);
 int PyContext_Enter(PyObject*), PyContext_Exit(PyObject*);
 int PyTraceMalloc_Untrack(unsigned domain, uintptr_t pointer);  // -2: tracemalloc does not trace
 extern PyTypeObject PyType_Type, PyBaseObject_Type, PyCode_Type, PyModule_Type, PyLong_Type, PyBool_Type, PyFloat_Type,
     PyUnicode_Type, PyBytes_Type, PyByteArray_Type, PyTuple_Type, PyList_Type, PyDict_Type, PySet_Type,
     PyFrozenSet_Type, PyFunction_Type, PyCFunction_Type, PyMethodDescr_Type, PySlice_Type, PyMemoryView_Type,
     PyODict_Type, PyMemberDescr_Type, PyGetSetDescr_Type, PyWrapperDescr_Type, PyCell_Type, PyGen_Type, PyCoro_Type,
-    PyAsyncGen_Type;
+    PyAsyncGen_Type, PyContextVar_Type;
 extern PyObject _Py_NoneStruct;
 extern PyObject *PyExc_TypeError, *PyExc_ValueError, *PyExc_IndexError, *PyExc_ImportError, *PyExc_RuntimeError,
     *PyExc_Warning;

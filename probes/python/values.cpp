@@ -6,6 +6,7 @@
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
 #include "probes/python/words.h"
+#include "probes/python/layout.h"
 
 namespace watcher::python {
 

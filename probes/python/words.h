@@ -13,22 +13,6 @@ struct Word {
   std::uint64_t bits = 0;
 };
 
-struct Digits {
-  const std::uint32_t* digit;
-  std::size_t count;
-  bool negative;
-};
-
-inline Digits digits_of(const PyObject* integer) {
-  const auto* digit = reinterpret_cast<const std::uint32_t*>(reinterpret_cast<const char*>(integer) + 24);
-  if (compat.minor >= 12) {  // lv_tag: digit count << 3 | sign (0 positive, 1 zero, 2 negative)
-    const auto tag = field<std::uint64_t>(integer, 16);
-    return {digit, tag >> 3, (tag & 3) == 2};
-  }
-  const auto size = field<ssize_t>(integer, 16);
-  return {digit, static_cast<std::size_t>(size < 0 ? -size : size), size < 0};
-}
-
 /// False: it takes more than a word, or more than a look. Null is unbound.
 inline bool encode_word(const PyObject* object, Word* word) {
   if (object == nullptr) return *word = {}, true;

@@ -57,6 +57,10 @@ void memory_record_stacks(PlaceOfWriter stack) {
   memory_state.stack = stack;
 }
 
+void memory_record_spans(PlaceOfWriter span) {
+  memory_state.span.store(span, std::memory_order_relaxed);
+}
+
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place) {
   memory_state.ring = ring;
   memory_state.place = place;

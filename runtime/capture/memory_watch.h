@@ -42,6 +42,8 @@ using PlaceOfWriter = DictionaryRef (*)(void* ucontext, DictionaryRef* context);
 int memory_start(EventRing* ring, const char* engine, PlaceOfWriter place);
 /// Whom to ask for the callers of a store: called like PlaceOfWriter, see watcher_probe::stack.
 void memory_record_stacks(PlaceOfWriter stack);
+/// Likewise for the running span, at any time: see watcher_runtime::memory_spans.
+void memory_record_spans(PlaceOfWriter span);
 
 /// How many native callers of the storing function are told with each store; before memory is watched.
 void memory_record_callers(std::uint32_t most);

@@ -125,14 +125,20 @@ NativeModule module_at(const Dictionary& dictionary, DictionaryRef ref) {
   return {blob.bias, dictionary.string(blob.path), dictionary.string(blob.build_id)};
 }
 
-bool read_memory(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
-  MemoryBlob blob{};
-  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes || blob.frames > kMaxNativeFrames) return false;
-  for (std::uint32_t i = 0; i < blob.frames; ++i) {
+bool read_callers(PayloadCursor& cursor, const Dictionary& dictionary, std::uint32_t frames, EventView* view) {
+  if (frames > kMaxNativeFrames) return false;
+  for (std::uint32_t i = 0; i < frames; ++i) {
     NativeFrame frame{};
     if (!cursor.read(&frame)) return false;
     view->callers.push_back({frame.return_address, module_at(dictionary, frame.module)});
   }
+  return true;
+}
+
+bool read_memory(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
+  MemoryBlob blob{};
+  if (!cursor.read(&blob) || blob.length > kMaxPayloadBytes) return false;
+  if (!read_callers(cursor, dictionary, blob.frames, view)) return false;
   view->module = module_at(dictionary, blob.module);
   if (!cursor.take_padded(blob.length, &view->before.bytes)) return false;
   if (!cursor.take_padded(blob.length, &view->after.bytes)) return false;
@@ -180,7 +186,7 @@ bool read_values(PayloadCursor& cursor, const EventHead& head, const Dictionary&
   return true;
 }
 
-bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, std::vector<StackFrame>* stack) {
+bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, EventView* view) {
   StackHeader header{};
   if (!cursor.read(&header) || header.count > kMaxStack) return false;
   for (std::uint32_t i = 0; i < header.count; ++i) {
@@ -188,10 +194,14 @@ bool read_stack(PayloadCursor& cursor, const Dictionary& dictionary, std::vector
     PlaceBlob place{};
     if (!cursor.read(&ref)) return false;
     if (!dictionary.read(BlobKind::kPlace, ref, &place)) continue;  // the dictionary was full
-    stack->push_back(
+    view->stack.push_back(
         {.function = dictionary.string(place.function), .file = dictionary.string(place.file), .line = place.line});
   }
-  return true;
+  std::string_view padding;
+  if (header.spans + header.frames == 0) return true;
+  if (!cursor.take(header.count % 2 * sizeof(DictionaryRef), &padding)) return false;
+  if (header.spans != 0 && !cursor.read(&view->span)) return false;
+  return read_callers(cursor, dictionary, header.frames, view);
 }
 
 void resolve_sql(const Dictionary& dictionary, DictionaryRef ref, EventView* view) {
@@ -283,7 +293,7 @@ bool decode(const RingEvent& event, const Dictionary& dictionary, EventView* vie
   else if ((flags & kHasPath) != 0 && !read_path(cursor, &view->path))
     return false;
   if (!read_values(cursor, head, dictionary, view)) return false;
-  if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, &view->stack)) return false;
+  if ((flags & kHasStack) != 0 && !read_stack(cursor, dictionary, view)) return false;
   resolve(dictionary, head.context, view);
   if (view->is_memory) place_items(view);
   return true;

@@ -92,6 +92,7 @@ struct EventFields {
   std::string_view sql_params;
   bool sql_cut = false;
 
+  SpanBlob span = {};
   ValueView before;
   ValueView after;
 

@@ -183,6 +183,23 @@ void EventJson::write_native(const EventView& event) {
   json_.end_array();
 }
 
+void EventJson::write_span(const SpanBlob& span) {
+  const auto hex = [this](const std::uint8_t* bytes, std::size_t count) {
+    char digits[2 * sizeof span.trace_id];
+    for (std::size_t i = 0; i < count; ++i) {
+      digits[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+      digits[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    json_.text({digits, 2 * count});
+  };
+  json_.key("trace_id");
+  hex(span.trace_id, sizeof span.trace_id);
+  json_.key("span_id");
+  hex(span.span_id, sizeof span.span_id);
+  json_.key("trace_flags");
+  hex(&span.flags, 1);
+}
+
 void EventJson::write_marks(const EventView& event) {
   if (!event.thread_name.empty()) {
     json_.key("thread_name");
@@ -196,6 +213,7 @@ void EventJson::write_marks(const EventView& event) {
     json_.key("stack");
     write_stack(event.stack, &json_);
   }
+  if (event.span.known != 0) write_span(event.span);
   if (event.is_memory && event.instruction != 0) {
     char digits[24];
     std::string address = "0x";

@@ -34,6 +34,7 @@ class EventJson {
   void write_sides(const EventView& event);
   void write_sql(const EventView& event);
   void write_native(const EventView& event);
+  void write_span(const SpanBlob& span);
   void write_marks(const EventView& event);
 
   std::uint32_t pid_;

@@ -26,6 +26,7 @@ struct Mirrored {
 constexpr Mirrored kMirrored[] = {{"timestamp_ns", nullptr},
                                   {"trace_id", nullptr},
                                   {"span_id", nullptr},
+                                  {"trace_flags", nullptr},
                                   {"event_id", "watcher.event_id"},
                                   {"variable_name", "watcher.variable.name"},
                                   {"variable_id", "watcher.variable.id"},
@@ -35,7 +36,7 @@ constexpr Mirrored kMirrored[] = {{"timestamp_ns", nullptr},
                                   {"line", "code.line.number"},
                                   {"thread_id", "thread.id"},
                                   {"pid", "process.pid"}};
-constexpr std::size_t kTimestamp = 0, kTraceId = 1, kSpanId = 2;
+constexpr std::size_t kTimestamp = 0, kTraceId = 1, kSpanId = 2, kTraceFlags = 3;
 
 void text(Writer& json, std::string_view value) {
   json.String(value.data(), static_cast<Size>(value.size()));
@@ -148,6 +149,11 @@ void write_span(Writer& json, const Transcoder& event) {
   text(json, event.kept(kTraceId).value);
   json.Key("spanId");
   text(json, event.kept(kSpanId).value);
+  unsigned flags = 0;
+  const std::string& digits = event.kept(kTraceFlags).value;
+  std::from_chars(digits.data(), digits.data() + digits.size(), flags, 16);
+  json.Key("flags");
+  json.Uint(flags & 0xff);
 }
 
 bool write_record(Writer& json, std::string_view line) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "runtime/queue/event.h"
+#include "runtime/queue/event_stack.h"
 
 namespace watcher {
 
@@ -59,14 +60,6 @@ static_assert(sizeof(BulkRange) == 24);
 inline constexpr std::uint32_t kMaxBulkRanges = 1024;
 inline constexpr std::uint32_t kMaxBulkBytes = 64 * 1024;
 
-/// With kHasStack, a payload ends with a StackHeader and `count` PlaceBlob references, innermost caller first, padded
-/// to 8.
-struct StackHeader {
-  std::uint32_t count;
-  std::uint32_t reserved;
-};
-inline constexpr std::uint32_t kMaxStack = 64;
-
 /// Opens a path: `count` elements follow in `bytes` bytes, each a PathElement and its text, unpadded.
 struct PathHeader {
   std::uint32_t count;
@@ -82,13 +75,6 @@ struct PathElement {  // kIndex: value is the index. kText: value bytes of UTF-8
 };
 static_assert(sizeof(PathElement) == 24);
 
-constexpr std::uint32_t padded8(std::uint32_t bytes) {
-  return (bytes + 7u) & ~7u;
-}
-/// Of a stack's part of a payload.
-constexpr std::uint32_t stack_bytes(std::uint32_t count) {
-  return count == 0 ? 0 : padded8(static_cast<std::uint32_t>(sizeof(StackHeader)) + count * 4);
-}
 constexpr std::uint32_t slots_for(std::uint32_t payload_bytes) {
   return 1 + static_cast<std::uint32_t>((payload_bytes + kSlotBytes - 1) / kSlotBytes);
 }

@@ -100,7 +100,8 @@ constinit const watcher_runtime table{.abi = WATCHER_PROBE_ABI,
                                       .memory_resume = memory_resume,
                                       .stats = stats,
                                       .condition_fault = condition_fault,
-                                      .memory_store = memory_store};
+                                      .memory_store = memory_store,
+                                      .memory_spans = memory_record_spans};
 
 }  // namespace
 

@@ -133,6 +133,7 @@ bool Session::load_probe(watcher_host host) {
     }
     const auto attach_probe = reinterpret_cast<watcher_probe_attach_fn>(dlsym(library, "watcher_probe_attach"));
     probe_ = attach_probe != nullptr ? attach_probe(probe_table()) : nullptr;
+    if (probe_ != nullptr) log(WATCHER_DEBUG, "attached to %s", probe_->host);
     return probe_ != nullptr;
   }
   return false;
@@ -163,6 +164,7 @@ int Session::start() {
     log(WATCHER_ERROR, "nothing is watched: no event queue in %s: %s", output_.c_str(), strerror(start_result_));
     return start_result_;
   }
+  log(WATCHER_DEBUG, "process %d begins to record, into %s", getpid(), output_.c_str());
   ring_.header()->host = ring_.dictionary().intern(probe_ != nullptr ? probe_->host : "native");
   EventRing::revive_collector = [](RingHeader*) { session()->start_collector(); };
   pthread_atfork([] { session()->before_fork(); }, [] { session()->after_fork_parent(); },

@@ -176,6 +176,19 @@ class Python(harness.Case):
 
         self.on_all({"writer.py": PYTHON}, check, options=["--stack", "64"])
 
+    def test_a_statement_told_as_one_event_has_callers_too(self):
+        program = "from watcher import watch\ndata = watch(bytearray(1 << 16), name='data')\ndata[5:60000] = b'x' * 59995\n"
+
+        def check(run):
+            bulk = [event for event in run.of("data") if event.get("coalesced")]
+            self.assertEqual(len(bulk), 1)
+            stack = bulk[0]["native_stack"]
+            self.assertEqual(stack[-1]["symbol"], "_start")
+            self.assertTrue(any("eval" in (frame["symbol"] or "").lower() or "python" in frame["module"] for frame in stack))
+            self.assertFalse([frame for frame in stack if frame["module"] and "watcher" in pathlib.Path(frame["module"]).name])
+
+        self.on_all({"bulk_writer.py": program}, check, options=["--stack", "64"])
+
     def test_an_array_of_numpy_is_written_by_numpy(self):
         program = "try:\n    import numpy\nexcept ImportError:\n    raise SystemExit\n" \
                   "from watcher import watch\ndata = watch(numpy.zeros(4096), name='data')\ndata[3] = 7\ndata += 1\nprint('numpy')\n"

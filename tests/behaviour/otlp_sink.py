@@ -96,6 +96,24 @@ class Otlp(ExecTest):
         self.assertEqual(record["headers"]["x-key"], "a,b")
         self.assertEqual(self.sink(), {"delivered": 1000, "rejected": 0, "fault": None})
 
+    def test_a_record_names_the_span(self):
+        self.receive()
+        program = self.path("app.js")
+        pathlib.Path(program).write_text("""\
+const { watch } = require('watcher');
+const { context, trace } = require('@opentelemetry/api');
+const { AsyncLocalStorageContextManager } = require('@opentelemetry/context-async-hooks');
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+const state = watch({}, { name: 'state' });
+const span = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: 1 };
+context.with(trace.setSpanContext(context.active(), span), () => { state.inside = 1; });
+state.outside = 1;
+""")
+        self.run_exec(*self.options(), "node", program, env=clean_environment(NODE_PATH=str(MODULES / "node_modules")))
+        spans = {record["body"]["path"][0]: record["span"] for record in self.received()}
+        self.assertEqual(spans["inside"], ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1])
+        self.assertFalse(any(spans["outside"]))
+
     def test_a_receiver_that_is_killed_and_comes_back(self):
         receiver = self.receive()
         process = self.start(*self.options("--otlp-batch-size", "50", "--rotate-size", "500000", "--rotate-compress", "gzip"),

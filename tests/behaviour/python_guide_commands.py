@@ -25,6 +25,63 @@ def main():
 
     return {"total": total}
 '''
+# Step 2 and 3 of "Python App + Custom Processor".
+TOGETHER = """\
+cat > processor.py << 'EOF'
+def main(event):
+    # Skip small mutations (noise filtering)
+    if len(event['deltas']) < 2:
+        return {"action": "drop"}
+
+    # Annotate large mutations
+    if len(event['deltas']) > 10:
+        return {
+            "action": "annotate",
+            "annotations": {"severity": "high", "flag_for_review": True}
+        }
+
+    return {"action": "pass"}
+EOF
+python -m watcher.cli.main \\
+  --user-script ./app.py \\
+  --custom-processor ./processor.py \\
+  --output ./events
+"""
+# The complete example of the command line.
+COMMAND_LINE = """\
+# Create scope configuration
+cat > scope.txt << 'EOF'
+app.py:(local:counter,global:config)
+lib/service.py:(both:shared_state)
+EOF
+
+# Create custom processor
+cat > filter_processor.py << 'EOF'
+def main(event):
+    # Filter large mutations
+    if len(event['deltas']) > 50:
+        return {"action": "drop"}
+    # Annotate interesting ones
+    return {"action": "annotate", "annotations": {"flagged": True}}
+EOF
+
+# Run Watcher
+python -m watcher.cli.main \\
+  --user-script ./app.py \\
+  --files-scope ./scope.txt \\
+  --custom-processor ./filter_processor.py \\
+  --output ./events \\
+  --track-sql \\
+  --log-level DEBUG
+"""
+SERVICE = """\
+shared_state = "x" * 60
+
+def serve():
+    global shared_state
+    shared_state = "y" * 60
+    shared_state = "y" * 59 + "z"
+"""
 SCOPED = '''
 config = "a"
 
@@ -96,6 +153,38 @@ class GuideCommands(Case):
             stores = [(event["variable_name"], event["scope"], event["after"]["value"]) for event in self.events("events")]
             self.assertEqual(stores, [("config", "global", "a"), ("counter", "local", 0), ("counter", "local", 0),
                                       ("counter", "local", 1), ("counter", "local", 3), ("config", "global", "b")])
+
+    def test_the_complete_example_of_the_command_line(self):
+        files = {"app.py": "import lib.service\n" + SCOPED + "    lib.service.serve()\n", "lib/service.py": SERVICE}
+        for python in self.on_each(files):
+            done = self.shell(python, "umask 022\n" + COMMAND_LINE)
+            self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr)
+            self.assertIn(b"watcher", done.stderr)  # --log-level DEBUG
+            events = self.events("events")
+            self.assertEqual({event["variable_name"] for event in events}, {"config", "counter", "shared_state"})
+            self.assertEqual([event["after"]["value"] for event in events if event["variable_name"] == "shared_state"],
+                             ["x" * 60, "y" * 59 + "z"])  # 60 deltas are too many
+            self.assertEqual([event["annotations"] for event in events], [{"flagged": True}] * len(events))
+            shown = self.shell(python, "timeout 2 tail -f events/events.jsonl | jq '.'", preload=False)
+            text, decoder, count = shown.stdout.decode().strip(), json.JSONDecoder(), 0
+            while text:
+                count, text = count + 1, text[decoder.raw_decode(text)[1]:].strip()
+            self.assertEqual(count, len(events))
+
+    def test_an_application_and_its_processor(self):
+        for python in self.on_each({"app.py": COMPLETE}):
+            done = self.shell(python, "umask 022\n" + TOGETHER)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+            counts = json.loads((self.directory / "events" / "summary.json").read_text())["processors"][0]
+            self.assertEqual((counts["passed"] + counts["dropped"], counts["failed"]), (150, 0))
+            self.assertEqual(len(self.events("events")), counts["passed"])
+
+    def test_a_scope_file_alone(self):
+        files = {"app.py": SCOPED, "scope_config.txt": "app.py:(local:counter,global:db_conn)\nutils.py:(both:shared_config)\nlib/service.py:(unknown:obj)\n"}
+        for python in self.on_each(files):
+            done = self.shell(python, "python -m watcher.cli.main \\\n  --user-script app.py \\\n  --files-scope ./scope_config.txt\n")
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+            self.assertEqual({event["variable_name"] for event in self.events("watcher_output")}, {"counter"})
 
     def test_viewing_results(self):
         self.assertIsNotNone(shutil.which("jq"))

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+import unittest
 
 from exec_support import EXEC, PYTHON, clean_environment, main, until
 from tool_support import LOOP, TOOL, Tool
@@ -251,6 +252,14 @@ class Documentation(Tool):
                 self.assertIn("mutation-depth" if "exec" in name else "Wait for more", text)
                 if shutil.which(shell):
                     subprocess.run([shell, "-n", self.generated(name)], check=True)
+
+    @unittest.skipUnless(shutil.which("fish"), "needs fish")
+    def test_fish_completes(self):
+        files = "; ".join("source " + self.generated(name) for name in ("watcher.fish", "watcher-exec.fish"))
+        for words, expected in (("watcher st", {"stats", "status"}), ("watcher why out n --v", {"--value"}),
+                                ("watcher-exec --engine h", {"hwbp"}), ("watcher-exec --user", {"--user-script"})):
+            done = subprocess.run(["fish", "-N", "-c", f"{files}; complete -C '{words}'"], capture_output=True, text=True, cwd=self.directory)
+            self.assertEqual({line.split("\t")[0] for line in done.stdout.splitlines()}, expected, done.stderr)
 
     def test_manual_pages_hold_every_option(self):
         help_text = subprocess.run([EXEC, "--help"], capture_output=True, text=True).stdout

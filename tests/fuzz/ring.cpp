@@ -134,20 +134,24 @@ class Image {
     event(Op::kSetItem, object_, kNone, kBytes, 2 | kHasPath,
           Payload().add(PathHeader{2, 56}).add(index).add(key).add("password").add_value(std::string(100, '\0')));
     event(Op::kSetItem, object_, kNone, kInt, 2 | kShortPath, {});
-    event(Op::kStore, object_, kBool, kUnbound, kHasStack, Payload().add(StackHeader{2, 0}).add(place_).add(place_));
+    event(Op::kStore, object_, kBool, kUnbound, kHasStack,
+          Payload().add(StackHeader{2, 1, 0}).add(place_).add(place_).add(SpanBlob{{1}, {2}, 1, 1, {}}));
     event(Op::kWrite, memory_, kMemory, kMemory, kBehindStore,
           Payload()
               .add(MemoryBlob{16, 0, module_, 1})
               .add(NativeFrame{0x2000, module_, 0})
               .add(std::string(16, 'a'))
               .add(std::string(16, 'b')));
-    event(Op::kKernelWrite, memory_, kMemory, kMemory, kBulk,
+    event(Op::kKernelWrite, memory_, kMemory, kMemory, kBulk | kHasStack,
           Payload()
               .add(BulkBlob{24, 2, 16, 1, module_})
               .add(BulkRange{0, 16, 8})
               .add(BulkRange{32, 8, 8})
               .add(std::string(16, 'a'))
-              .add(std::string(16, 'b')));
+              .add(std::string(16, 'b'))
+              .add(StackHeader{0, 1, 1})
+              .add(SpanBlob{{1}, {2}, 1, 1, {}})
+              .add(NativeFrame{0x2000, module_, 0}));
   }
 
   EventRing ring_;

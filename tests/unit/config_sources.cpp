@@ -163,6 +163,11 @@ TEST_CASE("a directory in which everybody may replace the file is refused, a sti
   REQUIRE(chmod("open", 01777) == 0);
   CHECK(refusal("open/inner/watcher.toml") == "");
   CHECK(refusal("link.toml") == "");
+  if (geteuid() != 0) return;
+  REQUIRE(chmod("open", 0755) == 0);
+  REQUIRE(chown("open", 1234, 1234) == 0);
+  CHECK(refusal("open/inner/watcher.toml")
+            .find("refused, because user 1234 may replace it in " + scratch.path() + "/open,") != std::string::npos);
 }
 
 TEST_CASE("a file that grows beyond reason is refused") {

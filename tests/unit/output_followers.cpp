@@ -186,16 +186,17 @@ TEST_CASE("an event becomes a log record: every value with its type, exactly") {
   const auto request = request_of(
       R"({"event_id":"e-1","timestamp_ns":1795395011853635426,"variable_name":"s","line":3,"pid":7,"function":null,)"
       R"("a":[1,[],{},"\u0000\"",true,null,-1.5e300,9223372036854775808,-9223372036854775808],)"
-      R"("trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331"})");
+      R"("trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331","trace_flags":"01"})");
   const auto& resource = request["resourceLogs"][0];
   CHECK(resource["resource"]["attributes"][0]["value"]["stringValue"].GetString() == std::string("a\"b"));
   const auto& record = resource["scopeLogs"][0]["logRecords"][0];
   CHECK(record["timeUnixNano"].GetString() == std::string("1795395011853635426"));
   CHECK(record["traceId"].GetString() == std::string("0af7651916cd43dd8448eb211c80319c"));
   CHECK(record["spanId"].GetString() == std::string("b7ad6b7169203331"));
+  CHECK(record["flags"].GetUint() == 1);
   CHECK(record["attributes"].Size() == 4);
   const auto& members = record["body"]["kvlistValue"]["values"];
-  REQUIRE(members.Size() == 9);
+  REQUIRE(members.Size() == 10);
   CHECK(members[5]["value"].ObjectEmpty());
   const auto& items = members[6]["value"]["arrayValue"]["values"];
   CHECK(items[0]["intValue"].GetString() == std::string("1"));

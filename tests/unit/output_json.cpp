@@ -243,6 +243,15 @@ TEST_CASE("a write of the kernel names its system call, and has no instruction")
   CHECK(line_of(event).find(R"("system_call":4999)") != std::string::npos);
 }
 
+TEST_CASE("a span is told as W3C spells it") {
+  EventView event = store_event();
+  CHECK(line_of(event).find("trace_id") == std::string::npos);
+  event.span = {.trace_id = {0, 1, 0xab}, .span_id = {0xfe}, .flags = 1, .known = 1, .reserved = {}};
+  CHECK(line_of(event).find(
+            R"("trace_id":"0001ab00000000000000000000000000","span_id":"fe00000000000000","trace_flags":"01")") !=
+        std::string::npos);
+}
+
 TEST_CASE("beyond the depth the total and merged ranges say what was left out") {
   EventView event = store_event();
   event.before = value_of(ValueKind::kBytes, std::string_view("aaaaaaaaaa"));

@@ -295,9 +295,14 @@ void BulkDifference::publish(const Region& region, const BulkOrigin& origin) {
   const std::uint32_t ranges_bytes = table.count * static_cast<std::uint32_t>(sizeof(BulkRange));
   const std::uint32_t side = padded8(table.kept);
   const std::uint32_t payload_bytes = static_cast<std::uint32_t>(sizeof(BulkBlob)) + ranges_bytes + 2 * side;
+  const std::uint32_t frames = origin.callers != nullptr ? origin.callers->count : 0;
+  const std::uint32_t frames_bytes = frames != 0 ? origin.callers->bytes() : 0;
+  const auto frames_at =
+      static_cast<std::uint32_t>(sizeof(StackHeader) + (origin.span.known != 0 ? sizeof(SpanBlob) : 0));
+  const std::uint32_t stack_part = frames != 0 ? frames_at + frames_bytes : stack_bytes(0, origin.span);
   EventRing& ring = *memory_state.ring;
   const DictionaryRef module = module_of_code(origin.ip);
-  if (const Claim claim = ring.claim(payload_bytes)) {
+  if (const Claim claim = ring.claim(payload_bytes + stack_part)) {
     EventHead& head = *claim.head;
     head.tsc = ring.now();
     head.variable = region.variable.variable;
@@ -308,6 +313,7 @@ void BulkDifference::publish(const Region& region, const BulkOrigin& origin) {
     head.before_kind = head.after_kind = ValueKind::kMemory;
     head.flags = (static_cast<std::uint8_t>(region.variable.scope) & kScopeMask) | kBulk;
     if (!origin.exact) head.flags |= kInexact;
+    if (stack_part != 0) head.flags |= kHasStack;
     head.before = 0;
     head.after = origin.ip;
     head.coalesced = origin.coalesced;
@@ -321,6 +327,12 @@ void BulkDifference::publish(const Region& region, const BulkOrigin& origin) {
     to += sizeof(BulkBlob) + ranges_bytes;
     copy_bytes(to, table.before, table.kept);
     copy_bytes(to + side, table.after, table.kept);
+    if (stack_part != 0) {
+      std::byte* stack = to + 2 * side;
+      put_stack(stack, nullptr, 0, origin.span);
+      reinterpret_cast<StackHeader*>(stack)->frames = static_cast<std::uint16_t>(frames);
+      if (frames != 0) copy_bytes(stack + frames_at, origin.callers->frames, frames_bytes);
+    }
     claim.commit();
   }
   release();

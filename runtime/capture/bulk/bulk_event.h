@@ -24,6 +24,8 @@ struct BulkOrigin {
   DictionaryRef context;
   std::uint64_t coalesced;  // stores that are known to be part of it; 0: not counted
   bool exact;               // false: stores of others may be among them, or the writer is a guess
+  SpanBlob span = {};
+  const NativeCallers* callers = nullptr;  // of the function that stored; null: not recorded
 };
 
 /// Ranges and the bytes kept of them, the ranges' one behind the other. Addresses, until they are published.

@@ -71,6 +71,9 @@ int memory_store(void* to, const void* from, std::size_t bytes, std::uint64_t st
   const Span span{reinterpret_cast<std::uintptr_t>(to), reinterpret_cast<std::uintptr_t>(to) + bytes};
   void* before = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (before == MAP_FAILED) return ENOMEM;
+  SpanBlob trace_span{};
+  DictionaryRef known = 0;
+  if (const PlaceOfWriter ask = memory_state.span.load(std::memory_order_acquire)) ask(&trace_span, &known);
   int error = 0;
   {
     StoresHeldOff held;
@@ -90,7 +93,8 @@ int memory_store(void* to, const void* from, std::size_t bytes, std::uint64_t st
                 .place = place,
                 .context = context,
                 .coalesced = stores,
-                .exact = true});
+                .exact = true,
+                .span = trace_span});
     }
   }
   munmap(before, bytes);

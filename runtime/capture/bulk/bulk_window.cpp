@@ -9,6 +9,7 @@
 #include "runtime/capture/bulk/return_stubs.h"
 #include "runtime/capture/memory_state.h"
 #include "runtime/capture/signals/guarded.h"
+#include "runtime/capture/store/native_stack.h"
 #include "runtime/capture/store/store.h"
 #include "runtime/capture/threads/thread_list.h"
 
@@ -23,6 +24,7 @@ struct BulkWindow {
   bool guessed;               // opened at the first store of the call
   std::uint32_t store_bytes;  // of that store
   BulkOrigin origin;
+  NativeCallers callers;
   BulkPages pages;
 };
 
@@ -131,7 +133,7 @@ void language_entered() {
   thread_state.call_slot = 0;
 }
 
-bool open_window(StoreContext* context, const ReturnSlot& slot, std::uintptr_t address) {
+bool open_window(StoreContext* context, ucontext_t* ucontext, const ReturnSlot& slot, std::uintptr_t address) {
   const std::uintptr_t heavy = heavy_stub(slot.value);
   BulkWindow* window = take_window();
   if (window == nullptr) return false;
@@ -148,7 +150,12 @@ bool open_window(StoreContext* context, const ReturnSlot& slot, std::uintptr_t a
                     .place = context->place,
                     .context = context->place_context,
                     .coalesced = 0,
-                    .exact = only_thread()};
+                    .exact = only_thread(),
+                    .span = context->span,
+                    .callers = &window->callers};
+  find_native_callers(context, ucontext);
+  window->callers.count = context->callers.count;
+  copy_bytes(window->callers.frames, context->callers.frames, context->callers.bytes());
   if (!bulk_pages_open(&window->pages, address, &window->origin)) {
     give_window(window);
     return false;
@@ -215,7 +222,7 @@ BulkOutcome bulk_store(StoreContext* context, ucontext_t* ucontext, std::uintptr
   const BulkSite site = bulk_site(static_cast<std::uintptr_t>(context->registers[REG_RIP]), context->place);
   if (stores == 1) thread_state.first_site = site;
   const bool bulk = stores > singles_of_call || expects_bulk(site, context->form, context->remaining != 0);
-  return bulk && open_window(context, slot, address) ? BulkOutcome::kOpened : BulkOutcome::kSingle;
+  return bulk && open_window(context, ucontext, slot, address) ? BulkOutcome::kOpened : BulkOutcome::kSingle;
 }
 
 bool meets_bulk_window(const StoreContext& context) {

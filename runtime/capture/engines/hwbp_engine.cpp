@@ -219,7 +219,8 @@ void publish(StoreContext* context, Word* word, const Region& region, const Trap
   if (preparing) find_native_callers(context, trap.ucontext);
   const std::uint32_t callers = preparing ? context->callers.count : 0;
   const std::uint32_t callers_bytes = preparing ? context->callers.bytes() : 0;
-  const Claim claim = ring.claim(sizeof(MemoryBlob) + callers_bytes + 16);
+  const std::uint32_t stack_part = preparing ? stack_bytes(0, context->span) : 0;
+  const Claim claim = ring.claim(static_cast<std::uint32_t>(sizeof(MemoryBlob)) + callers_bytes + 16 + stack_part);
   const std::uint64_t before = word->shadow;
   const std::uint64_t after = value_at(region.begin(), bytes);
   const bool overtaken = before == after && word->last_thread != 0 && word->last_thread != current_thread_id();
@@ -246,6 +247,10 @@ void publish(StoreContext* context, Word* word, const Region& region, const Trap
   copy_bytes(claim.payload() + sizeof blob, context->callers.frames, callers_bytes);
   copy_bytes(values, &before, sizeof before);
   copy_bytes(values + 8, &after, sizeof after);
+  if (stack_part != 0) {
+    head.flags |= kHasStack;
+    put_stack(values + 16, nullptr, 0, context->span);
+  }
   claim.commit();
 }
 

@@ -142,6 +142,7 @@ class Snapshot {
     BulkOrigin origin = {Op::kKernelWrite, 0, SYS_madvise + 1, current_thread_id(), 0, 0, 0, true};
     StoreContext* context = acquire_store_context();
     origin.place = place_of_writer(context, nullptr, &origin.context);
+    origin.span = context->span;
     hwbp_kernel_wrote(begin, end, SYS_madvise + 1);
     release_store_context(context);
     std::byte* before = content_;

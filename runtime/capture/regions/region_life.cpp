@@ -39,9 +39,10 @@ void tell_of_region(const Region& region, Op op, std::uint64_t before, std::uint
   DictionaryRef of_context = 0;
   StoreContext* context = acquire_store_context();
   const DictionaryRef place = place_of_writer(context, nullptr, &of_context);
+  const SpanBlob span = context->span;
   release_store_context(context);
   if (place == kNoEvent) return;
-  const Claim claim = ring.claim(0);
+  const Claim claim = ring.claim(stack_bytes(0, span));
   if (!claim) return;
   EventHead& head = *claim.head;
   head.tsc = ring.now();
@@ -55,6 +56,10 @@ void tell_of_region(const Region& region, Op op, std::uint64_t before, std::uint
   head.before = before;
   head.after = after;
   head.coalesced = 0;
+  if (span.known != 0) {
+    head.flags |= kHasStack;
+    put_stack(claim.payload(), nullptr, 0, span);
+  }
   claim.commit();
 }
 

@@ -74,13 +74,11 @@ DictionaryRef ask(PlaceOfWriter probe, StoreContext* context, void* argument, Di
   return result;
 }
 
-void put_stack(EventHead* head, const Stack& stack) {
-  if (stack.count == 0) return;
-  auto* at = reinterpret_cast<std::byte*>(head + 1) + head->payload_bytes;
-  *reinterpret_cast<StackHeader*>(at) = {stack.count, 0};
-  auto* places = reinterpret_cast<DictionaryRef*>(at + sizeof(StackHeader));
-  for (std::uint32_t i = 0; i < stack.count; ++i) places[i] = stack.places[i];
-  head->payload_bytes += stack_bytes(stack.count);
+void append_stack(EventHead* head, const Stack& stack, const SpanBlob& span) {
+  const std::uint32_t bytes = stack_bytes(stack.count, span);
+  if (bytes == 0) return;
+  put_stack(reinterpret_cast<std::byte*>(head + 1) + head->payload_bytes, stack.places, stack.count, span);
+  head->payload_bytes += bytes;
   head->flags |= kHasStack;
 }
 
@@ -130,6 +128,9 @@ VisibleRange visible_range(const Region& region) {
 }
 
 DictionaryRef place_of_writer(StoreContext* context, void* ucontext, DictionaryRef* of_context) {
+  DictionaryRef known = 0;
+  ask(memory_state.span.load(std::memory_order_relaxed), context, &context->span, &known);
+  context->span.known = known != 0;
   return ask(memory_state.place, context, ucontext, of_context);
 }
 
@@ -153,16 +154,18 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
   std::uint32_t slots = 0;
   Stack stack;
   if (origin.thread_id == 0) ask(memory_state.stack, context, stack.places, &stack.count);
-  for (int i = 0; i < context->range_count; ++i) {
-    context->ranges[i].slots = slots_for(payload_of(*context, context->ranges[i]) + stack_bytes(stack.count));
-    slots += context->ranges[i].slots;
-  }
+  if (!context->placed) context->span.known = 0;
   DictionaryRef of_context = 0;
   DictionaryRef place = context->placed ? context->place : 0;
   if (context->placed)
     of_context = context->place_context;
   else if (origin.thread_id == 0)
     place = place_of_writer(context, origin.ucontext, &of_context);
+  for (int i = 0; i < context->range_count; ++i) {
+    context->ranges[i].slots =
+        slots_for(payload_of(*context, context->ranges[i]) + stack_bytes(stack.count, context->span));
+    slots += context->ranges[i].slots;
+  }
   const Claim claim = ring.claim((slots - 1) * static_cast<std::uint32_t>(kSlotBytes));
   if (!claim) {  // the ring has counted one of them
     ring.header()->dropped.fetch_add(static_cast<std::uint64_t>(context->range_count - 1), std::memory_order_relaxed);
@@ -176,7 +179,7 @@ void claim_events(StoreContext* context, const EventOrigin& origin) {
     range.ticket = claim.ticket + at;
     at += range.slots;
     fill_event(context, &range, origin, place, of_context, module, now);
-    put_stack(range.head, stack);
+    append_stack(range.head, stack, context->span);
   }
 }
 

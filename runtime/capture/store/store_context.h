@@ -62,8 +62,8 @@ struct StoreContext {
   std::uint64_t saved_register = 0;
   std::uint64_t remaining = 0;  // iterations of a rep that are left for the next fault
   bool placed = false;          // the probe was asked already:
-  DictionaryRef place = 0;
-  DictionaryRef place_context = 0;
+  DictionaryRef place = 0, place_context = 0;
+  SpanBlob span = {};  // of the place that was asked for last
 
   gregset_t registers = {};  // as they were at the fault
   LockedPage pages[kMaxLockedPages] = {};

@@ -33,7 +33,7 @@ function decode(text) {
   const fault = ExportLogsServiceRequest.verify(ExportLogsServiceRequest.fromObject(json));
   if (fault) throw new Error(fault);
   const bytes = ExportLogsServiceRequest.encode(ExportLogsServiceRequest.fromObject(json)).finish();
-  return ExportLogsServiceRequest.toObject(ExportLogsServiceRequest.decode(bytes), { longs: String });
+  return ExportLogsServiceRequest.toObject(ExportLogsServiceRequest.decode(bytes), { longs: String, bytes: String });
 }
 
 function records(request, headers) {
@@ -41,7 +41,7 @@ function records(request, headers) {
     scopeLogs.flatMap(({ scope, logRecords }) =>
       logRecords.map((record) => ({
         resource: pairs(resource.attributes), scope: scope.name, headers, time: record.timeUnixNano,
-        severity: record.severityText, attributes: pairs(record.attributes), body: plain(record.body),
+        severity: record.severityText, span: [record.traceId, record.spanId, record.flags], attributes: pairs(record.attributes), body: plain(record.body),
       }))));
 }
 
