@@ -20,8 +20,6 @@ char* Scratch::room() {
 
 namespace {
 
-constexpr int kDigitBits = 30;  // sys.int_info.bits_per_digit of every 64-bit build
-
 Value encode_big_integer(const Digits& digits, Scratch& scratch) {
   char* out = scratch.room();
   Value value{.kind = ValueKind::kBigInt};

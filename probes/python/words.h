@@ -3,7 +3,7 @@
 // Threads: the GIL is held.
 #pragma once
 
-#include "probes/python/compat.h"
+#include "probes/python/layout.h"
 #include "runtime/queue/event.h"
 
 namespace watcher::python {
