@@ -56,7 +56,7 @@ class Rotation(ExecTest):
         collector = subprocess.Popen([COLLECTOR, self.output], env=environment)
         self.addCleanup(collector.kill)
         until(lambda: os.path.exists(os.path.join(self.output, "events.jsonl")))
-        writer = subprocess.Popen([WRITER, "50000"], env=environment, stdout=subprocess.DEVNULL)
+        writer = subprocess.Popen([WRITER, "400000"], env=environment, stdout=subprocess.DEVNULL)
         turns = 0
         while writer.poll() is None:
             time.sleep(0.05)
@@ -65,7 +65,7 @@ class Rotation(ExecTest):
         self.assertEqual(collector.wait(30), 0)
         self.assertGreater(turns, 1)
         self.assertGreaterEqual(len(self.names()), 2)
-        self.assert_all(50000)
+        self.assert_all(400000)
 
     def test_renamed_by_others(self):
         process = self.start(WRITER, "100000")
