@@ -48,4 +48,5 @@ class Tool(ExecTest):
         self.assertEqual(done.returncode, 0, done)
 
     def events(self):
-        return [json.loads(line) for line in pathlib.Path(self.output, "events.jsonl").read_text().splitlines()]
+        lines = pathlib.Path(self.output, "events.jsonl")
+        return [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
