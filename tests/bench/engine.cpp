@@ -4,7 +4,8 @@
 //
 // Processor time of the process and of its engine's handler, median of five rounds: waiting for the other programs of a
 // busy machine does not count. Elapsed time beside it, which on an idle machine shows what hand-overs from one CPU to
-// another cost. Each engine has its process, for it lives as long.
+// another cost. Each engine has its process, for it lives as long. The ratios of single variables are medians of turns,
+// each beside a floor of its own: a virtual machine's speed changes within a run.
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
@@ -27,6 +28,8 @@ namespace watcher::test {
 namespace {
 
 constexpr int kStores = 20'000;
+constexpr int kTurn = 2'000;  // stores, of which a floor is measured beside
+constexpr std::size_t kTurns = 25;
 constexpr int kThreads = 4;
 constexpr int kMany = 10'000;
 constexpr std::uint32_t kSlots = 1u << 21;
@@ -89,8 +92,8 @@ struct Floors {
   double store, system_call, protect_pair, fault, fault_of_threads, round_trip, step, breakpoint;
 };
 
-void skipped_stores(void* page) {
-  for (int i = 0; i < kStores; ++i) __asm__ volatile(".byte 0x48, 0x89, 0x07" : : "a"(i), "D"(page) : "memory");
+void skipped_stores(void* page, int count) {
+  for (int i = 0; i < count; ++i) __asm__ volatile(".byte 0x48, 0x89, 0x07" : : "a"(i), "D"(page) : "memory");
 }
 
 /// Calls `work(t)` on that many threads.
@@ -101,12 +104,13 @@ void on_threads(int count, Work work) {
   for (int t = 0; t < count; ++t) all[t].join();
 }
 
-double fault_floor(int threads) {
+double fault_floor(int threads, int count = kStores) {
   handle(SIGSEGV, skip_store);
   void* page = map_pages(1, PROT_READ);
-  const double spent = cost(1, [=](int) { on_threads(threads, [page](int) { skipped_stores(page); }); });
+  const double spent = cost(1, [=](int) { on_threads(threads, [=](int) { skipped_stores(page, count); }); });
   signal(SIGSEGV, SIG_DFL);
-  return spent / kStores / threads;
+  munmap(page, kPageBytes);
+  return spent / count / threads;
 }
 
 double step_floor() {
@@ -141,7 +145,7 @@ double breakpoint_floor() {
 }
 
 /// A word to another thread and back, on one CPU: what any engine with a handler pays.
-double round_trip_floor() {
+double round_trip_floor(int count = kStores) {
   int there[2], back[2];
   if (pipe(there) != 0 || pipe(back) != 0) abort();
   cpu_set_t before, one;
@@ -154,12 +158,13 @@ double round_trip_floor() {
     while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1) {
     }
   });
-  const double spent = cost(kStores, [&](int) {
+  const double spent = cost(count, [&](int) {
     char byte = 0;
     if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) abort();
   });
   close(there[1]);
   handler.join();
+  for (const int end : {there[0], back[0], back[1]}) close(end);
   sched_setaffinity(0, sizeof before, &before);
   return spent;
 }
@@ -199,13 +204,43 @@ Floors measure_floors() {
   return floors;
 }
 
+/// Measures an engine's floor when it is asked to, in a process of its own: the engine has taken the signals of ours.
+class FloorMeter {
+ public:
+  explicit FloorMeter(const std::string& engine) {
+    int asked[2], told[2];
+    if (pipe(asked) != 0 || pipe(told) != 0) abort();
+    if (fork() == 0) {
+      close(asked[1]);
+      for (char byte; read(asked[0], &byte, 1) == 1;) {
+        const double ns = engine == "hwbp"   ? breakpoint_floor()
+                          : engine == "uffd" ? fault_floor(1, kTurn) + round_trip_floor(kTurn)
+                                             : fault_floor(1, kTurn);
+        if (write(told[1], &ns, sizeof ns) != sizeof ns) break;
+      }
+      _exit(0);
+    }
+    ask_ = asked[1];
+    answer_ = told[0];
+  }
+  double measure() const {
+    double ns = 0;
+    if (write(ask_, "", 1) != 1 || read(answer_, &ns, sizeof ns) != sizeof ns) abort();
+    return ns;
+  }
+
+ private:
+  int ask_, answer_;
+};
+
 class Bench {
  public:
   Bench(const char* engine, const Floors& floors)
       : engine_(engine),
         floor_(floor_of(engine, floors)),
         floor_of_threads_(floor_ - floors.fault + floors.fault_of_threads),
-        word_bytes_(engine_ == "hwbp" ? 8 : 512) {
+        word_bytes_(engine_ == "hwbp" ? 8 : 512),
+        meter_(engine_) {
     // As in a ring that has been around once: a page's first use costs more than the stores that it holds.
     for (std::uint64_t slot = 0; slot < kSlots; slot += kPageBytes / kSlotBytes)
       *reinterpret_cast<volatile char*>(ring_->slot(slot)) = 0;
@@ -254,8 +289,8 @@ class Bench {
 
   RegionId watch(void* memory, std::size_t bytes) { return memory_watch(variable_of(memory, bytes, 8)); }
 
-  __attribute__((noinline)) static void store_often(Words words) {
-    for (int i = 0; i < kStores; ++i) words[0] = static_cast<std::uint64_t>(i);
+  __attribute__((noinline)) static void store_often(Words words, int count = kStores) {
+    for (int i = 0; i < count; ++i) words[0] = static_cast<std::uint64_t>(i);
   }
   static double stores(Words words) {
     return cost(1, [words](int) { store_often(words); }) / kStores;
@@ -263,7 +298,19 @@ class Bench {
 
   void single(const char* what, void* memory, std::size_t at, int events_a_store) {
     const RegionId region = watch(memory, word_bytes_ == 8 ? 8 : 1024);
-    line(what, stores(static_cast<Words>(memory) + at), events_a_store * kStores);
+    const auto words = static_cast<Words>(memory) + at;
+    std::array<double, kTurns> spent{}, ratios{}, elapsed{};
+    for (std::size_t turn = 0; turn < kTurns; ++turn) {
+      const double floor = meter_.measure(), start = nanoseconds(), clock = nanoseconds(CLOCK_MONOTONIC);
+      store_often(words, kTurn);
+      spent[turn] = (nanoseconds() - start) / kTurn;
+      elapsed[turn] = (nanoseconds(CLOCK_MONOTONIC) - clock) / kTurn;
+      ratios[turn] = spent[turn] / floor;
+    }
+    for (auto* all : {&spent, &ratios, &elapsed}) std::sort(all->begin(), all->end());
+    const double ns = spent[kTurns / 2];
+    last = {ns, elapsed[kTurns / 2]};
+    line(what, ns, events_a_store * kTurn * static_cast<int>(kTurns) / 5, ns / ratios[kTurns / 2]);
     memory_unwatch(region, Op::kCount);
   }
 
@@ -312,6 +359,7 @@ class Bench {
   double floor_;
   double floor_of_threads_;
   std::size_t word_bytes_;
+  FloorMeter meter_;
 };
 
 int run(int argc, char** argv) {
