@@ -55,16 +55,19 @@ class Otlp(ExecTest):
     def options(self, *more):
         return ("--otlp-endpoint", f"http://127.0.0.1:{self.port}", *more)
 
-    def received(self):
+    def lines(self):
+        """What the receiver has written so far; a line that is being written is not there yet."""
         if not os.path.exists(self.log):
             return []
-        with open(self.log) as file:
-            records = [json.loads(line) for line in file]
+        return pathlib.Path(self.log).read_bytes().split(b"\n")[:-1]
+
+    def received(self):
+        records = [json.loads(line) for line in self.lines()]
         self.assertEqual([record for record in records if "fault" in record][:1], [])
         return records
 
     def count(self):
-        return len(self.received())
+        return len(self.lines())
 
     def sink(self):
         return json.loads((pathlib.Path(self.output) / "summary.json").read_text())["sinks"]["otlp"]
@@ -117,7 +120,7 @@ state.outside = 1;
     def test_a_receiver_that_is_killed_and_comes_back(self):
         receiver = self.receive()
         process = self.start(*self.options("--otlp-batch-size", "50", "--rotate-size", "500000", "--rotate-compress", "gzip"),
-                             "sh", "-c", f"for i in 1 2 3 4 5 6; do {WRITER} 2000 >/dev/null; sleep 0.4; done")
+                             "sh", "-c", f"for i in 1 2 3 4 5 6 7 8 9; do {WRITER} 2000 >/dev/null; sleep 0.5; done")
         kills = 0
         while process.poll() is None:
             time.sleep(0.3)
