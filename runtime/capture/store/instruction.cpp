@@ -15,6 +15,7 @@ constinit ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT] = {};
 
 constexpr std::uint32_t kMaxStoreBytes = 4096;
 constexpr std::uint32_t kLineBytes = 64;
+constexpr unsigned kUpperHalves = 2, kOpmasks = 5;  // components of the XSAVE area
 
 /// rax…r15 for any register that is part of one, else kNoRegister.
 std::uint8_t hardware_number(ZydisRegister reg) {
@@ -50,7 +51,6 @@ ZydisRegister last_named_register() {
 }
 
 void describe_mask(const ZydisDecodedOperand& written, StoreForm* form) {
-  constexpr unsigned kUpperHalves = 2, kOpmasks = 5;
   ZydisRegister reg = ZYDIS_REGISTER_NONE;
   switch (instruction.mnemonic) {
     case ZYDIS_MNEMONIC_CMPXCHG:
@@ -89,6 +89,58 @@ void describe_mask(const ZydisDecodedOperand& written, StoreForm* form) {
       break;
   }
   form->mask_register = static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
+}
+
+bool is_vector_move() {
+  switch (instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_MOVD:
+    case ZYDIS_MNEMONIC_MOVQ:
+    case ZYDIS_MNEMONIC_MOVSS:
+    case ZYDIS_MNEMONIC_MOVSD:
+    case ZYDIS_MNEMONIC_MOVAPS:
+    case ZYDIS_MNEMONIC_MOVAPD:
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQA:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_VMOVD:
+    case ZYDIS_MNEMONIC_VMOVQ:
+    case ZYDIS_MNEMONIC_VMOVSS:
+    case ZYDIS_MNEMONIC_VMOVSD:
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVUPS:
+    case ZYDIS_MNEMONIC_VMOVUPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVDQU:
+      return instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+             instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    default:
+      return false;
+  }
+}
+
+/// Only of operands that are named: `mov [to], from` and its kin.
+void describe_source(StoreForm* form) {
+  const ZydisDecodedOperand& from = operands[1];
+  const bool is_move = instruction.mnemonic == ZYDIS_MNEMONIC_MOV;
+  if (!is_move && !is_vector_move()) return;
+  if (is_move && from.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    form->source = StoreSource::kImmediate;
+    form->immediate = from.imm.value.u;
+  }
+  if (from.type != ZYDIS_OPERAND_TYPE_REGISTER) return;
+  const ZydisRegister reg = from.reg.value;
+  if (const std::uint8_t number = hardware_number(reg); number != kNoRegister) {
+    form->source = StoreSource::kGeneral;
+    form->source_register = number;
+    form->source_shift = reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH ? 8 : 0;
+  } else if ((reg >= ZYDIS_REGISTER_XMM0 && reg <= ZYDIS_REGISTER_XMM15) ||
+             (reg >= ZYDIS_REGISTER_YMM0 && reg <= ZYDIS_REGISTER_YMM15)) {
+    form->source = StoreSource::kVector;
+    form->source_register = static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
+    form->upper_halves_at = offset_in_xsave(kUpperHalves);
+  }
 }
 
 std::uint32_t xsave_bytes() {
@@ -272,7 +324,9 @@ StoreForm decode_store(const std::uint8_t* bytes, std::size_t available) {
   form.bytes = written_bytes(*written);
   if (form.bytes == 0 || form.bytes > kMaxStoreBytes || !describe_address(*written, &form)) return form;
   form.scratch = choose_scratch(registers_in_use(*written));
-  if (form.scratch != kNoRegister && encode_redirected(bytes, &form)) form.kind = StoreKind::kOperand;
+  if (form.scratch == kNoRegister || !encode_redirected(bytes, &form)) return form;
+  form.kind = StoreKind::kOperand;
+  describe_source(&form);
   return form;
 }
 

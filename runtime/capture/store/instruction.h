@@ -28,6 +28,9 @@ enum class StoreMask : std::uint8_t {
   kComparePair  // the same of rdx:rax
 };
 
+/// Where a plain move's value is; one that has to be computed is, by executing the instruction.
+enum class StoreSource : std::uint8_t { kComputed, kImmediate, kGeneral, kVector };
+
 inline constexpr std::uint8_t kNoRegister = 0xff;
 inline constexpr std::uint8_t kInstructionPointer = 0xfe;  // as a base
 
@@ -51,7 +54,11 @@ struct StoreForm {
   std::int64_t displacement = 0;
   StoreMask mask = StoreMask::kNone;
   std::uint8_t mask_register = 0;
-  std::uint8_t mask_element = 1;      // bytes
+  std::uint8_t mask_element = 1;  // bytes
+  StoreSource source = StoreSource::kComputed;
+  std::uint8_t source_register = 0;
+  std::uint8_t source_shift = 0;  // 8 for ah and its like
+  std::uint64_t immediate = 0;
   std::uint32_t opmasks_at = 0;       // in an XSAVE area; 0: the processor has none
   std::uint32_t upper_halves_at = 0;  // of ymm registers, likewise
   std::uint8_t code[16] = {};         // to be executed out of line

@@ -76,6 +76,8 @@ void void_events(StoreContext* context);
 void commit_events(StoreContext* context);
 /// Makes the bytes at context->image the host's.
 void commit_bytes(StoreContext* context);
+/// Both, and the store is over: the context is given back.
+void commit_store(StoreContext* context);
 
 /// Bytes as they were told last: from the snapshot of an opened page, else from memory.
 void copy_before(StoreContext* context, std::byte* to, std::uintptr_t from, std::size_t bytes);

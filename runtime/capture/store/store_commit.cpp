@@ -157,14 +157,18 @@ void commit_bytes(StoreContext* context) {
   }
 }
 
-extern "C" __attribute__((used)) void watcher_commit_store(std::uint64_t* registers) {
-  StoreContext* context = thread_state.current;
-  restore_registers(*context, registers);
+void commit_store(StoreContext* context) {
   commit_events(context);
   commit_bytes(context);
   unlock_pages(context);
-  const SignalMask mask = context->host_mask;
   release_store_context(context);
+}
+
+extern "C" __attribute__((used)) void watcher_commit_store(std::uint64_t* registers) {
+  StoreContext* context = thread_state.current;
+  restore_registers(*context, registers);
+  const SignalMask mask = context->host_mask;
+  commit_store(context);
   set_signal_mask(mask);  // from here on the host's signals arrive again, the first ones right now
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/capture/store/code_slots.h"
 #include "runtime/capture/store/store.h"
 #include "runtime/capture/store/store_mask.h"
+#include "runtime/capture/store/store_value.h"
 
 namespace watcher {
 namespace {
@@ -250,7 +251,12 @@ FaultOutcome store_faulted(ucontext_t* ucontext, std::uintptr_t address, bool ce
   lay_out_image(context);
   if (stores_nothing(*context)) context->range_count = 0;
   claim_events(context, {Op::kWrite, ip, 0, ucontext});
-  redirect(context, ucontext, code);
+  if (context->outside_reachable && value_of_move(context->form, *ucontext, context->image)) {
+    registers[REG_RIP] += context->form.length;
+    commit_store(context);
+  } else {
+    redirect(context, ucontext, code);
+  }
   return FaultOutcome::kTaken;
 }
 

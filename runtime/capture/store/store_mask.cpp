@@ -1,30 +1,13 @@
 #include "runtime/capture/store/store_mask.h"
 
+#include "runtime/capture/store/saved_registers.h"
+
 namespace watcher {
 namespace {
 
 constexpr std::uint64_t kAllBytes = ~std::uint64_t{0};
-constexpr std::uint32_t kVectorBytes = 16;  // of a register in the FXSAVE part
-
-// The area of XSAVE in a signal frame: where what the kernel saved is told, and which components it has found in use.
-constexpr std::size_t kMagicAt = 464, kSavedAt = 472, kInUseAt = 512;
-constexpr std::uint32_t kMagic = 0x46505853;
-constexpr std::size_t kMmxAt = 32, kVectorsAt = 160, kStatusWordAt = 2;
-constexpr unsigned kLowerHalves = 1, kUpperHalves = 2, kOpmasks = 5;
-
-template <class Word>
-Word read_word(const std::byte* from) {
-  Word word;
-  __builtin_memcpy(&word, from, sizeof word);
-  return word;
-}
-
-enum class Component { kUnknown, kZero, kThere };
-Component component(const std::byte* area, unsigned number) {
-  if (read_word<std::uint32_t>(area + kMagicAt) != kMagic) return Component::kUnknown;
-  if ((read_word<std::uint64_t>(area + kSavedAt) >> number & 1) == 0) return Component::kUnknown;
-  return (read_word<std::uint64_t>(area + kInUseAt) >> number & 1) == 0 ? Component::kZero : Component::kThere;
-}
+constexpr std::size_t kMmxAt = 32, kStatusWordAt = 2;
+constexpr unsigned kOpmasks = 5;
 
 std::uint64_t bytes_of_elements(std::uint64_t elements, std::uint32_t element_bytes, std::uint32_t bytes) {
   if (element_bytes == 1) return elements;
