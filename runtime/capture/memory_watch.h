@@ -48,8 +48,8 @@ void memory_record_spans(PlaceOfWriter span);
 /// How many native callers of the storing function are told with each store; before memory is watched.
 void memory_record_callers(std::uint32_t most);
 
-/// Pages of their own, mapped twice, zeroed, at least `bytes` long and page-aligned; null with errno. Freed by
-/// memory_free.
+/// Pages of their own, mapped twice, zeroed, at least `bytes` long and aligned to 64 bytes, to a page where it takes
+/// whole ones; null with errno. Freed by memory_free.
 void* memory_allocate(std::size_t bytes);
 /// Bytes that belong to an allocation of ours starting at `pointer`, 0 when it is not ours.
 std::size_t memory_allocated(const void* pointer);

@@ -31,7 +31,7 @@ constexpr int kStores = 20'000;
 constexpr int kTurn = 2'000;  // stores, of which a floor is measured beside
 constexpr std::size_t kTurns = 25;
 constexpr int kThreads = 4;
-constexpr int kMany = 10'000;
+constexpr std::size_t kMany = 10'000;
 constexpr std::uint32_t kSlots = 1u << 21;
 using Words = volatile std::uint64_t*;
 
@@ -259,8 +259,9 @@ class Bench {
     if (handler != 0) clock_getcpuclockid(handler, &handler_clock);
     printf("%s                                              per store     floor: %.0f ns\n", engine_.c_str(), floor_);
     // hwbp has four words in all, hence the order: the single ones first, each given back.
-    single("own page", memory_allocate(kPageBytes), 0, 1);
-    if (engine_ == "inline") single("in its place", map_pages(1), 0, 1);
+    single("own page", memory_allocate(kPageBytes), 1, 1);
+    if (engine_ == "uffd") single("the first word of a page", memory_allocate(kPageBytes), 0, 1);
+    if (engine_ == "inline") single("in its place", map_pages(1), 1, 1);
     single("neighbour on the page", memory_allocate(kPageBytes), 256, 0);
     idle();
     if (engine_ == "hwbp") return 0;
@@ -287,18 +288,23 @@ class Bench {
     fflush(stdout);
   }
 
-  RegionId watch(void* memory, std::size_t bytes) { return memory_watch(variable_of(memory, bytes, 8)); }
+  static RegionId watch(Words memory, std::size_t bytes) {
+    return memory_watch(variable_of(const_cast<std::uint64_t*>(memory), bytes, 8));
+  }
 
   __attribute__((noinline)) static void store_often(Words words, int count = kStores) {
     for (int i = 0; i < count; ++i) words[0] = static_cast<std::uint64_t>(i);
   }
-  static double stores(Words words) {
-    return cost(1, [words](int) { store_often(words); }) / kStores;
-  }
 
   void single(const char* what, void* memory, std::size_t at, int events_a_store) {
-    const RegionId region = watch(memory, word_bytes_ == 8 ? 8 : 1024);
-    const auto words = static_cast<Words>(memory) + at;
+    const RegionId region =
+        watch(static_cast<Words>(memory) + (word_bytes_ == 8 ? at : 0), word_bytes_ == 8 ? 8 : 1024);
+    in_turns(what, static_cast<Words>(memory) + at, events_a_store);
+    memory_unwatch(region, Op::kCount);
+  }
+
+  /// Stores, and the floor, turn by turn.
+  void in_turns(const char* what, Words words, int events_a_store) {
     std::array<double, kTurns> spent{}, ratios{}, elapsed{};
     for (std::size_t turn = 0; turn < kTurns; ++turn) {
       const double floor = meter_.measure(), start = nanoseconds(), clock = nanoseconds(CLOCK_MONOTONIC);
@@ -311,29 +317,27 @@ class Bench {
     const double ns = spent[kTurns / 2];
     last = {ns, elapsed[kTurns / 2]};
     line(what, ns, events_a_store * kTurn * static_cast<int>(kTurns) / 5, ns / ratios[kTurns / 2]);
-    memory_unwatch(region, Op::kCount);
   }
 
   /// Something is watched, the loop stores elsewhere: nothing may be paid.
   void idle() {
     static std::uint64_t elsewhere;
     const double before = cost(100, [](int) { store_often(&elsewhere); }) / kStores;
-    const RegionId region = watch(memory_allocate(kPageBytes), word_bytes_);
+    const RegionId region = watch(static_cast<Words>(memory_allocate(kPageBytes)), word_bytes_);
     const double with = cost(100, [](int) { store_often(&elsewhere); }) / kStores;
     memory_unwatch(region, Op::kCount);
     printf("  %-44s %9.2f ns, without a watch %.2f\n", "watched but idle: a store elsewhere", with, before);
   }
 
   void eight_variables() {
-    auto* words = static_cast<std::uint64_t*>(memory_allocate(kPageBytes));
-    for (int i = 0; i < 8; ++i) watch(words + 8 * i, 64);
-    const auto all = static_cast<Words>(words);
+    const auto all = static_cast<Words>(memory_allocate(kPageBytes)) + 1;
+    for (int i = 0; i < 8; ++i) watch(all + 8 * i, 64);
     const double ns = cost(kStores, [all](int i) { all[i & 63] = static_cast<std::uint64_t>(i); });
     line("8 variables on one page", ns, kStores);
   }
 
   void threads(const char* what, std::size_t words_apart) {
-    auto* words = static_cast<std::uint64_t*>(memory_allocate(kThreads * kPageBytes));
+    const auto words = static_cast<Words>(memory_allocate(kThreads * kPageBytes + kPageBytes)) + 1;
     for (std::size_t t = 0; t < kThreads; ++t) watch(words + words_apart * t, 8);
     const double spent = cost(1, [=](int) {
       on_threads(kThreads, [=](int t) { store_often(words + words_apart * static_cast<std::size_t>(t)); });
@@ -342,15 +346,15 @@ class Bench {
   }
 
   void many(const char* what, std::size_t apart) {
-    auto* bytes = static_cast<unsigned char*>(memory_allocate(kMany * apart));
+    const std::size_t words_apart = apart / 8;
+    const auto words = static_cast<Words>(memory_allocate(kMany * apart + kPageBytes)) + 1;
     const double start = nanoseconds();
-    for (int i = 0; i < kMany; ++i)
-      if (watch(bytes + static_cast<std::size_t>(i) * apart, 8) == 0) return line("could not be watched", 0, 0);
+    for (std::size_t i = 0; i < kMany; ++i)
+      if (watch(words + i * words_apart, 8) == 0) return line("could not be watched", 0, 0);
     printf("  %-44s %9.1f ns\n", "to watch one of 10,000", (nanoseconds() - start) / kMany);
-    line(what, stores(reinterpret_cast<Words>(bytes)), kStores);
-    const double ns = cost(kStores, [=](int i) {
-      *reinterpret_cast<Words>(bytes + static_cast<std::size_t>(i % kMany) * apart) = static_cast<unsigned>(i);
-    });
+    in_turns(what, words, 1);
+    const double ns = cost(
+        kStores, [=](int i) { words[static_cast<std::size_t>(i) % kMany * words_apart] = static_cast<unsigned>(i); });
     line("  each of them in turn", ns, kStores);
   }
 

@@ -12,6 +12,7 @@
 #include <atomic>
 
 #include "runtime/base/raw_syscall.h"
+#include "runtime/capture/handler/helper_process.h"
 
 namespace watcher {
 namespace {
@@ -70,8 +71,9 @@ Turns turns_so_far() {
 }  // namespace
 
 void priority_start() {
-  statistics =
-      may_come_back() ? raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/schedstat", O_RDONLY | O_CLOEXEC, 0) : -1;
+  statistics = may_come_back() && !descriptors_are_scarce()
+                   ? raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/schedstat", O_RDONLY | O_CLOEXEC, 0)
+                   : -1;
   if (statistics >= 0) told = turns_so_far();
   next_look_ns = 0;
   gives_way = false;

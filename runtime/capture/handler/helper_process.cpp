@@ -32,6 +32,8 @@ constinit std::byte* first_stack_end = nullptr;  // of the process in between
 constinit Helper detached = Helper::kGuard;
 constinit HelperMain detached_main = nullptr;
 constinit long detached_result = 0;
+constexpr rlim_t kPlenty = 64;
+constinit bool few_descriptors = false;
 
 std::uintptr_t own_thread_pointer() {
   std::uintptr_t pointer = 0;
@@ -102,6 +104,10 @@ bool children_live_elsewhere() {
 
 }  // namespace
 
+bool descriptors_are_scarce() {
+  return few_descriptors;
+}
+
 bool helper_processes_reserve() {
   if (first_stack_end != nullptr) return true;
   const std::size_t data = thread_data_bytes(own_thread_pointer());
@@ -147,13 +153,13 @@ void settle_in_helper(const char* name) {
   const rlimit no_core = {0, 0};
   raw_syscall(SYS_prlimit64, 0, RLIMIT_CORE, &no_core, nullptr);
   // A few descriptors are needed whatever the host may have.
-  constexpr rlimit kMany = {65536, 65536};
-  if (raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &kMany, nullptr) != 0) {
-    rlimit limit{};
+  rlimit limit = {65536, 65536};
+  if (raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr) != 0) {
     raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     limit.rlim_cur = limit.rlim_max;
     raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
   }
+  few_descriptors = limit.rlim_cur < kPlenty;
   // A guarded access may fault here as anywhere.
   set_signal_mask(~(signal_bit(SIGSEGV) | signal_bit(SIGBUS)));
 }

@@ -26,5 +26,7 @@ long start_child_helper(Helper which, HelperMain entry);
 
 /// First thing in a helper: lets go of everything that was inherited.
 void settle_in_helper(const char* name);
+/// The host was allowed so few descriptors, for good, that none is to spare for what only saves time.
+bool descriptors_are_scarce();
 
 }  // namespace watcher

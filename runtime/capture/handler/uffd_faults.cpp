@@ -1,5 +1,6 @@
 #include "runtime/capture/handler/uffd_faults.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -81,45 +82,54 @@ void open_for(const Opening& opening, std::int64_t now_ns) {
   if (!window_open(opening) && new_pending(FaultState::kWaiting, opening, now_ns) == nullptr) let_go(opening.address);
 }
 
-bool send_signal(std::uint32_t thread_id, std::uintptr_t page, std::uintptr_t index) {
+long send_signal(std::uint32_t thread_id, std::uintptr_t page, std::uintptr_t index) {
   siginfo_t info{};
   info.si_signo = signal_to_send;
   info.si_code = SI_QUEUE;
   info.si_pid = static_cast<int>(observed_process());
   info.si_value.sival_ptr = reinterpret_cast<void*>(page | index);
-  return raw_syscall(SYS_rt_tgsigqueueinfo, observed_process(), thread_id, signal_to_send, &info) == 0;
+  return raw_syscall(SYS_rt_tgsigqueueinfo, observed_process(), thread_id, signal_to_send, &info);
+}
+
+/// A thread as /proc shows it: which call a store of the kernel is part of is told of one that sleeps in its fault.
+struct Sight {
+  ThreadDoes does = ThreadDoes::kRuns;
+  std::uint32_t call = 0;
+};
+
+Sight look_at(std::uint32_t thread_id) {
+  Sight sight;
+  sight.does = what_thread_does(thread_id, &sight.call);
+  return sight;
+}
+
+Opening of_kernel(std::uint32_t thread_id, std::uintptr_t address, const Sight& sight) {
+  if (sight.does == ThreadDoes::kNothing || is_kernel_worker(thread_id))
+    return {address, 0, 0, Op::kKernelWrite, false};
+  return {address, thread_id, sight.does == ThreadDoes::kCall ? sight.call + 1 : 0, Op::kKernelWrite, false};
 }
 
 void signal_writer(const Opening& opening, std::int64_t now_ns) {
   const PendingFault* fault = new_pending(FaultState::kSignalled, opening, now_ns);
   const auto index = static_cast<std::uintptr_t>(fault != nullptr ? fault - faults : kUntracked);
-  if (send_signal(opening.thread_id, page_of(opening.address), index)) return;
+  const long error = send_signal(opening.thread_id, page_of(opening.address), index);
+  if (error == 0) return;
   if (fault != nullptr) faults[index].state = FaultState::kFree;
-  open_for(opening, now_ns);
+  // A debugger is no thread of the host.
+  open_for(error == -ESRCH ? of_kernel(opening.thread_id, opening.address, look_at(opening.thread_id)) : opening,
+           now_ns);
 }
 
-/// A store of the kernel. Which call it is in can only be told of one that sleeps, as it does in its fault.
-Opening of_kernel(std::uint32_t thread_id, std::uintptr_t address, bool witnessed) {
-  Opening opening = {address, thread_id, 0, Op::kKernelWrite, witnessed};
-  std::uint32_t call = 0;
-  const ThreadDoes does = what_thread_does(thread_id, &call);
-  if (does == ThreadDoes::kNothing || is_kernel_worker(thread_id)) return {address, 0, 0, Op::kKernelWrite, false};
-  if (does == ThreadDoes::kCall) opening.system_call = call + 1;
-  return opening;
-}
-
-/// Pages that the kernel pins are no faults that it counts, and without a witness /proc has to do; it says nothing of a
-/// thread that runs.
-FaultMode mode_by_files(std::uint32_t thread_id) {
-  std::uint32_t call = 0;
-  switch (what_thread_does(thread_id, &call)) {
-    case ThreadDoes::kUserFault:
-      return FaultMode::kUser;
-    case ThreadDoes::kRuns:
-      return witness_present() ? FaultMode::kUnknown : FaultMode::kUser;
-    default:
-      return FaultMode::kKernel;
-  }
+/// What the note leaves open /proc has to tell, and it says nothing of a thread that runs: such a one tells of its
+/// fault again and again, because a signal is due, or has left it for the signal's handler. If it was helped meanwhile
+/// it goes on, and may sleep in another call by now. So only who is woken and tells again is believed to store in a
+/// call, unless the note says so too.
+FaultMode judge(FaultMode noted, ThreadDoes does, bool told_before) {
+  if (does == ThreadDoes::kUserFault) return FaultMode::kUser;
+  if (does == ThreadDoes::kRuns && noted == FaultMode::kUnknown)
+    return witness_present() ? FaultMode::kUnknown : FaultMode::kUser;
+  const bool certain = told_before || (noted == FaultMode::kKernel && does == ThreadDoes::kCall);
+  return certain ? FaultMode::kKernel : FaultMode::kUnknown;
 }
 
 /// True when the fault is being looked after already. Told again, a thread has either come back to its store, or spins
@@ -178,31 +188,31 @@ void on_fault(std::uint32_t thread_id, std::uintptr_t address, std::int64_t now_
   const std::uintptr_t page = page_of(address);
   const Page* entry = find_page(page);
   if (entry == nullptr || !entry->armed) return let_go(address);
-  FaultMode mode = witness_take(thread_id, page);
-  const bool witnessed = mode == FaultMode::kKernel;
-  bool told_before = false;
-  if (PendingFault* known = find_pending(thread_id, page); known != nullptr) {
-    bool in_kernel = false;
+  bool told_before = false, in_kernel = false;
+  if (PendingFault* known = find_pending(thread_id, page); known != nullptr)
     if (is_known(known, &told_before, &in_kernel)) return;
-    if (in_kernel) mode = FaultMode::kKernel;
-  }
-  if (mode == FaultMode::kUnknown) {
-    // A thread for which a signal is due does not sleep in its fault but tells of it again and again. If it was helped
-    // meanwhile it goes on; if it was not, it will be found asleep or in a new fault.
+  const FaultMode noted = witness_look(thread_id, address);
+  FaultMode mode = noted;
+  Sight sight;
+  if (mode != FaultMode::kUser || in_kernel) {
     if (window_is_open(page, thread_id)) return userfault_wake(page);
-    mode = mode_by_files(thread_id);
-    // Or it was helped and sleeps in another call now: only who is woken and tells again still wants to store.
-    const bool doubtful = mode == FaultMode::kKernel && !told_before;
-    if (doubtful) new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false}, now_ns);
-    if (doubtful || mode == FaultMode::kUnknown) return userfault_wake(page);
+    sight = look_at(thread_id);
+    mode = in_kernel ? FaultMode::kKernel : judge(noted, sight.does, told_before);
+    const bool doubtful = noted == FaultMode::kKernel || sight.does != ThreadDoes::kRuns;
+    if (mode == FaultMode::kUnknown && doubtful)
+      new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false}, now_ns);
+    if (mode == FaultMode::kUnknown) return userfault_wake(page);
   }
-  if (mode == FaultMode::kUser)
-    signal_writer({address, thread_id, 0, Op::kWrite, false}, now_ns);
-  else
-    open_for(of_kernel(thread_id, address, witnessed), now_ns);
+  witness_settle(thread_id, mode);
+  if (mode == FaultMode::kUser) return signal_writer({address, thread_id, 0, Op::kWrite, false}, now_ns);
+  Opening opening = of_kernel(thread_id, address, sight);
+  opening.told_by_thread =
+      noted == FaultMode::kKernel && opening.thread_id != 0 && witness_end_of_call(thread_id, now_ns);
+  open_for(opening, now_ns);
 }
 
 void faults_tend(std::int64_t now_ns) {
+  witness_tend(now_ns);
   int used = 0;
   for (int i = 0; i < used_faults; ++i) {
     if (faults[i].state != FaultState::kFree) tend(&faults[i], now_ns);

@@ -121,7 +121,7 @@ timespec patience() {
 bool can_tell_writers() {
   std::uint32_t call = 0;
   if (what_thread_does(observed_process(), &call) == ThreadDoes::kNothing) return false;
-  if (witness_start()) witness_all_threads();
+  witness_start();
   return true;
 }
 

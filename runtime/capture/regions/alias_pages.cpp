@@ -30,7 +30,12 @@ constexpr std::size_t kMostHugeBytes = std::size_t{256} << 20;  // what is large
 constexpr int kCollapse = 25;                                   // MADV_COLLAPSE, which older headers lack
 constexpr std::uint32_t kNone = 0;                              // page 0 is never handed out
 
-enum Use : std::uint32_t { kFree, kFirst, kLast };
+// What leaves room on its pages begins a cache line inside them: whose a fault is takes longest to tell of the first
+// word of a page (fault_witness.h), and of a small variable that would be each. Of a large one it hardly matters.
+constexpr std::size_t kInset = 64;
+constexpr std::size_t kMostInset = std::size_t{64} << 10;
+
+enum Use : std::uint32_t { kFree, kFirst, kFirstInset, kLast };
 
 /// A run of pages in one state. Written at its first and last page, so that neighbours find each other; whatever lies
 /// between is kFree or stale, and never looked at, but for alias_allocated of an address that is no allocation's start.
@@ -40,6 +45,13 @@ struct Extent {
   std::uint32_t next;  // in the free list of its size class
   std::uint32_t previous;
 };
+
+bool is_first(const Extent& extent) {
+  return extent.use == kFirst || extent.use == kFirstInset;
+}
+std::size_t inset_of(const Extent& extent) {
+  return extent.use == kFirstInset ? kInset : 0;
+}
 
 struct Arena {
   std::byte* base;
@@ -208,7 +220,7 @@ void make_huge(std::byte* allocated, std::size_t bytes) {
 template <class Visit>
 void for_each_used_extent(Visit visit) {
   for (std::uint32_t page = 1; page < arena.end; page += arena.extents[page].pages)
-    if (arena.extents[page].use == kFirst) visit(page, std::size_t{arena.extents[page].pages} * kPageBytes);
+    if (is_first(arena.extents[page])) visit(page, std::size_t{arena.extents[page].pages} * kPageBytes);
 }
 
 bool copy_to_file(int descriptor) {
@@ -263,18 +275,20 @@ void* alias_allocate(std::size_t bytes) {
   const std::uint32_t first = fits ? take_pages(static_cast<std::uint32_t>(pages)) : kNone;
   if (first != kNone) {
     make_huge(page_address(first), bytes);
-    return page_address(first);
+    if (bytes + kInset <= pages * kPageBytes && bytes <= kMostInset) arena.extents[first].use = kFirstInset;
+    return page_address(first) + inset_of(arena.extents[first]);
   }
   errno = ENOMEM;
   return nullptr;
 }
 
 std::size_t alias_allocated(std::uintptr_t address) {
-  if (!alias_pages_contain(address) || (address & kPageMask) != 0) return 0;
+  if (!alias_pages_contain(address)) return 0;
   const std::uint32_t page = page_index(address);
   if (page == 0 || page >= arena.end) return 0;
   const Extent& extent = arena.extents[page];
-  return extent.use == kFirst ? std::size_t{extent.pages} * kPageBytes : 0;
+  const std::size_t inset = inset_of(extent);
+  return is_first(extent) && (address & kPageMask) == inset ? std::size_t{extent.pages} * kPageBytes - inset : 0;
 }
 
 void alias_free(std::uintptr_t address) {

@@ -13,7 +13,7 @@ bool alias_pages_contain(std::uintptr_t address);
 /// Distance from a page of the arena to its second mapping; 0 when there is none (a forked child short of descriptors).
 std::ptrdiff_t alias_distance();
 
-/// Zeroed, page-aligned; null with errno.
+/// Zeroed, aligned to 64 bytes, to a page where it takes whole ones; null with errno.
 void* alias_allocate(std::size_t bytes);
 /// Bytes of the allocation that begins here, 0 for none.
 std::size_t alias_allocated(std::uintptr_t address);

@@ -199,12 +199,14 @@ bool fault_signals_installed() {
   return installed.load(std::memory_order_acquire);
 }
 
+// A message that comes late finds its thread in a system call perhaps, which goes on then.
 int fault_signals_take_realtime() {
+  KernelAction action = our_action();
+  action.flags |= SA_RESTART;
   for (int signal_number = 63; signal_number > 40; --signal_number) {
     KernelAction present;
     if (raw_syscall(SYS_rt_sigaction, signal_number, nullptr, &present, sizeof(SignalMask)) != 0) continue;
-    if (present.handler == reinterpret_cast<void*>(SIG_DFL) && take_signal(signal_number, our_action()))
-      return signal_number;
+    if (present.handler == reinterpret_cast<void*>(SIG_DFL) && take_signal(signal_number, action)) return signal_number;
   }
   return 0;
 }

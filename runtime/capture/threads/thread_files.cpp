@@ -1,6 +1,5 @@
 #include "runtime/capture/threads/thread_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -8,34 +7,47 @@
 
 #include "runtime/base/raw_syscall.h"
 #include "runtime/base/text_buffer.h"
+#include "runtime/capture/handler/helper_process.h"
 
 namespace watcher {
 namespace {
 
 constinit std::uint32_t process = 0;
 
-/// linux_dirent64; libc has it under the name of its own interface.
-struct Entry {
-  std::uint64_t inode;
-  std::int64_t offset;
-  std::uint16_t bytes;
-  std::uint8_t type;
-  char name[1];
-};
-
-long open_thread_file(std::uint32_t thread_id, const char* name, int flags) {
+long open_thread_file(std::uint32_t thread_id, const char* name) {
   TextBuffer<64> path;
-  path.add("/proc/").add_decimal(process).add("/task/");
-  if (thread_id != 0) path.add_decimal(thread_id).add("/").add(name);
-  return raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), flags | O_RDONLY | O_CLOEXEC, 0);
+  path.add("/proc/").add_decimal(process).add("/task/").add_decimal(thread_id).add("/").add(name);
+  return raw_syscall(SYS_openat, AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC, 0);
 }
 
 /// How much there was; 0 also when there is no such thread.
 std::size_t read_thread_file(std::uint32_t thread_id, const char* name, char* to, std::size_t room) {
-  const long file = open_thread_file(thread_id, name, 0);
+  const long file = open_thread_file(thread_id, name);
   if (file < 0) return 0;
   const long got = raw_syscall(SYS_read, file, to, room);
   raw_syscall(SYS_close, file);
+  return got > 0 ? static_cast<std::size_t>(got) : 0;
+}
+
+/// One that is asked for stays open; of a thread that has ended it reads as nothing.
+struct OpenFile {
+  std::uint32_t thread_id;
+  int file;
+};
+constexpr std::uint32_t kOpenFiles = 64;
+constinit OpenFile open_files[kOpenFiles] = {};  // by thread id, modulo
+
+std::size_t read_system_call(std::uint32_t thread_id, char* to, std::size_t room) {
+  if (descriptors_are_scarce()) return read_thread_file(thread_id, "syscall", to, room);
+  OpenFile& kept = open_files[thread_id % kOpenFiles];
+  if (kept.thread_id == thread_id) {
+    const long got = raw_syscall(SYS_pread64, kept.file, to, room, 0);
+    if (got > 0) return static_cast<std::size_t>(got);
+  }
+  if (kept.thread_id != 0) raw_syscall(SYS_close, kept.file);
+  const long file = open_thread_file(thread_id, "syscall");
+  kept = {file < 0 ? 0 : thread_id, static_cast<int>(file)};
+  const long got = file < 0 ? 0 : raw_syscall(SYS_pread64, file, to, room, 0);
   return got > 0 ? static_cast<std::size_t>(got) : 0;
 }
 
@@ -62,6 +74,7 @@ SignalMask mask_in(const char* text, std::size_t bytes, const char* name) {
 
 void thread_files_of(std::uint32_t process_id) {
   process = process_id;
+  for (OpenFile& kept : open_files) kept.thread_id = 0;
 }
 
 std::uint32_t observed_process() {
@@ -75,7 +88,7 @@ bool host_has_left() {
 
 ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call) {
   char text[16];
-  const std::size_t bytes = read_thread_file(thread_id, "syscall", text, sizeof text);
+  const std::size_t bytes = read_system_call(thread_id, text, sizeof text);
   if (bytes == 0) return ThreadDoes::kNothing;
   if (text[0] == '-') return ThreadDoes::kUserFault;
   if (text[0] < '0' || text[0] > '9') return ThreadDoes::kRuns;
@@ -94,22 +107,6 @@ bool signal_waits(std::uint32_t thread_id, int signal_number, bool* exists) {
 bool is_kernel_worker(std::uint32_t thread_id) {
   char name[16];
   return read_thread_file(thread_id, "comm", name, sizeof name) > 4 && __builtin_memcmp(name, "iou-", 4) == 0;
-}
-
-void for_each_thread(void (*visit)(std::uint32_t thread_id)) {
-  const long directory = open_thread_file(0, "", O_DIRECTORY);
-  if (directory < 0) return;
-  alignas(Entry) char entries[2048];
-  for (;;) {
-    const long got = raw_syscall(SYS_getdents64, directory, entries, sizeof entries);
-    if (got <= 0) break;
-    for (long at = 0; at < got;) {
-      const auto* entry = reinterpret_cast<const Entry*>(entries + at);
-      if (entry->name[0] != '.') visit(parse_decimal(entry->name, entry->name + 10));
-      at += entry->bytes;
-    }
-  }
-  raw_syscall(SYS_close, directory);
 }
 
 }  // namespace watcher

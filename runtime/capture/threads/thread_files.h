@@ -28,7 +28,5 @@ ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call);
 bool signal_waits(std::uint32_t thread_id, int signal_number, bool* exists);
 /// A thread that the kernel has made for io_uring: it does nothing else.
 bool is_kernel_worker(std::uint32_t thread_id);
-/// Calls visit(thread) for every thread of the host.
-void for_each_thread(void (*visit)(std::uint32_t thread_id));
 
 }  // namespace watcher
