@@ -89,7 +89,7 @@ void end_step(int, siginfo_t*, void* context) {
 void take_trap(int, siginfo_t*, void*) {}
 
 struct Floors {
-  double store, system_call, protect_pair, fault, fault_of_threads, round_trip, step, breakpoint;
+  double store, system_call, protect_pair, fault, fault_of_threads, round_trip, round_trip_of_threads, step, breakpoint;
 };
 
 void skipped_stores(void* page, int count) {
@@ -169,6 +169,32 @@ double round_trip_floor(int count = kStores) {
   return spent;
 }
 
+/// The same of several threads that share one handler, wherever the scheduler puts them.
+double round_trip_of_threads_floor() {
+  int there[2], back[kThreads][2];
+  if (pipe(there) != 0) abort();
+  for (auto& ends : back)
+    if (pipe(ends) != 0) abort();
+  std::thread handler([&] {
+    unsigned char thread;
+    while (read(there[0], &thread, 1) == 1 && write(back[thread][1], &thread, 1) == 1) {
+    }
+  });
+  const double spent = cost(1, [&](int) {
+    on_threads(kThreads, [&](int t) {
+      auto byte = static_cast<unsigned char>(t);
+      for (int i = 0; i < kStores; ++i)
+        if (write(there[1], &byte, 1) != 1 || read(back[t][0], &byte, 1) != 1) abort();
+    });
+  });
+  close(there[1]);
+  handler.join();
+  close(there[0]);
+  for (auto& ends : back)
+    for (const int end : ends) close(end);
+  return spent / kStores / kThreads;
+}
+
 void floor_line(const char* what, double ns) {
   if (ns > 0)
     printf("  %-44s %9.1f ns\n", what, ns);
@@ -190,6 +216,7 @@ Floors measure_floors() {
                          fault_floor(1),
                          fault_floor(kThreads),
                          round_trip_floor(),
+                         round_trip_of_threads_floor(),
                          step_floor(),
                          breakpoint_floor()};
   printf("floors\n");
@@ -199,6 +226,7 @@ Floors measure_floors() {
   floor_line("SIGSEGV, delivery and return", floors.fault);
   floor_line("the same on 4 threads at once", floors.fault_of_threads);
   floor_line("round trip to a thread on the same CPU", floors.round_trip);
+  floor_line("the same of 4 threads with one handler", floors.round_trip_of_threads);
   floor_line("single step, delivery and return", floors.step);
   floor_line("debug register, delivery and return", floors.breakpoint);
   return floors;
@@ -238,7 +266,8 @@ class Bench {
   Bench(const char* engine, const Floors& floors)
       : engine_(engine),
         floor_(floor_of(engine, floors)),
-        floor_of_threads_(floor_ - floors.fault + floors.fault_of_threads),
+        floor_of_threads_(engine_ == "uffd" ? floors.fault_of_threads + floors.round_trip_of_threads
+                                            : floor_ - floors.fault + floors.fault_of_threads),
         word_bytes_(engine_ == "hwbp" ? 8 : 512),
         meter_(engine_) {
     // As in a ring that has been around once: a page's first use costs more than the stores that it holds.
@@ -297,18 +326,18 @@ class Bench {
   }
 
   void single(const char* what, void* memory, std::size_t at, int events_a_store) {
-    const RegionId region =
-        watch(static_cast<Words>(memory) + (word_bytes_ == 8 ? at : 0), word_bytes_ == 8 ? 8 : 1024);
-    in_turns(what, static_cast<Words>(memory) + at, events_a_store);
+    const RegionId region = watch(static_cast<Words>(memory) + (word_bytes_ == 8 ? 1 : 0), word_bytes_ == 8 ? 8 : 1024);
+    in_turns(what, events_a_store, [=] { store_often(static_cast<Words>(memory) + at, kTurn); });
     memory_unwatch(region, Op::kCount);
   }
 
   /// Stores, and the floor, turn by turn.
-  void in_turns(const char* what, Words words, int events_a_store) {
+  template <class Stores>
+  void in_turns(const char* what, int events_a_store, Stores stores) {
     std::array<double, kTurns> spent{}, ratios{}, elapsed{};
     for (std::size_t turn = 0; turn < kTurns; ++turn) {
       const double floor = meter_.measure(), start = nanoseconds(), clock = nanoseconds(CLOCK_MONOTONIC);
-      store_often(words, kTurn);
+      stores();
       spent[turn] = (nanoseconds() - start) / kTurn;
       elapsed[turn] = (nanoseconds(CLOCK_MONOTONIC) - clock) / kTurn;
       ratios[turn] = spent[turn] / floor;
@@ -332,8 +361,9 @@ class Bench {
   void eight_variables() {
     const auto all = static_cast<Words>(memory_allocate(kPageBytes)) + 1;
     for (int i = 0; i < 8; ++i) watch(all + 8 * i, 64);
-    const double ns = cost(kStores, [all](int i) { all[i & 63] = static_cast<std::uint64_t>(i); });
-    line("8 variables on one page", ns, kStores);
+    in_turns("8 variables on one page", 1, [=] {
+      for (int i = 0; i < kTurn; ++i) all[i & 63] = static_cast<std::uint64_t>(i);
+    });
   }
 
   void threads(const char* what, std::size_t words_apart) {
@@ -352,10 +382,11 @@ class Bench {
     for (std::size_t i = 0; i < kMany; ++i)
       if (watch(words + i * words_apart, 8) == 0) return line("could not be watched", 0, 0);
     printf("  %-44s %9.1f ns\n", "to watch one of 10,000", (nanoseconds() - start) / kMany);
-    in_turns(what, words, 1);
-    const double ns = cost(
-        kStores, [=](int i) { words[static_cast<std::size_t>(i) % kMany * words_apart] = static_cast<unsigned>(i); });
-    line("  each of them in turn", ns, kStores);
+    in_turns(what, 1, [=] { store_often(words, kTurn); });
+    std::size_t next = 0;
+    in_turns("  each of them in turn", 1, [&] {
+      for (int i = 0; i < kTurn; ++i) words[next++ % kMany * words_apart] = static_cast<unsigned>(i);
+    });
   }
 
   CaptureRing ring_{kSlots};
