@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 BUILD = pathlib.Path(os.environ.get("WATCHER_BUILD", pathlib.Path(__file__).parents[2] / "build")).resolve()
+TURNS = 5
 PROGRAM = """
 import sys, time
 MB = 64
@@ -74,14 +75,20 @@ def costs(directory, python, mode, engine=None):
 
 def main():
     python = os.environ.get("PYTHON", "/usr/bin/python3")
+    engines = sys.argv[1:] or ["inline", "uffd"]
+    turns = []  # the bare program runs beside each watched one: a virtual machine's speed changes from hour to hour
     with tempfile.TemporaryDirectory(prefix="watcher-bench-") as name:
         directory = pathlib.Path(name)
-        bare = costs(directory, python, "bare")
-        for engine in sys.argv[1:] or ["inline", "uffd"]:
-            watched = costs(directory, python, "watched", engine)
-            for case, seconds in watched.items():
-                print(f"{engine:7} {case:26} bare {bare[case] * 1e3:9.4f} ms  watched {seconds * 1e3:9.4f} ms"
-                      f"  ratio {seconds / bare[case]:8.2f}")
+        for _ in range(TURNS):
+            bare = costs(directory, python, "bare")
+            turns.append((bare, {engine: costs(directory, python, "watched", engine) for engine in engines}))
+    median = lambda values: sorted(values)[len(values) // 2]
+    for engine in engines:
+        for case in turns[0][0]:
+            plain = median([bare[case] for bare, _ in turns])
+            watched = median([watched[engine][case] for _, watched in turns])
+            ratio = median([watched[engine][case] / bare[case] for bare, watched in turns])
+            print(f"{engine:7} {case:26} bare {plain * 1e3:9.4f} ms  watched {watched * 1e3:9.4f} ms  ratio {ratio:8.2f}")
 
 
 main()

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <random>
 
+#include "runtime/capture/bulk/bulk_compare.h"
 #include "runtime/capture/bulk/bulk_event.h"
 #include "runtime/capture/memory_state.h"
 #include "tests/unit/capture_child.h"
@@ -147,6 +148,38 @@ TEST_CASE("what is not part of the variable just now is not told") {
   CHECK(event.ranges[0].offset == 0);
   CHECK(event.ranges[0].length == 100);
   CHECK(before == now);
+}
+
+TEST_CASE("blocks are compared alike with registers of every width") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 3000; ++round) {
+    constexpr std::size_t kBlocks = 9, kAt = 3;  // not aligned
+    Bytes left(kBlocks * kCompareBlockBytes + kAt), right;
+    for (unsigned char& byte : left) byte = static_cast<unsigned char>(random());
+    right = left;
+    const std::size_t first = random() % (kBlocks + 1);  // from here on they differ in each word
+    const std::size_t last = first + random() % (kBlocks + 1 - first);
+    std::uint64_t changed = 0;
+    for (std::size_t at = kAt + first * kCompareBlockBytes; at < kAt + last * kCompareBlockBytes; at += 8)
+      for (unsigned bits = random() % 255 + 1, i = 0; i < 8; ++i)
+        if ((bits >> i & 1) != 0) changed += ((right[at + i] ^= static_cast<unsigned char>(1 + random() % 255)), 1);
+    if (random() % 2 == 0 && last < kBlocks)
+      right[kAt + last * kCompareBlockBytes + random() % 64] ^= 1;  // in one only
+    const auto bytes = [](const Bytes& of) { return reinterpret_cast<const std::byte*>(of.data()) + kAt; };
+    for (const unsigned width : {16u, 32u, 64u}) {
+      const Comparison compares = comparison(width);
+      const std::size_t equal = compares.equal(bytes(left), bytes(right), kBlocks);
+      std::size_t expected = 0;
+      while (expected < kBlocks && memcmp(bytes(left) + expected * 64, bytes(right) + expected * 64, 64) == 0)
+        ++expected;
+      REQUIRE(equal == expected);
+      std::uint64_t found = 0;
+      const std::size_t differing =
+          compares.differing(bytes(left) + first * 64, bytes(right) + first * 64, kBlocks - first, &found);
+      REQUIRE(differing == last - first);
+      REQUIRE(found == changed);
+    }
+  }
 }
 
 }  // namespace watcher::test

@@ -78,19 +78,36 @@ WATCHER_AVX2 std::size_t differing_blocks_32(const std::byte* left, const std::b
   return i;
 }
 
-bool has_wide_vectors() {
-  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+// 64 bytes at a time.
+
+#define WATCHER_AVX512 __attribute__((target("avx512bw,popcnt")))
+
+WATCHER_AVX512 std::size_t equal_blocks_64(const std::byte* left, const std::byte* right, std::size_t blocks) {
+  for (std::size_t i = 0; i < blocks; ++i, left += kCompareBlockBytes, right += kCompareBlockBytes)
+    if (_mm512_cmpneq_epi64_mask(_mm512_loadu_si512(left), _mm512_loadu_si512(right)) != 0) return i;
+  return blocks;
+}
+
+WATCHER_AVX512 std::size_t differing_blocks_64(const std::byte* left, const std::byte* right, std::size_t blocks,
+                                               std::uint64_t* bytes) {
+  std::uint64_t changed = 0;
+  std::size_t i = 0;
+  for (; i < blocks; ++i, left += kCompareBlockBytes, right += kCompareBlockBytes) {
+    const __m512i a = _mm512_loadu_si512(left), b = _mm512_loadu_si512(right);
+    if (_mm512_cmpneq_epi64_mask(a, b) != 0xff) break;
+    changed += static_cast<std::uint64_t>(__builtin_popcountll(_mm512_cmpneq_epi8_mask(a, b)));
+  }
+  *bytes = changed;
+  return i;
 }
 
 }  // namespace
 
-std::size_t equal_blocks(const std::byte* left, const std::byte* right, std::size_t blocks) {
-  return has_wide_vectors() ? equal_blocks_32(left, right, blocks) : equal_blocks_16(left, right, blocks);
-}
-
-std::size_t differing_blocks(const std::byte* left, const std::byte* right, std::size_t blocks, std::uint64_t* bytes) {
-  return has_wide_vectors() ? differing_blocks_32(left, right, blocks, bytes)
-                            : differing_blocks_16(left, right, blocks, bytes);
+Comparison comparison(unsigned most_bytes) {
+  if (most_bytes >= 64 && __builtin_cpu_supports("avx512bw") != 0) return {equal_blocks_64, differing_blocks_64};
+  const bool has_32 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  if (most_bytes >= 32 && has_32) return {equal_blocks_32, differing_blocks_32};
+  return {equal_blocks_16, differing_blocks_16};
 }
 
 }  // namespace watcher

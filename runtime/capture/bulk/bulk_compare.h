@@ -11,9 +11,14 @@ namespace watcher {
 
 inline constexpr std::size_t kCompareBlockBytes = 64;
 
-/// How many blocks from the first on are equal.
-std::size_t equal_blocks(const std::byte* left, const std::byte* right, std::size_t blocks);
-/// How many from the first on differ in each of their 8-byte words, and in how many bytes.
-std::size_t differing_blocks(const std::byte* left, const std::byte* right, std::size_t blocks, std::uint64_t* bytes);
+struct Comparison {
+  /// How many blocks from the first on are equal.
+  std::size_t (*equal)(const std::byte* left, const std::byte* right, std::size_t blocks);
+  /// How many from the first on differ in each of their 8-byte words, and in how many bytes.
+  std::size_t (*differing)(const std::byte* left, const std::byte* right, std::size_t blocks, std::uint64_t* bytes);
+};
+
+/// With registers of so many bytes, or of those that the processor has: 64, 32 or 16.
+Comparison comparison(unsigned most_bytes = 64);
 
 }  // namespace watcher

@@ -181,6 +181,7 @@ void BulkDifference::compare(const Piece& piece, std::uintptr_t begin, std::uint
     compare_word(piece, difference, at);
     if (piece.update) copy_bytes(piece.before + (at - piece.begin), memory_at(at), bytes);
   };
+  const Comparison compares = comparison();
   std::uintptr_t at = begin;
   const std::uintptr_t aligned = (begin + 7) & ~std::uintptr_t{7};
   if (aligned != begin && aligned < end) {
@@ -191,11 +192,11 @@ void BulkDifference::compare(const Piece& piece, std::uintptr_t begin, std::uint
     const std::byte* now = memory_at(at);
     std::byte* then = piece.before + (at - piece.begin);
     const std::size_t blocks = (end - at) / kCompareBlockBytes;
-    std::size_t done = equal_blocks(now, then, blocks);
+    std::size_t done = compares.equal(now, then, blocks);
     at += done * kCompareBlockBytes;
     if (done != 0) continue;
     std::uint64_t changed = 0;
-    done = differing_blocks(now, then, blocks, &changed);
+    done = compares.differing(now, then, blocks, &changed);
     changed_bytes_ += changed;
     if (done == 0) {
       compare_block(piece, at);
