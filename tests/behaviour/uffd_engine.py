@@ -147,13 +147,14 @@ for filler in fillers:
 print("done")
 """, check)
 
-    def test_without_perf_events_kernel_stores_are_still_told(self):
+    def test_without_perf_events_or_programs_kernel_stores_are_still_told(self):
         def check(run):
             self.assert_engine(run, "uffd")
             self.assertEqual(replay(self, run.of("buf"), bytes(64)).hex(), run.stdout.decode().splitlines()[-1])
             self.assertIn("kernel_write", {event["op"] for event in run.of("buf")})
 
-        self.run_program(f"""deny({PERF_EVENT_OPEN}, {BPF})
+        for denied in (f"{PERF_EVENT_OPEN}, {BPF}", f"{PERF_EVENT_OPEN}", f"{BPF}"):
+            self.run_program(f"""deny({denied})
 buf = watch(bytearray(64), name="buf")
 ends = os.pipe()
 for i in range(20):
