@@ -238,7 +238,7 @@ class Campaign:
         output = self.output(name)
         requests = 2000 if self.full else 60
         server = subprocess.Popen(command, cwd=self.directory, env=self.environment(output, library), stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, start_new_session=True)
+                                  stderr=subprocess.DEVNULL, start_new_session=True)  # a line each request
         try:
             self.ask(port, 1, deadline=time.monotonic() + 20)
             self.ask(port, requests - 1)
