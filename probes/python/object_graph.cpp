@@ -128,8 +128,11 @@ struct Journey {
 }  // namespace
 
 bool depth_is_chosen() {
-  const char* text = runtime->option("depth");
-  return text != nullptr && atoi(text) > 0;
+  static const bool chosen = [] {
+    const char* text = runtime->option("depth");
+    return text != nullptr && atoi(text) > 0;
+  }();
+  return chosen;
 }
 
 int max_depth() {

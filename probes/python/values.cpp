@@ -5,8 +5,8 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
-#include "probes/python/words.h"
 #include "probes/python/layout.h"
+#include "probes/python/words.h"
 
 namespace watcher::python {
 
@@ -146,6 +146,12 @@ std::size_t write_utf8(PyObject* object, char* out, std::size_t room, std::uint6
   const Text text = text_of(object);
   std::size_t used = 0;
   *total = 0;
+  if (text.ascii && text.width == 1) {
+    *total = text.length;
+    used = text.length < room ? static_cast<std::size_t>(text.length) : room;
+    memcpy(out, text.data, used);
+    return used;
+  }
   bool full = text.width == 0;
   for (std::uint64_t i = 0; i < text.length && text.width != 0; ++i) {
     char encoded[4];

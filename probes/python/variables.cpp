@@ -49,7 +49,7 @@ void Variable::leave_handler() {
   handler = 0;
 }
 
-void Variable::track(PyObject* value, std::string_view name, std::string_view owner, Scope scope) {
+void Variable::track(PyObject* value, std::string_view name, std::string_view owner, Scope scope, DictionaryRef known) {
   if (tracked != value) untrack();
   // what watch() was called with stays watched when the function is left
   tracked_frame = variable != 0 ? nullptr : frame;
@@ -60,7 +60,8 @@ void Variable::track(PyObject* value, std::string_view name, std::string_view ow
                         .frame = tracked_frame,
                         .keeper = tracked_frame != nullptr ? keeper : nullptr,
                         .by_rule = given == nullptr,
-                        .request = given};
+                        .request = given,
+                        .known = known};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
 }
@@ -190,7 +191,7 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
   variable.ever_bound = true;
   if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]]
     return;
-  variable.track(value, name, owner, subject.scope);
+  variable.track(value, name, owner, subject.scope, subject.variable);
 }
 
 void record_unbinding(const Subject& subject, Variable& variable) {

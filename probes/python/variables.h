@@ -39,8 +39,8 @@ struct Variable {
   }
   /// The end of `except … as x` unbound it.
   void leave_handler();
-  /// Watches the new value in place, and the old one no more for this variable.
-  void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
+  /// Watches the new value in place, and the old one no more for this variable. `known`: see Tracked.
+  void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope, DictionaryRef known = 0);
   /// It is watched from here on, and holds that already; null: unbound.
   void take(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
   /// As far as it can be told without asking the object.
