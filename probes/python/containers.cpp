@@ -307,7 +307,7 @@ void Mutation::record(Op op, const PathStep* path, const Value& before, const Va
   WatchedContainer* watched = watched_containers.find(self_);
   if (watched == nullptr) return;  // its watch ended inside the call
   ++watched->changes;
-  report(*watched, op, place_here(), path, before, after, exact);
+  report(self_, op, place_here(), path, before, after, exact);
 }
 
 void Mutation::record_item(Op op, const PathStep& path, PyObject* before, PyObject* after, bool exact) const {

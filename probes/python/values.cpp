@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <iterator>
+#include <utility>
+
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
 #include "probes/python/layout.h"
@@ -12,6 +15,17 @@ namespace watcher::python {
 
 constinit Scratch scratch_before;
 constinit Scratch scratch_after;
+constinit Scratch scratch_path;
+
+static constexpr Scratch* kScratches[] = {&scratch_before, &scratch_after, &scratch_path};
+
+KeepScratch::KeepScratch() {
+  for (std::size_t i = 0; i < std::size(kScratches); ++i) kept_[i] = std::exchange(kScratches[i]->bytes, nullptr);
+}
+
+KeepScratch::~KeepScratch() {
+  for (std::size_t i = 0; i < std::size(kScratches); ++i) free(std::exchange(kScratches[i]->bytes, kept_[i]));
+}
 
 char* Scratch::room() {
   if (bytes == nullptr) bytes = static_cast<char*>(malloc(kMaxValueBytes));
