@@ -43,7 +43,8 @@ bool has_native_repr(PyObject* object) {
   if (name.find('.') == name.npos) return !has_flag(type, kHeapType) && !has_flag(type, kHaveGc);
   if (python_repr_slot() == nullptr || repr_slot(type) == python_repr_slot()) return false;
   if (name.starts_with("numpy.")) return !has_flag(type, kHaveGc) && !has_length(type);
-  return name.starts_with("datetime.") || name.starts_with("decimal.") || name.starts_with("re.");
+  return name.starts_with("typing.") || name.starts_with("datetime.") || name.starts_with("decimal.") ||
+         name.starts_with("re.");
 }
 
 // ---- <module.Class object at 0x7f0123456789>
