@@ -297,9 +297,8 @@ PyObject* on_begin(PyObject* self, Arguments, ssize_t) {
 }
 
 PyObject* on_leave(PyObject* self, Arguments, ssize_t) {
-  for (Site* site : site_of(self).comprehension->sites)
-    if (site->code == site_of(self).code && site->cell_index < 0)
-      local_of(*site, current_frame()).renew(site->from_rule);
+  for (Site* site : site_of(self).comprehension->sites)  // a cell of the function around it holds the value itself then
+    if (site->code == site_of(self).code) local_of(*site, current_frame()).renew(site->from_rule);
   return none();
 }
 
