@@ -257,10 +257,11 @@ PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
 
 void enter_module(Site& site, PyObject* globals) {
   Namespace& space = namespace_of(globals, site.rules);
+  const bool is_new = space.begin(globals, site.rules);
   for (Site* other : site.code->sites)
     if (other->declared_global && has_variable(other->kind)) space.variable(other->text);
   for (const std::string& name : space.rules->plain_globals()) space.variable(name);
-  check_dictionary(globals, 0);
+  if (!is_new) check_dictionary(globals, 0);
   space.renew(globals);
   watch_dictionary(globals);
 }

@@ -4,6 +4,7 @@
 
 #include "probes/python/attribute_paths.h"
 #include "probes/python/compat.h"
+#include "probes/python/module_globals.h"
 #include "probes/python/tracked.h"
 
 namespace watcher::python {
@@ -149,6 +150,15 @@ Variable& Namespace::variable(const std::string& name) {
   if (!attributes.empty())
     made.paths = new AttributePaths(name, rules->path(), Scope::kGlobal, std::move(attributes), nullptr);
   return made;
+}
+
+bool Namespace::begin(PyObject* dictionary, const RuleSet* its_rules) {
+  PyObject *name, *value;
+  for (ssize_t position = 0; PyDict_Next(dictionary, &position, &name, &value) != 0;)
+    if (name->type != &PyUnicode_Type || !text_of_name(name).starts_with("__")) return false;
+  rules = its_rules;
+  for (auto& [known, variable] : variables) variable.renew(false);
+  return true;
 }
 
 void Namespace::renew(PyObject* dictionary) {

@@ -75,6 +75,9 @@ struct Namespace {
 
   /// The variable of that name; watched from now on when a rule names it.
   Variable& variable(const std::string& name);
+  /// The module's body begins, before anything else is asked. True: for the first time, with nothing bound yet. Then
+  /// the dictionary's address may have been another one's, which died with its module.
+  bool begin(PyObject* dictionary, const RuleSet* its_rules);
   /// The module's body begins (again): what it binds already is what its variables hold.
   void renew(PyObject* dictionary);
 };

@@ -49,6 +49,21 @@ print(first)
 """, ("first", "late", "second"), [("<module>", "first", 2)])
 
 
+    def test_a_failed_modules_namespace_that_the_collector_takes_apart_is_not_told(self):
+        self.on_all({"program.py": """
+import gc
+for attempt in range(2):
+    try:
+        import failing
+    except ValueError: pass
+    gc.collect()
+import ending
+ending.clear()
+""", "failing.py": "a = 1\ndef function(): return a\nraise ValueError\n", "ending.py": "b = 1\ndef clear(): globals().clear()\n"},
+                    lambda run: self.assertEqual([e["op"] for e in run.of("a")], ["store"] * 2),
+                    config='[[watch]]\nfile = "failing.py"\nglobal = ["a"]\n[[watch]]\nfile = "ending.py"\nglobal = ["b"]\n')
+
+
 class TypeParameters(harness.Case):
     def test_they_are_told_before_what_they_are_parameters_of(self):
         program = """
