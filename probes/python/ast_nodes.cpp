@@ -26,6 +26,7 @@ constexpr NodeName kNames[] = {
     {Node::kConstant, "Constant"},
     {Node::kDelete, "Delete"},
     {Node::kDictComp, "DictComp"},
+    {Node::kExceptHandler, "ExceptHandler"},
     {Node::kExpr, "Expr"},
     {Node::kExpression, "Expression"},
     {Node::kFor, "For"},
@@ -47,6 +48,7 @@ constexpr NodeName kNames[] = {
     {Node::kNamedExpr, "NamedExpr"},
     {Node::kNonlocal, "Nonlocal"},
     {Node::kPass, "Pass"},
+    {Node::kRaise, "Raise"},
     {Node::kReturn, "Return"},
     {Node::kSetComp, "SetComp"},
     {Node::kStarred, "Starred"},
@@ -229,6 +231,27 @@ Ref make_unpacking(PyObject* at, PyObject* targets, PyObject* value) {
 Ref make_import(PyObject* at, PyObject* names) {
   Ref node = make(Node::kImport, at);
   return node && set(node.get(), "names", names) ? static_cast<Ref&&>(node) : Ref();
+}
+
+Ref make_without_line(PyObject* at) {
+  Ref node = make_constant(at, &_Py_NoneStruct);
+  const Ref nowhere(PyLong_FromLongLong(-1));
+  for (PyObject* name : location_names)
+    if (!node || !nowhere || PyObject_SetAttr(node.get(), name, nowhere.get()) != 0) return Ref();
+  return node;
+}
+
+Ref make_try(PyObject* statement, PyObject* at, PyObject* handler) {
+  Ref node = make(Node::kTry, statement);
+  Ref except = make(Node::kExceptHandler, at);
+  Ref raise = make(Node::kRaise, at);
+  Ref body(PyList_New(0)), handlers(PyList_New(0)), nothing(PyList_New(0));
+  if (!node || !except || !raise || !body || !handlers || !nothing) return Ref();
+  const bool whole = PyList_Append(handler, raise.get()) == 0 && set(except.get(), "body", handler) &&
+                     PyList_Append(body.get(), statement) == 0 && PyList_Append(handlers.get(), except.get()) == 0 &&
+                     set(node.get(), "body", body.get()) && set(node.get(), "handlers", handlers.get()) &&
+                     set(node.get(), "orelse", nothing.get()) && set(node.get(), "finalbody", nothing.get());
+  return whole ? static_cast<Ref&&>(node) : Ref();
 }
 
 Ref make_silent_statement(PyObject* at, PyObject* expression) {

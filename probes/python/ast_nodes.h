@@ -28,6 +28,7 @@ enum class Node : std::uint8_t {
   kConstant,
   kDelete,
   kDictComp,
+  kExceptHandler,
   kExpr,
   kExpression,
   kFor,
@@ -49,6 +50,7 @@ enum class Node : std::uint8_t {
   kNamedExpr,
   kNonlocal,
   kPass,
+  kRaise,
   kReturn,
   kSetComp,
   kStarred,
@@ -115,6 +117,10 @@ Ref make_delete(PyObject* target);
 /// `(targets…,) = value`
 Ref make_unpacking(PyObject* at, PyObject* targets, PyObject* value);
 Ref make_import(PyObject* at, PyObject* names);
+/// `try: statement`, `except: handler…; raise`, the handler where `at` is.
+Ref make_try(PyObject* statement, PyObject* at, PyObject* handler);
+/// `None` that is nowhere (3.10+), to place others there.
+Ref make_without_line(PyObject* at);
 /// `if e: pass`: what the interactive mode prints nothing of.
 Ref make_silent_statement(PyObject* at, PyObject* expression);
 /// `(first, …, last)[n]`: evaluates in order, gives the one asked for: the last unless told.

@@ -97,6 +97,7 @@ void AttributePaths::watch_objects(const std::vector<PyObject*>& objects) {
 }
 
 void AttributePaths::settle(const PyObject* stored_in, std::string_view stored, DictionaryRef place, bool quiet) {
+  const SettledContext context;  // leaves are borrowed
   Leaves leaves;
   std::vector<PyObject*> objects;
   for (const std::string& pattern : patterns_) find(root_, pattern, "", &leaves, &objects);

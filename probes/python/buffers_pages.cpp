@@ -41,7 +41,7 @@ void move_byte_array(PyObject* object, BufferMemory* memory) {
   if (!lies_on_own_pages(old, memory)) {
     const auto size = static_cast<std::size_t>(size_of(object));
     const auto allocated = static_cast<std::size_t>(field<ssize_t>(object, kByteArrayCapacity));
-    if (field<ssize_t>(object, kByteArrayExports) != 0 || (old != nullptr && allocated <= size)) return;
+    if (field<int>(object, kByteArrayExports) != 0 || (old != nullptr && allocated <= size)) return;
     // one byte behind the last is the interpreter's terminator
     std::byte* pages = copy_to_pages(field(object, kByteArrayStart), old != nullptr ? size + 1 : 0, allocated, memory);
     if (pages == nullptr) return;
@@ -58,7 +58,7 @@ void move_array(PyObject* object, BufferMemory* memory) {
     const std::size_t bytes = static_cast<std::size_t>(size_of(object)) * memory->item_bytes;
     const std::size_t allocated = static_cast<std::size_t>(field<ssize_t>(object, kArrayCapacity)) * memory->item_bytes;
     const bool as_known = old == nullptr || (old == memory->base && bytes == memory->bytes) || bytes == 0;
-    if (!as_known || allocated < bytes || field<ssize_t>(object, kArrayExports) != 0) return;
+    if (!as_known || allocated < bytes || field<int>(object, kArrayExports) != 0) return;
     std::byte* pages = copy_to_pages(old, bytes, allocated, memory);
     if (pages == nullptr) return;
     field_ref<void*>(object, kArrayItems) = pages;

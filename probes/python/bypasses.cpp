@@ -1,6 +1,7 @@
 // Ways to change a list or dict past its methods and slots: functions of C that write into it directly.
 //
 // heapq and the counting loop of Counter are led through us, exactly; dict watchers (3.12) tell of the rest for dicts.
+#include "probes/python/interned.h"
 #include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
 #include "probes/python/quick_change.h"
@@ -32,12 +33,12 @@ enum Bypass {
   kCount,
   kBypasses
 };
+constexpr char kHeapq[] = "_heapq", kCollections[] = "_collections";
 constexpr struct {
   const char *module, *name;
-} kFunctions[kBypasses] = {
-    {"_heapq", "heappush"},         {"_heapq", "heappop"},      {"_heapq", "heapreplace"},
-    {"_heapq", "heappushpop"},      {"_heapq", "heapify"},      {"_heapq", "_heappop_max"},
-    {"_heapq", "_heapreplace_max"}, {"_heapq", "_heapify_max"}, {"_collections", "_count_elements"}};
+} kFunctions[kBypasses] = {{kHeapq, "heappush"},         {kHeapq, "heappop"},      {kHeapq, "heapreplace"},
+                           {kHeapq, "heappushpop"},      {kHeapq, "heapify"},      {kHeapq, "_heappop_max"},
+                           {kHeapq, "_heapreplace_max"}, {kHeapq, "_heapify_max"}, {kCollections, "_count_elements"}};
 constinit PyMethodDef definitions[kBypasses]{};
 constinit AnyFunction originals[kBypasses]{};
 
@@ -97,13 +98,11 @@ PyObject* lead_function(PyObject* module, void* a, void* b, void* c) {
 }
 
 template <int... which>
-void lead_functions(std::integer_sequence<int, which...>) {
+void lead_functions(const char* module, PyObject* names, std::integer_sequence<int, which...>) {
   static constexpr AnyFunction kOurs[] = {lead_function<which>...};
   for (int i = 0; i < kBypasses; ++i) {
-    if (originals[i] != nullptr) continue;
-    PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), kFunctions[i].module);
-    if (module == nullptr || module->type != &PyModule_Type) continue;
-    PyObject* function = PyDict_GetItemString(module_dict(module), kFunctions[i].name);
+    if (originals[i] != nullptr || kFunctions[i].module != module) continue;
+    PyObject* function = PyDict_GetItemString(names, kFunctions[i].name);
     if (function == nullptr || function->type != &PyCFunction_Type) continue;
     auto& method = field_ref<PyMethodDef*>(function, kFunctionMethod);
     definitions[i] = *method;
@@ -141,8 +140,19 @@ int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
 }
 }  // namespace
 
+// Asked at every value that comes to be watched, so that the functions are led as soon as their module is there.
 void lead_bypasses() {
-  lead_functions(std::make_integer_sequence<int, kBypasses>());
+  static constinit struct {
+    const char* name;
+    Interned text;
+    bool led;
+  } modules[] = {{kHeapq, Interned(kHeapq), false}, {kCollections, Interned(kCollections), false}};
+  for (auto& module : modules) {
+    PyObject* names = module.led ? nullptr : module.text.as_module();
+    if (names == nullptr) continue;
+    lead_functions(module.name, names, std::make_integer_sequence<int, kBypasses>());
+    module.led = true;
+  }
 }
 
 void watch_dict_calls(PyObject* dict) {

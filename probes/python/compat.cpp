@@ -33,6 +33,7 @@ constexpr Compat kPython38{.minor = 8,
                            .code_flags = 36,
                            .code_consts = 56,
                            .code_names = 64,
+                           .type_qualified_name = 864,
                            .function_qualified_name = 104,
                            .text_ascii = 48,
                            .text_compact = 72};
@@ -69,6 +70,7 @@ constexpr Compat kPython311{.minor = 11,
                             .code_flags = 48,
                             .code_consts = 24,
                             .code_names = 32,
+                            .type_qualified_name = 864,
                             .function_qualified_name = 40,
                             .text_ascii = 48,
                             .text_compact = 72};
@@ -83,6 +85,7 @@ constexpr Compat python312() {
   c.frame_locals = 40;
   c.frame_owner = 70;
   c.code_first_line = 68;
+  c.type_qualified_name = 872;
   c.code_instructions = 192;
   c.text_ascii = 40;
   c.text_compact = 56;
@@ -110,6 +113,7 @@ bool Compat::load(Compat* out) {
     case 9:
       *out = kPython38;
       out->minor = 9;
+      out->type_qualified_name = 856;
       break;
     case 10:
       *out = python310();

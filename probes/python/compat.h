@@ -42,6 +42,7 @@ struct Compat {
   int code_consts;
   int code_names;
 
+  int type_qualified_name;      // PyHeapTypeObject
   int function_qualified_name;  // PyFunctionObject: null once the collector has cleared it
 
   // str

@@ -214,15 +214,16 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
   WatchedContainer* watched = watch_object(value, variable.by_rule && !depth_is_chosen() ? max_depth() : 1);
   if (watched == nullptr) return 0;
   if (watched->count == 0) forget_last_state(value);
-  const Holder holder{.variable = intern_variable(variable.name, variable.owner, variable.scope, variable.request),
-                      .scope = variable.scope,
-                      .frame = variable.frame,
-                      .keeper = keep_track_of(variable.keeper),
-                      .code = variable.frame != nullptr && variable.keeper == nullptr
-                                  ? code_of(const_cast<void*>(variable.frame))
-                                  : nullptr,
-                      .thread = thread_state(),
-                      .paths = variable.paths};
+  const DictionaryRef known = variable.known;
+  const Holder holder{
+      .variable = known != 0 ? known : intern_variable(variable.name, variable.owner, variable.scope, variable.request),
+      .scope = variable.scope,
+      .frame = variable.frame,
+      .keeper = keep_track_of(variable.keeper),
+      .code = variable.frame != nullptr && variable.keeper == nullptr ? code_of(const_cast<void*>(variable.frame))
+                                                                      : nullptr,
+      .thread = thread_state(),
+      .paths = variable.paths};
   const bool added = watched->add(holder);
   if (!added && watched->unneeded()) let_go(value);
   return added ? holder.variable : 0;
@@ -306,7 +307,7 @@ void Mutation::record(Op op, const PathStep* path, const Value& before, const Va
   WatchedContainer* watched = watched_containers.find(self_);
   if (watched == nullptr) return;  // its watch ended inside the call
   ++watched->changes;
-  report(*watched, op, place_here(), path, before, after, exact);
+  report(self_, op, place_here(), path, before, after, exact);
 }
 
 void Mutation::record_item(Op op, const PathStep& path, PyObject* before, PyObject* after, bool exact) const {

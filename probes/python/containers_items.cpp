@@ -11,7 +11,6 @@ constinit KnownName known_names[kKnownNames]{};
 
 namespace {
 
-constinit Scratch scratch_path;
 constexpr std::uint32_t kMaxPathBytes = 1024;
 constexpr int kMaxKeyDepth = 3;
 constexpr ssize_t kMaxKeyItems = 16;

@@ -177,6 +177,8 @@ __attribute__((noinline, cold)) void emit_slot_later(Op op, std::uint8_t flags, 
 void emit(Op op, const Subject& subject, std::span<const PathStep> path, const Value& before, const Value& after) {
   if ((attention & kPaused) != 0) [[unlikely]]
     return note_while_paused(op, subject, before, after);
+  // may run code of the host's: before anything is looked at that this may change, and while no claim is held
+  const DictionaryRef context = thread_context();
   DictionaryRef stack[kMaxStack];
   const std::uint32_t callers = (attention & kStacks) != 0 ? callers_here(stack) : 0;
   std::uint32_t payload = payload_of(before) + payload_of(after);
@@ -188,7 +190,6 @@ void emit(Op op, const Subject& subject, std::span<const PathStep> path, const V
   if ((attention & kSpans) != 0) span = span_here();
   const std::uint32_t stack_part = stack_bytes(callers, span);
   payload += stack_part;
-  const DictionaryRef context = thread_context();  // may run code of the host's: not while a claim is held
   const Claim claim = ring.claim(payload);
   if (!claim) return;
   EventHead& head = *claim.head;

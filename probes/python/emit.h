@@ -68,6 +68,18 @@ DictionaryRef find_thread_context();
 inline DictionaryRef thread_context() {
   return (attention & kContexts) != 0 ? find_thread_context() : 0;
 }
+/// The context is found out now, and is that of every event until the end of this object's life. Finding it may run
+/// code of the host's, which may change and free whatever a caller of emit() would still look at.
+class SettledContext {
+ public:
+  SettledContext();
+  SettledContext(const SettledContext&) = delete;
+  SettledContext& operator=(const SettledContext&) = delete;
+  ~SettledContext();
+
+ private:
+  bool outermost_;
+};
 /// The same in a fault handler of a thread with that state: only what an earlier event or statement found out.
 DictionaryRef known_thread_context(void* state);
 /// From now on contexts name threads and tasks, or SQL statements.

@@ -75,9 +75,16 @@ void tell_all(Namespace& space, PyObject* globals, PyObject* source) {
   }
 }
 
+/// The collector has found it unreachable and takes it apart: a module whose import failed.
+bool is_garbage(const PyObject* object) {
+  constexpr int kGcPrevious = -8;
+  constexpr std::uintptr_t kCollecting = 2;
+  return (field<std::uintptr_t>(object, kGcPrevious) & kCollecting) != 0;
+}
+
 // Before the dictionary changes.
 int on_change(int event, PyObject* globals, PyObject* key, PyObject* value) {
-  if (event == kDeallocated) return 0;
+  if (event == kDeallocated || (event == kCleared && is_garbage(globals))) return 0;
   if (globals == expected_globals && key == expected_name) {
     expected_globals = nullptr;
     return 0;

@@ -40,10 +40,10 @@ enum SlotOffset {
 };
 enum ObjectOffset {
   kByteArrayCapacity = 24,
-  kByteArrayBytes = 32,  // start of the allocation
-  kByteArrayStart = 40,  // first byte in use
-  kByteArrayExports = 48,
-  kArrayItems = 24,  // array.array
+  kByteArrayBytes = 32,    // start of the allocation
+  kByteArrayStart = 40,    // first byte in use
+  kByteArrayExports = 48,  // an int up to 3.8, with rubbish behind it
+  kArrayItems = 24,        // array.array
   kArrayCapacity = 32,
   kArrayExports = 56,
   kNumpyData = 16,  // numpy.ndarray

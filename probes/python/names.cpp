@@ -3,6 +3,7 @@
 #include "probes/python/attribute_paths.h"
 #include "probes/python/compat.h"
 #include "probes/python/debugger.h"
+#include "probes/python/failed_import.h"
 #include "probes/python/globals_dict.h"
 #include "probes/python/keepers.h"
 #include "probes/python/module_globals.h"
@@ -188,7 +189,7 @@ __attribute__((noinline)) PyObject* on_other_store(Site& site, Arguments args) {
   PyObject* value = args[0];
   Variable& variable = variable_of(site, args);
   if (site.comprehension != nullptr) begin_comprehension(site, variable, frame_of_call(site, args));
-  if (variable.watched && ensure_session()) {
+  if (variable.watched && !is_nothing_bound(value) && ensure_session()) {
     record_store(site, variable, value, nullptr);
     if (!after_event()) return nullptr;
   }
@@ -256,10 +257,11 @@ PyObject* on_delete(PyObject* self, Arguments args, ssize_t) {
 
 void enter_module(Site& site, PyObject* globals) {
   Namespace& space = namespace_of(globals, site.rules);
+  const bool is_new = space.begin(globals, site.rules);
   for (Site* other : site.code->sites)
     if (other->declared_global && has_variable(other->kind)) space.variable(other->text);
   for (const std::string& name : space.rules->plain_globals()) space.variable(name);
-  check_dictionary(globals, 0);
+  if (!is_new) check_dictionary(globals, 0);
   space.renew(globals);
   watch_dictionary(globals);
 }
@@ -296,10 +298,22 @@ PyObject* on_begin(PyObject* self, Arguments, ssize_t) {
 }
 
 PyObject* on_leave(PyObject* self, Arguments, ssize_t) {
-  for (Site* site : site_of(self).comprehension->sites)
-    if (site->code == site_of(self).code && site->cell_index < 0)
-      local_of(*site, current_frame()).renew(site->from_rule);
+  for (Site* site : site_of(self).comprehension->sites)  // a cell of the function around it holds the value itself then
+    if (site->code == site_of(self).code) local_of(*site, current_frame()).renew(site->from_rule);
   return none();
+}
+
+/// Stands as a decorator, so that it has the function before anybody else does.
+PyObject* on_type_parameter(PyObject* self, Arguments args, ssize_t) {
+  Site& site = site_of(self);
+  const Ref found =
+      args[0]->type == &PyTuple_Type ? Ref::borrow(args[0]) : Ref(PyObject_GetAttrString(args[0], "__type_params__"));
+  if (!found) PyErr_Clear();
+  if (!found || found.get()->type != &PyTuple_Type || site.index >= size_of(found.get())) return same(args[0]);
+  if (site.cached == nullptr) site.cached = new Variable;  // process-lifetime, as the site
+  site.cached->renew(site.from_rule);
+  if (ensure_session()) record_store(site, *site.cached, tuple_items(found.get())[site.index], nullptr);
+  return after_event() ? same(args[0]) : nullptr;
 }
 
 /// `sink[None] = value`
@@ -335,6 +349,7 @@ PyMethodDef watch_attribute_method{"__watcher__", reinterpret_cast<void*>(on_wat
 PyMethodDef delete_method{"__watcher__", reinterpret_cast<void*>(on_delete), kMethFastcall, nullptr};
 PyMethodDef enter_method{"__watcher__", reinterpret_cast<void*>(on_enter), kMethFastcall, nullptr};
 PyMethodDef begin_method{"__watcher__", reinterpret_cast<void*>(on_begin), kMethFastcall, nullptr};
+PyMethodDef type_parameter_method{"__watcher__", reinterpret_cast<void*>(on_type_parameter), kMethFastcall, nullptr};
 PyMethodDef leave_method{"__watcher__", reinterpret_cast<void*>(on_leave), kMethFastcall, nullptr};
 
 }  // namespace
@@ -349,6 +364,8 @@ PyObject* make_hook(Site* site) {
                         : site->kind == SiteKind::kBegin          ? &begin_method
                         : site->kind == SiteKind::kTakeUp         ? take_up_method()
                         : site->kind == SiteKind::kLeave          ? &leave_method
+                        : site->kind == SiteKind::kBound          ? bound_method()
+                        : site->kind == SiteKind::kTypeParameter  ? &type_parameter_method
                         : site->kind == SiteKind::kCheck          ? check_method()
                                                                   : &enter_method;
   Ref capsule(PyCapsule_New(site, nullptr, nullptr));

@@ -24,18 +24,20 @@ enum class SiteKind : std::uint8_t {
   kWatchAttribute,  // an attribute was bound, perhaps from a watch() call: `self.x = watch(0)`
   kStar,            // `from m import *`: any of the module's watched names may have been bound
   kEnter,           // a body begins: a function's variables are unbound, a module's may be there already
-  kSink,    // a target that is bound again before anybody could read it: stands in its place and takes the value
-  kPutOff,  // a target that is bound by a statement of its own: stands in its place and keeps the value
-  kTakeUp,  // … and gives the values to that statement
-  kBegin,   // a comprehension is about to be evaluated: its variables are unbound
-  kCheck,   // behind a statement that may change globals by their dictionary
-  kLeave    // … was evaluated, in the frame of the function around it
+  kSink,           // a target that is bound again before anybody could read it: stands in its place and takes the value
+  kPutOff,         // a target that is bound by a statement of its own: stands in its place and keeps the value
+  kTakeUp,         // … and gives the values to that statement
+  kBegin,          // a comprehension is about to be evaluated: its variables are unbound
+  kBound,          // in the handler of an import that failed: had it bound the name?
+  kTypeParameter,  // `def f[T]`: called with what was made of it, or with the parameters
+  kCheck,          // behind a statement that may change globals by their dictionary
+  kLeave           // … was evaluated, in the frame of the function around it
 };
 
 /// Does the site bind or unbind a variable of its own?
 inline bool has_variable(SiteKind kind) {
   return kind == SiteKind::kStore || kind == SiteKind::kWatchBind || kind == SiteKind::kDelete ||
-         kind == SiteKind::kSink;
+         kind == SiteKind::kSink || kind == SiteKind::kBound;
 }
 
 struct CodeSites;
@@ -61,6 +63,7 @@ struct Site {
   std::int32_t local_index = -1;   // local: of its value there
   std::int32_t binds_handler = 0;  // `except … as x`: the handler that unbinds x at its end, 0 none
   std::int32_t import_level = 0;   // kStar: leading dots; `text` is the module's name
+  std::int32_t index = 0;          // kBound, kTypeParameter: among the names of its statement
   int line = 0;
   Subject subject;        // interned at the first event
   bool is_plain = false;  // since then: neither in a handler of its name nor in a comprehension

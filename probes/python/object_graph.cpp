@@ -54,7 +54,8 @@ struct Journey {
   std::size_t told_count = 0;
   int orphan_count = 0;
 
-  // The GIL is held all the way, and nothing of the host runs: one journey at a time.
+  // The GIL is held all the way, and nothing of the host runs (SettledContext): one journey at a time, and entries of
+  // the table stay where they are.
   static inline constinit PathStep all_steps[kDeepest + 1]{};
   static inline constinit DictionaryRef told[kMaxTold]{};
   static inline constinit PyObject* orphans[kDeepest]{};
@@ -128,8 +129,11 @@ struct Journey {
 }  // namespace
 
 bool depth_is_chosen() {
-  const char* text = runtime->option("depth");
-  return text != nullptr && atoi(text) > 0;
+  static const bool chosen = [] {
+    const char* text = runtime->option("depth");
+    return text != nullptr && atoi(text) > 0;
+  }();
+  return chosen;
 }
 
 int max_depth() {
@@ -226,12 +230,15 @@ void forget_dying(PyObject* object) {
   for (AttributePaths* paths : ended) delete paths;
 }
 
-void report(WatchedContainer& watched, Op op, DictionaryRef place, const PathStep* path, const Value& before,
-            const Value& after, bool exact) {
+void report(PyObject* object, Op op, DictionaryRef place, const PathStep* path, const Value& before, const Value& after,
+            bool exact) {
+  const SettledContext context;
+  WatchedContainer* watched = watched_containers.find(object);
+  if (watched == nullptr) return;
   PathStep innermost;
-  if (path != nullptr && watched.parent_count != 0) path = &(innermost = kept_step(*path, 0));
+  if (path != nullptr && watched->parent_count != 0) path = &(innermost = kept_step(*path, 0));
   Journey journey(op, place, path, before, after, exact);
-  journey.climb(watched, 1);
+  journey.climb(*watched, 1);
   for (int i = 0; i < journey.orphan_count; ++i) let_go(Journey::orphans[i]);
   if (journey.listener_count == 0) [[likely]]
     return;

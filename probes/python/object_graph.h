@@ -40,7 +40,7 @@ void let_go(PyObject* object);
 void forget_dying(PyObject* object);
 
 /// One event for each variable that reaches the object at this moment.
-void report(WatchedContainer& watched, Op op, DictionaryRef place, const PathStep* path, const Value& before,
-            const Value& after, bool exact);
+void report(PyObject* object, Op op, DictionaryRef place, const PathStep* path, const Value& before, const Value& after,
+            bool exact);
 
 }  // namespace watcher::python

@@ -1,6 +1,7 @@
 // Reprs of types written in C. Those that call PyObject_Repr for their parts are put together here: see repr_by_slot.
 #include <string.h>
 
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 #include "probes/python/leading.h"
 #include "probes/python/repr.h"
@@ -42,7 +43,40 @@ bool has_native_repr(PyObject* object) {
   if (name.find('.') == name.npos) return !has_flag(type, kHeapType) && !has_flag(type, kHaveGc);
   if (python_repr_slot() == nullptr || repr_slot(type) == python_repr_slot()) return false;
   if (name.starts_with("numpy.")) return !has_flag(type, kHaveGc) && !has_length(type);
-  return name.starts_with("datetime.") || name.starts_with("decimal.") || name.starts_with("re.");
+  return name.starts_with("typing.") || name.starts_with("datetime.") || name.starts_with("decimal.") ||
+         name.starts_with("re.");
+}
+
+// ---- <module.Class object at 0x7f0123456789>
+
+bool put_name(PyObject* name, BoundedText& text) {
+  char utf8[256];
+  std::uint64_t total = 0;
+  if (name == nullptr || name->type != &PyUnicode_Type) return false;
+  const std::size_t used = write_utf8(name, utf8, sizeof utf8, &total);
+  if (used != 0 && used == total) text.put({utf8, used});
+  return used != 0 && used == total;
+}
+
+/// Of a class written in Python that has object's own repr: what that would make, without the objects it takes.
+bool put_instance(PyObject* object, BoundedText& text) {
+  static constinit Interned key("__module__");
+  const PyObject* type = object->type;
+  if (!has_flag(type, kHeapType)) return false;
+  KeepException keep;
+  char room[600];
+  BoundedText shown(room, sizeof room);
+  shown.put("<");
+  if (!put_name(key.in(field<PyObject*>(type, kTypeDict)), shown)) return false;
+  shown.put(".");
+  if (!put_name(field<PyObject*>(type, compat.type_qualified_name), shown)) return false;
+  shown.put(" object at ");
+  shown.put_address(object);
+  shown.put(">");
+  const std::string_view whole(room, shown.finish());
+  if (whole.starts_with("<builtins.")) return false;  // shown without
+  text.put(whole);
+  return true;
 }
 
 // ---- range(0, 10, 2)
@@ -171,6 +205,7 @@ bool describe_by_slot(PyObject* object, BoundedText& text) {
 
 bool describe_native(PyObject* object, BoundedText& text, int depth) {
   if (!has_native_repr(object)) return false;
+  if (repr_slot(object->type) == repr_slot(&PyBaseObject_Type) && put_instance(object, text)) return true;
   // a class of the program's may have any name
   const std::string_view name = is_python_class(object->type) ? std::string_view() : type_name(object->type);
   if (name == "range") return put_range(object, text, depth), true;

@@ -25,6 +25,10 @@ struct LastContext {
 };
 __attribute__((tls_model("initial-exec"))) constinit thread_local LastContext last_context{};
 
+// While a SettledContext lives: no other code runs on this thread meanwhile.
+__attribute__((tls_model("initial-exec"))) constinit thread_local bool is_settled = false;
+__attribute__((tls_model("initial-exec"))) constinit thread_local DictionaryRef settled = 0;
+
 // The dictionary also holds what every event needs: names and places. Endless threads, tasks and statements may not
 // fill it.
 constinit std::atomic<int> contexts_left{12288};
@@ -67,6 +71,7 @@ std::string text_of(const Ref& text) {
 
 void learn_thread_name() {
   KeepException keep;
+  const KeepScratch room;
   const std::string name = text_of(name_of_thread());
   if (!name.empty()) thread_name = intern(name);
 }
@@ -132,6 +137,7 @@ DictionaryRef intern_task(PyObject* task) {
 void see_task() {
   if (runs_seen_task(running_flow(false))) return;
   KeepException keep;
+  const KeepScratch room;
   Ref task = Ref::borrow(running_task());
   Ref reference(task ? PyWeakref_NewRef(task.get(), nullptr) : nullptr);
   PyErr_Clear();
@@ -162,8 +168,19 @@ void track_statements() {
   attention |= kContexts;
 }
 
+SettledContext::SettledContext() : outermost_(!is_settled && (attention & kContexts) != 0) {
+  if (!outermost_) return;
+  settled = find_thread_context();
+  is_settled = true;
+}
+
+SettledContext::~SettledContext() {
+  if (outermost_) is_settled = false;
+}
+
 DictionaryRef find_thread_context() {
   if (!ring) return 0;
+  if (is_settled) return settled;
   if (tracking_threads && thread_name == 0) learn_thread_name();
   if (tracking_threads && in_entered_context()) see_task();
   const ContextBlob blob = blob_of(running_flow(false));

@@ -1,6 +1,7 @@
 #include "probes/python/tracked.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/interned.h"
 #include "probes/python/leading.h"
 
 namespace watcher::python {
@@ -9,35 +10,42 @@ namespace {
 /// Dictionaries that `_pickle` refuses to be imported with unless their type is dict itself: names may be hooked, never
 /// items.
 struct PlainDict {
-  const char* module;
-  const char* name;
-  const PyObject* dict;  // once it is there; it lives as long as its module
+  Interned name;
+  const PyObject* dict = nullptr;  // once it is there; it lives as long as its module
 };
-constinit PlainDict plain_dicts[] = {
-    {"copyreg", "dispatch_table", nullptr},
-    {"copyreg", "_extension_registry", nullptr},
-    {"copyreg", "_inverted_registry", nullptr},
-    {"copyreg", "_extension_cache", nullptr},
-    {"_compat_pickle", "NAME_MAPPING", nullptr},
-    {"_compat_pickle", "IMPORT_MAPPING", nullptr},
-    {"_compat_pickle", "REVERSE_NAME_MAPPING", nullptr},
-    {"_compat_pickle", "REVERSE_IMPORT_MAPPING", nullptr},
+struct PlainModule {
+  Interned name;
+  PlainDict dicts[4];
+};
+constinit PlainModule plain_modules[] = {
+    {Interned("copyreg"),
+     {{Interned("dispatch_table")},
+      {Interned("_extension_registry")},
+      {Interned("_inverted_registry")},
+      {Interned("_extension_cache")}}},
+    {Interned("_compat_pickle"),
+     {{Interned("NAME_MAPPING")},
+      {Interned("IMPORT_MAPPING")},
+      {Interned("REVERSE_NAME_MAPPING")},
+      {Interned("REVERSE_IMPORT_MAPPING")}}},
 };
 
-const PyObject* find_plain_dict(const PlainDict& wanted) {
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), wanted.module);
-  if (module == nullptr || module->type != &PyModule_Type) return nullptr;
-  return PyDict_GetItemString(module_dict(module), wanted.name);
+bool holds(PlainModule& module, const PyObject* value) {
+  PyObject* names = nullptr;
+  for (PlainDict& known : module.dicts) {
+    if (known.dict == nullptr && names == nullptr && (names = module.name.as_module()) == nullptr) return false;
+    if (known.dict == nullptr) known.dict = known.name.in(names);
+    if (known.dict == value) return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 bool must_stay_plain(const PyObject* value) {
   if (value->type != &PyDict_Type) return false;
-  for (PlainDict& known : plain_dicts) {
-    if (known.dict == nullptr) known.dict = find_plain_dict(known);
-    if (known.dict == value) return true;
-  }
+  for (PlainModule& module : plain_modules)
+    if (holds(module, value)) return true;
   return false;
 }
 

@@ -23,6 +23,7 @@ struct Tracked {
   bool by_rule = false;                   // not by watch()
   const WatchRequest* request = nullptr;  // of the watch() call
   AttributePaths* paths = nullptr;        // it is told of stores to attributes instead of having events
+  DictionaryRef known = 0;                // what intern_variable gives for it, where the caller has that; else 0
 };
 
 /// Watches the value in place when it is an exact list, dict or set (containers.cpp), or has a writable buffer:

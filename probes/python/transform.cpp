@@ -251,6 +251,8 @@ bool Transformer::rewrite_body(PyObject* node, LexicalScope& scope, const Bindin
   ssize_t shown = first;
   while (shown < count && leaves_no_line(item(body, shown), scope.kind == LexicalScope::kFunction)) ++shown;
   Ref at = first_evaluated(item(body, shown < count ? shown : count - 1));
+  if (scope.kind == LexicalScope::kClass)
+    append_type_parameters(parameters.get(), node, scope, "__type_params__", at.get());
   for (const Binding& binding : opening) append_hook(parameters.get(), binding, scope, SiteKind::kStore, at.get());
   if (!rewrite_statements(body.get(), first, rest.get(), scope)) return false;
   if (scope.has_sites || (scope.kind == LexicalScope::kModule && out_->changed()))

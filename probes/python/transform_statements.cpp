@@ -134,6 +134,11 @@ bool Transformer::rewrite_assignment(PyObject* node, PyObject* out, LexicalScope
   if (kind == Node::kAssign && site == SiteKind::kStore && !split_targets(node, "targets", scope, &rest)) return false;
   const char* field = kind == Node::kAssign ? "targets" : kind == Node::kTypeAlias ? "name" : "target";
   if (!rewrite_targets(node, field, scope, site, &pending)) return false;
+  if (kind == Node::kTypeAlias) {
+    const std::string name(get_text(get(node, "name").get(), "id"));
+    LexicalScope inner = nested(scope, LexicalScope::kFunction, node, name);
+    append_type_parameters(out, node, inner, name, node);
+  }
   for (const Pending& name : pending) append_hook(out, name.binding, scope, site, name.binding.at);
   if (rest) return PyList_Append(out, rest.get()) == 0 && rewrite_assignment(rest.get(), out, scope);
   return !failed_ && (site != SiteKind::kWatchBind || append_attribute_hooks(get(node, field).get(), out, scope));
@@ -189,7 +194,7 @@ bool Transformer::rewrite_function(PyObject* node, PyObject* out, LexicalScope& 
   const std::string name(get_text(node, "name"));
   LexicalScope inner = nested(scope, LexicalScope::kFunction, node, name);
   inner.declared = declarations_of(node);
-  if (!rewrite_body(node, inner, parameters_of(node))) return false;
+  if (!rewrite_body(node, inner, parameters_of(node)) || !decorate_with_type_parameters(node, inner)) return false;
   append_hook(out, {name, node}, scope, SiteKind::kStore, node);
   return !failed_;
 }
@@ -270,14 +275,19 @@ bool Transformer::rewrite_match(PyObject* node, LexicalScope& scope) {
   return true;
 }
 
+Binding import_binding(PyObject* node, PyObject* alias) {
+  const std::string_view name = get_text(alias, "name"), as = get_text(alias, "asname");
+  const bool first_part = as.empty() && kind_of(node) == Node::kImport;
+  const std::string_view bound = as.empty() ? name.substr(0, first_part ? name.find('.') : name.npos) : as;
+  return {std::string(bound), compat.minor >= 10 ? alias : node};
+}
+
 bool Transformer::rewrite_import(PyObject* node, PyObject* out, LexicalScope& scope) {
   if (get_text(node, "module") == "__future__") return true;
   Ref names = get(node, "names");
   for (ssize_t i = 0; i < length(names); ++i) {
     PyObject* alias = item(names, i);
-    std::string_view name = get_text(alias, "name");
-    const std::string_view as = get_text(alias, "asname");
-    if (name == "*") {
+    if (get_text(alias, "name") == "*") {
       if (rules_.empty() && !calls_.any()) return true;
       Site* site =
           add_site(SiteKind::kStar, std::string(get_text(node, "module")), scope, get_int(node, "lineno", 0), true);
@@ -287,13 +297,12 @@ bool Transformer::rewrite_import(PyObject* node, PyObject* out, LexicalScope& sc
       if (call) append_call(out, call.get(), scope, node);
       return call && !failed_;
     }
-    if (as.empty() && kind_of(node) == Node::kImport) name = name.substr(0, name.find('.'));
-    const std::string bound(as.empty() ? name : as);
     // `import a, b` becomes two statements: the first has happened when the second fails
     if (kind_of(node) == Node::kImport && i > 0 && !append_import(out, node, alias)) return false;
-    append_hook(out, {bound, compat.minor >= 10 ? alias : node}, scope, SiteKind::kStore, node);
+    append_hook(out, import_binding(node, alias), scope, SiteKind::kStore, node);
   }
-  if (kind_of(node) != Node::kImport || length(names) < 2) return !failed_;
+  if (length(names) < 2) return !failed_;
+  if (kind_of(node) == Node::kImportFrom) return guard_import(node, out, scope);
   Ref first(PyList_New(0));
   return first && PyList_Append(first.get(), item(names, 0)) == 0 && set(node, "names", first.get()) && !failed_;
 }

@@ -8,9 +8,9 @@
 namespace watcher::python {
 namespace {
 
-bool is_comprehension_inlined(PyObject* node, const LexicalScope& scope) {
-  if (compat.minor < 12 || kind_of(node) == Node::kGeneratorExp) return false;
-  return compat.minor >= 13 || scope.kind != LexicalScope::kClass;
+/// Where it is not after all, the hook behind it has nothing to do.
+bool may_be_inlined(PyObject* node) {
+  return compat.minor >= 12 && kind_of(node) != Node::kGeneratorExp;
 }
 
 }  // namespace
@@ -141,7 +141,7 @@ Ref Transformer::rewrite_comprehension(PyObject* node, LexicalScope& scope) {
     return call && PyList_Append(parts.get(), call.get()) == 0;
   };
   if (!parts || !none || !append_call_of(SiteKind::kBegin) || PyList_Append(parts.get(), node) != 0) return Ref();
-  if (is_comprehension_inlined(node, scope) && !append_call_of(SiteKind::kLeave)) return Ref();
+  if (may_be_inlined(node) && !append_call_of(SiteKind::kLeave)) return Ref();
   return make_sequence(node, parts.get(), 1);
 }
 

@@ -90,4 +90,28 @@ bool Transformer::split_into_body(PyObject* node, PyObject* holder, const char* 
   return !rest || (body && PyList_Insert(body.get(), 0, rest.get()) == 0);
 }
 
+// `from m import a, b` becomes `try: from m import a, b`, `except: hook(bound()); raise`. Two statements would not do:
+// the package imports b before a is bound. A handler with a line would be traced, but for 3.8 and 3.10.
+bool Transformer::guard_import(PyObject* node, PyObject* out, LexicalScope& scope) {
+  Ref names = get(node, "names");
+  Ref handler(PyList_New(0));
+  Ref none = compat.minor >= 10 ? make_without_line(node) : make_constant(node, &_Py_NoneStruct);
+  if (!handler || !none) return false;
+  for (ssize_t i = 0; i + 1 < length(names); ++i) {
+    const Binding binding = import_binding(node, item(names, i));
+    bool from_rule = false;
+    if (!wanted(binding.name, scope, &from_rule)) continue;
+    add_site(SiteKind::kBound, binding.name, scope, 0, from_rule)->index = static_cast<std::int32_t>(i);
+    Ref value = hook_call(none.get(), none.get());
+    Ref call = value ? hook(binding, scope, SiteKind::kStore, none.get(), value.get()) : Ref();
+    if (!call) return false;
+    append_call(handler.get(), call.get(), scope, none.get());
+  }
+  if (failed_ || size_of(handler.get()) == 0) return !failed_;
+  Ref guarded = make_try(node, none.get(), handler.get());
+  ssize_t at = size_of(out) - 1;
+  while (list_items(out)[at] != node) --at;  // its hooks are behind it
+  return guarded && PyList_SetItem(out, at, guarded.release()) == 0;
+}
+
 }  // namespace watcher::python

@@ -94,8 +94,15 @@ class Transformer {
   bool split_targets(PyObject* node, const char* field, LexicalScope& scope, Ref* rest);
   /// That statement begins the body of `node`.
   bool split_into_body(PyObject* node, PyObject* holder, const char* field, LexicalScope& scope);
+  bool guard_import(PyObject* node, PyObject* out, LexicalScope& scope);
   Ref rewrite_comprehension(PyObject* node, LexicalScope& scope);
   bool rewrite_generators(PyObject* node, LexicalScope& inner);
+
+  // Type parameters (transform_generics.cpp).
+  bool add_type_parameter(PyObject* node, ssize_t index, LexicalScope& inner);
+  void append_type_parameters(PyObject* list, PyObject* node, LexicalScope& inner, const std::string& holder,
+                              PyObject* at);
+  bool decorate_with_type_parameters(PyObject* node, LexicalScope& inner);
 
   // Statements and expressions (transform_statements.cpp).
   bool rewrite_statement(PyObject* statement, PyObject* out, LexicalScope& scope);
@@ -135,6 +142,8 @@ class Transformer {
 bool is_static_attribute(PyObject* target);
 /// Names bound by a `case` pattern.
 void names_in_pattern(PyObject* pattern, Bindings* out);
+/// What a part of an import statement binds.
+Binding import_binding(PyObject* node, PyObject* alias);
 /// Parameters of a FunctionDef or Lambda.
 Bindings parameters_of(PyObject* node);
 

@@ -3,15 +3,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <iterator>
+#include <utility>
+
 #include "probes/python/compat.h"
 #include "probes/python/emit.h"
-#include "probes/python/words.h"
 #include "probes/python/layout.h"
+#include "probes/python/words.h"
 
 namespace watcher::python {
 
 constinit Scratch scratch_before;
 constinit Scratch scratch_after;
+constinit Scratch scratch_path;
+
+static constexpr Scratch* kScratches[] = {&scratch_before, &scratch_after, &scratch_path};
+
+KeepScratch::KeepScratch() {
+  for (std::size_t i = 0; i < std::size(kScratches); ++i) kept_[i] = std::exchange(kScratches[i]->bytes, nullptr);
+}
+
+KeepScratch::~KeepScratch() {
+  for (std::size_t i = 0; i < std::size(kScratches); ++i) free(std::exchange(kScratches[i]->bytes, kept_[i]));
+}
 
 char* Scratch::room() {
   if (bytes == nullptr) bytes = static_cast<char*>(malloc(kMaxValueBytes));
@@ -146,6 +160,12 @@ std::size_t write_utf8(PyObject* object, char* out, std::size_t room, std::uint6
   const Text text = text_of(object);
   std::size_t used = 0;
   *total = 0;
+  if (text.ascii && text.width == 1) {
+    *total = text.length;
+    used = text.length < room ? static_cast<std::size_t>(text.length) : room;
+    memcpy(out, text.data, used);
+    return used;
+  }
   bool full = text.width == 0;
   for (std::uint64_t i = 0; i < text.length && text.width != 0; ++i) {
     char encoded[4];

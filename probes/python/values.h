@@ -29,6 +29,19 @@ struct Scratch {
 };
 extern constinit Scratch scratch_before;
 extern constinit Scratch scratch_after;
+extern constinit Scratch scratch_path;
+
+/// While code of the host's may run: the events that it has find room elsewhere.
+class KeepScratch {
+ public:
+  KeepScratch();
+  KeepScratch(const KeepScratch&) = delete;
+  KeepScratch& operator=(const KeepScratch&) = delete;
+  ~KeepScratch();
+
+ private:
+  char* kept_[3];
+};
 
 /// Encodes any object; null is kUnbound. Never fails: what cannot be described is described by its type and address.
 Value encode(PyObject* object, Scratch& scratch);

@@ -4,6 +4,7 @@
 
 #include "probes/python/attribute_paths.h"
 #include "probes/python/compat.h"
+#include "probes/python/module_globals.h"
 #include "probes/python/tracked.h"
 
 namespace watcher::python {
@@ -49,7 +50,7 @@ void Variable::leave_handler() {
   handler = 0;
 }
 
-void Variable::track(PyObject* value, std::string_view name, std::string_view owner, Scope scope) {
+void Variable::track(PyObject* value, std::string_view name, std::string_view owner, Scope scope, DictionaryRef known) {
   if (tracked != value) untrack();
   // what watch() was called with stays watched when the function is left
   tracked_frame = variable != 0 ? nullptr : frame;
@@ -60,7 +61,8 @@ void Variable::track(PyObject* value, std::string_view name, std::string_view ow
                         .frame = tracked_frame,
                         .keeper = tracked_frame != nullptr ? keeper : nullptr,
                         .by_rule = given == nullptr,
-                        .request = given};
+                        .request = given,
+                        .known = known};
   tracked_variable = track_value(value, request);
   tracked = tracked_variable != 0 ? value : nullptr;
 }
@@ -150,6 +152,15 @@ Variable& Namespace::variable(const std::string& name) {
   return made;
 }
 
+bool Namespace::begin(PyObject* dictionary, const RuleSet* its_rules) {
+  PyObject *name, *value;
+  for (ssize_t position = 0; PyDict_Next(dictionary, &position, &name, &value) != 0;)
+    if (name->type != &PyUnicode_Type || !text_of_name(name).starts_with("__")) return false;
+  rules = its_rules;
+  for (auto& [known, variable] : variables) variable.renew(false);
+  return true;
+}
+
 void Namespace::renew(PyObject* dictionary) {
   KeepException keep;
   for (auto& [name, variable] : variables) {
@@ -190,7 +201,7 @@ void record_binding(const Subject& subject, Variable& variable, PyObject* value,
   variable.ever_bound = true;
   if (after.kind < ValueKind::kBytes && variable.tracked == nullptr) [[likely]]
     return;
-  variable.track(value, name, owner, subject.scope);
+  variable.track(value, name, owner, subject.scope, subject.variable);
 }
 
 void record_unbinding(const Subject& subject, Variable& variable) {

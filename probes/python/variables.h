@@ -39,8 +39,8 @@ struct Variable {
   }
   /// The end of `except … as x` unbound it.
   void leave_handler();
-  /// Watches the new value in place, and the old one no more for this variable.
-  void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
+  /// Watches the new value in place, and the old one no more for this variable. `known`: see Tracked.
+  void track(PyObject* value, std::string_view name, std::string_view owner, Scope scope, DictionaryRef known = 0);
   /// It is watched from here on, and holds that already; null: unbound.
   void take(PyObject* value, std::string_view name, std::string_view owner, Scope scope);
   /// As far as it can be told without asking the object.
@@ -75,6 +75,9 @@ struct Namespace {
 
   /// The variable of that name; watched from now on when a rule names it.
   Variable& variable(const std::string& name);
+  /// The module's body begins, before anything else is asked. True: for the first time, with nothing bound yet. Then
+  /// the dictionary's address may have been another one's, which died with its module.
+  bool begin(PyObject* dictionary, const RuleSet* its_rules);
   /// The module's body begins (again): what it binds already is what its variables hold.
   void renew(PyObject* dictionary);
 };

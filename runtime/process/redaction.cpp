@@ -113,7 +113,7 @@ bool Redaction::is_secret(const EventView& event) {
 }
 
 bool Redaction::hide_named(std::string_view text, std::string_view hidden, std::string* out) {
-  if (text.find_first_of(":=") == text.npos) return false;
+  if (text.find(':') == text.npos && text.find('=') == text.npos) return false;
   out->clear();
   std::size_t copied = 0;
   for (std::size_t at = 0; at < text.size();) {

@@ -127,7 +127,10 @@ int map_at(std::byte* address, std::uint64_t bytes, int fd, std::uint64_t offset
 int map_ring(std::byte* address, int fd, const RingLayout& layout) {
   const int error = map_at(address, layout.file_bytes(), fd, 0);
   if (error != 0) return error;
-  return map_at(address + layout.file_bytes(), layout.slots_bytes(), fd, layout.slots_offset());
+  const int second = map_at(address + layout.file_bytes(), layout.slots_bytes(), fd, layout.slots_offset());
+  // else the first touch of a page reads as far ahead as the disk is set to: zeros, and up to the whole file
+  raw_syscall(SYS_madvise, address, layout.mapping_bytes(), MADV_RANDOM);
+  return second;
 }
 
 std::byte* reserve_addresses(std::uint64_t bytes, int* error) {

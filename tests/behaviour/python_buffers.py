@@ -61,6 +61,15 @@ class Writers(BufferCase):
 main()
 """}, check, users=(None, harness.NOBODY))
 
+    def test_a_slice_in_memory_that_was_used_before_is_watched(self):
+        self.on_all({"program.py": HEAD + """for _ in range(100):
+    junk = [bytes([255]) * 27 for _ in range(50)]
+    del junk
+    buf = watch(bytearray(b"abc")[:], name="buf")
+    buf[1] = 7
+print(buf)
+"""}, lambda run: self.assertEqual([value(event["after"]) for event in writes(run)], [7] * 100))
+
     def test_a_bytearray_may_grow_shrink_and_die(self):
         def check(run):
             events = run.of("buf")

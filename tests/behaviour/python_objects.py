@@ -332,6 +332,50 @@ for bad in (lambda: type(x).append({}, 1), lambda: type(x).__setitem__({}, 0, 1)
         print(error)
 """}, lambda run: None)
 
+    def test_naming_a_task_may_run_code_that_changes_what_the_event_is_about(self):
+        def check(run):
+            told = [(e["variable_name"], e["op"], e["path"], value(e["after"])) for e in run.events
+                    if e["variable_name"] in ("box", "inner", "text")]
+            self.assertEqual(sorted(told[3:], key=str), sorted([
+                ("inner", "append", [0], "w\u00f6rd"), ("box", "append", ["list", 0], "w\u00f6rd"),
+                ("box", "store", [], None),
+                ("inner", "append", [1], "w\u00f6rd"),
+                ("text", "store", [], "\u00f6ther" * 40), ("text", "store", [], "t\u00e4sk's"),
+            ], key=str))
+            self.assertEqual(len(run.of("many")), 301)
+
+        self.on_all({"program.py": """
+import asyncio, gc
+box, many, text = {"list": []}, [], ""
+inner = box["list"]
+class Named(asyncio.Task):
+    def get_name(self):
+        mine, self.mine = self.mine, None
+        if mine is not None: mine()
+        return super().get_name()
+def crowd():  # the table of what is watched moves
+    for i in range(300): many.append({"i": i})
+def part():
+    global box
+    box = None
+    gc.collect()
+def rewrite():
+    global text
+    text = "\u00f6ther" * 40
+async def append():
+    inner.append("w\u00f6rd")
+async def bind():
+    global text
+    text = "t\u00e4sk's"
+async def main():
+    for work, mine in ((append, crowd), (append, part), (bind, rewrite)):
+        task = Named(work(), loop=asyncio.get_event_loop())
+        task.mine = mine
+        await task
+asyncio.run(main())
+print(inner)
+"""}, check, config='depth = 4\ntrack_threads = true\n[[watch]]\nfile = "program.py"\nglobal = ["box", "inner", "many", "text"]\n')
+
 
 if __name__ == "__main__":
     harness.main()

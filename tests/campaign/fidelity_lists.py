@@ -29,12 +29,27 @@ UNAVOIDABLE = [
     ("pickle", "*.test_framing_large_objects", "*"),
     ("pickle", "*.test_many_puts_and_gets", "*"),
     ("json", "*.TestCDump.test_encode_mutated", "*"),
+    *(("set", f"*.TestSet*.test_{name}", "*") for name in ("copy", "difference", "intersection", "symmetric_difference", "union")),
+    # C code takes a plain dict's hashes along, and the collector lets go of plain dicts only
+    ("set", "*.test_do_not_rehash_dict_keys", "*"),
+    ("dict", "*.test_track_dynamic", "*"),
     # they read their own constants by index, or count their own instructions
     ("compile", "*.test_32_63_bit_values", "*"),
     ("compile", "*.test_merge_constants", "*"),
     ("compile", "*.test_consts_in_conditionals", "*"),
     ("inspect", "*.test_signature_bind_implicit_arg", "*"),
     ("dis", "*", "*"),
+    ("peepholer", "*.TestMarkingVariablesAsUnKnown.*", "*"),
+    ("peepholer", "*.test_assignment_idiom_in_comprehensions", "*"),
+    ("peepholer", "*.test_elim_extra_return", "*"),
+    ("opcache", "*.TestRacesDoNotCrash.*", "3.13"),  # … or look for what the interpreter makes of code that handles plain objects
+    ("descr", "*.SharedKeyTests.test_subclasses", "3.[89]"),  # a watched instance's dictionary shares no keys
+    ("descr", "*.SharedKeyTests.test_subclasses", "3.10"),
+    # a slot that is led through us is the type's own to a subinterpreter that begins later
+    ("types", "*.SubinterpreterTests.test_static_types_inherited_slots", "3.13"),
+    # they compile a text of their own under the watched file's name, of which Watcher tells
+    ("inspect", "its log", "*"),
+    ("trace", "its log", "*"),
     # they count objects: a watched instance has its dictionary as an object of its own
     ("gc", "*.test_boom*", "*"),
     ("gc", "*.test_collect_garbage", "*"),

@@ -96,7 +96,7 @@ def bounded(value, depth=0):
         return kind.__name__ + "(" + ", ".join(bounded(item, depth + 1) for item in value.args) + ")"
     if kind.__name__ == "module":
         return "<module %r>" % value.__name__
-    if kind.__repr__ is object.__repr__ or kind.__module__ == "builtins" or isinstance(value, type):
+    if kind.__repr__ is object.__repr__ or kind.__module__ in ("builtins", "typing") or isinstance(value, type):
         return repr(value)
     return "<%s object at %#x>" % (kind.__name__, id(value))
 

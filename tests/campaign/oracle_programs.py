@@ -235,6 +235,7 @@ class Writer(ContainerStatements):
     def fail_between(self, scope, depth):
         one, two = self.random.sample(scope.names, 2)
         form = self.pick(["{0}, NOTHING[9], {1} = {2}, 2, 3", "{0} = NOTHING[9] = {2}", "[*{0}, NOTHING[9]] = 1, {2}, 3", "import json as {0}, no_such_module_anywhere",
+                          "from oracle_helper import put as {0}, no_such_name",
                           "for {0}, NOTHING[9] in [({2}, 2)]: pass", "with Manager(({2}, 1)) as ({0}, NOTHING[9]): pass"])
         with self.block("try:"):
             line = self.add(form.format(one, two, self.value()))

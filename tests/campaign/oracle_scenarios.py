@@ -15,7 +15,7 @@ class Program(Writer):
 
     def write(self, functions=FUNCTIONS_A_FILE):
         kinds = [self.plain, self.plain, self.plain, self.recursion, self.closure, self.closure, self.generator, self.generator, self.coroutine,
-                 self.class_body, self.anonymous, self.globals_user, self.threads, self.outlive, self.other_module, self.watch_call, self.matcher, self.group]
+                 self.class_body, self.anonymous, self.globals_user, self.threads, self.outlive, self.other_module, self.watch_call, self.matcher, self.group, self.generic]
         for index in range(functions):
             self.pick(kinds)()
             if index % 5 == 0:
@@ -329,12 +329,24 @@ class Program(Writer):
                     with writer.block(f"except* ValueError as {name}:") as line:
                         writer.stored(scope, name, line)
                         writer.add(f"_{name}.silently_unbind()")
+                    writer.forget(scope)
                     writer.statements(scope, 1, 2)
                 with writer.block("finally:"):
                     writer.add("; ".join(f"_{n}.end()" for n in NAMES))
             writer.add("attempt(f)")
 
         self.newer((3, 11), write)
+
+    def generic(self):
+        def write(writer):
+            name, made = writer.pick(NAMES), writer.fresh("g")
+            form = writer.pick(["def {0}[{1}](x): return x", "class {0}[{1}]: pass", "type {0}[{1}] = list", "async def {0}[_T, *{1}](): pass"])
+            with writer.block("def f():"):
+                line = writer.add(form.format(made, name))
+                writer.add(f"E({name!r}, 'f').store({made}.__type_params__[-1], {line}, 'f.<locals>.<generic parameters of {made}>')")
+            writer.add("attempt(f)", "attempt(f)")
+
+        self.newer((3, 12), write)
 
     def watch_call(self):
         name, variable = self.fresh("f"), self.fresh("w")
