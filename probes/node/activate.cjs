@@ -26,7 +26,7 @@ function learnAllocations() {
     return;
   }
   new ArrayBuffer(bytes);
-  new SharedArrayBuffer(bytes);
+  if (typeof SharedArrayBuffer === 'function') new SharedArrayBuffer(bytes);
   Buffer.allocUnsafeSlow(bytes);
   structuredClone(new ArrayBuffer(bytes));
   new TextEncoder().encode('x'.repeat(bytes));

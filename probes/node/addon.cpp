@@ -1,7 +1,9 @@
 #include "probes/node/addon.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <string>
 
 #include "probes/node/around.h"
@@ -122,6 +124,19 @@ napi_value set_no_inlining(napi_env, napi_callback_info) {
   return nullptr;
 }
 
+constinit std::atomic<bool> hooks_are_ours{false};
+
+/// startHooks(): the thread that module.register() starts before 22.15 is there because of us.
+napi_value start_hooks(napi_env, napi_callback_info) {
+  hooks_are_ours.store(true, std::memory_order_relaxed);
+  return nullptr;
+}
+
+/// inOurHooks(): may this be that thread? A worker has a port to its parent.
+napi_value give_in_our_hooks(napi_env env, napi_callback_info) {
+  return make_bool(env, hooks_are_ours.load(std::memory_order_relaxed) && gettid() != getpid());
+}
+
 void leave_environment(void*) {
   forget_thread_isolate();
   forget_isolate();
@@ -129,11 +144,11 @@ void leave_environment(void*) {
 
 napi_value fill_binding(napi_env env, napi_value binding) {
   static constexpr BindingFunction kFunctions[] = {
-      {"userOptions", give_user_options}, {"asked", give_asked}, {"option", give_option},
-      {"hasRules", give_has_rules},       {"log", write_log},    {"start", start_session},
-      {"variable", make_variable},        {"place", make_place}, {"placeHere", make_place_here},
-      {"threadName", set_thread_name},    {"stats", give_stats}, {"listen", listen},
-      {"noInlining", set_no_inlining}};
+      {"userOptions", give_user_options}, {"asked", give_asked},       {"option", give_option},
+      {"hasRules", give_has_rules},       {"log", write_log},          {"start", start_session},
+      {"variable", make_variable},        {"place", make_place},       {"placeHere", make_place_here},
+      {"threadName", set_thread_name},    {"stats", give_stats},       {"listen", listen},
+      {"noInlining", set_no_inlining},    {"startHooks", start_hooks}, {"inOurHooks", give_in_our_hooks}};
   thread_env = env;
   add_functions(env, binding, kFunctions);
   add_records(env, binding);

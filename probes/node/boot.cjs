@@ -17,7 +17,11 @@ function leaveNoTrace() {
     else process.env.NODE_OPTIONS = rest;
   }
   const preloaded = process._preload_modules;
-  if (Array.isArray(preloaded) && preloaded[0] === __filename) preloaded.shift();
+  // a copy: node still goes through the list itself
+  if (Array.isArray(preloaded) && preloaded[0] === __filename)
+    Object.defineProperty(process, '_preload_modules', { value: preloaded.slice(1) });
+  // the user's modules have no business in a thread that is there for us
+  if (binding.inOurHooks() && require('worker_threads').parentPort === null) preloaded.length = 0;
   delete require.cache[__filename];
   return own;
 }
@@ -41,20 +45,44 @@ function followWorkers(own) {
   };
   const Worker = threads.Worker;
   threads.Worker = new Proxy(Worker, {
-    construct: (target, [file, options, ...rest], as) =>
-      Reflect.construct(target, [file, withUs(options), ...rest], as === threads.Worker ? target : as),
+    construct(target, [file, options, ...rest], as) {
+      const told = withUs(options);
+      const had = process.env.NODE_OPTIONS;
+      // options of the whole process are refused in a worker, but where the text is its maker's
+      const copied = told !== options && had && told.env.NODE_OPTIONS === `${own} ${had}`;
+      if (copied) process.env.NODE_OPTIONS = told.env.NODE_OPTIONS;
+      try {
+        return Reflect.construct(target, [file, told, ...rest], as === threads.Worker ? target : as);
+      } finally {
+        if (copied) process.env.NODE_OPTIONS = had;
+      }
+    },
   });
   Module.syncBuiltinESMExports();
 }
 
-/** Module[name] with `before(...arguments)` in front, unseen by stack traces. */
-function lead(name, before) {
-  const original = Module[name];
-  const led = binding.around(original, before);
-  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
-  Module[name] = led;
-  return original;
+/** By owner: the object behind it that has the originals. */
+const behind = new Map();
+
+/** Stack traces name a function by the property that holds it. */
+function keepName(owner, name, original) {
+  if (!behind.has(owner)) {
+    behind.set(owner, Object.create(Object.getPrototypeOf(owner)));
+    Object.setPrototypeOf(owner, behind.get(owner));
+  }
+  const originals = behind.get(owner);
+  if (!Object.prototype.hasOwnProperty.call(originals, name)) originals[name] = original;
 }
+
+/** owner[name] with `before(...arguments)` in front and `after(this, result)` behind, unseen by stack traces; gives the original. */
+binding.lead = function lead(owner, name, before, after) {
+  const original = owner[name];
+  const led = binding.around(original, before, after);
+  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
+  keepName(owner, name, original);
+  owner[name] = led;
+  return original;
+};
 
 /** OpenTelemetry is there: its spans are followed where something is watched. */
 function expectSpans() {
@@ -64,7 +92,7 @@ function expectSpans() {
 
 /** require('watcher'): the application's own package wins. */
 function resolveForRequire() {
-  const resolve = lead('_resolveFilename', (request, ...rest) => {
+  const resolve = binding.lead(Module, '_resolveFilename', (request, ...rest) => {
     if (request === '@opentelemetry/api' && !binding.traced) expectSpans();
     if (request !== OURS) return undefined;
     try {
@@ -92,7 +120,8 @@ function resolveForImport(own) {
         }
       },
     });
-  } else if (typeof Module.register === 'function') {
+  } else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function') {
+    binding.startHooks();
     Module.register(require('url').pathToFileURL(require('path').join(__dirname, 'resolve.mjs')).href, { data: { url } });
   }
 }
@@ -118,7 +147,7 @@ function mentionsUs(text) {
 
 /** Loading that module costs up to 3 ms: a program that is none of our business pays when it does so itself. */
 function followWorkersWhenUsed(own) {
-  lead('_load', (request) => {
+  binding.lead(Module, '_load', (request) => {
     if (request === 'worker_threads' || request === 'node:worker_threads') followWorkers(own);
   });
 }

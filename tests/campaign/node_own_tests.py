@@ -40,7 +40,7 @@ for (const name of ['alloc', 'allocUnsafe', 'allocUnsafeSlow', 'from', 'concat',
   const original = Buffer[name];
   if (original) Buffer[name] = { [name](...words) { return kept(Reflect.apply(original, this, words)); } }[name];
 }
-const kinds = [ArrayBuffer, SharedArrayBuffer, DataView, ...Reflect.ownKeys(globalThis).filter((key) => /^(Big)?(Int|Uint|Float)\\d+(Clamped)?Array$/.test(key)).map((key) => globalThis[key])];
+const kinds = [ArrayBuffer, SharedArrayBuffer, DataView, ...Object.getOwnPropertyNames(globalThis).filter((key) => /^(Big)?(Int|Uint|Float)\\d+(Clamped)?Array$/.test(key)).map((key) => globalThis[key])];
 for (const Kind of kinds) {
   const ours = new Proxy(Kind, { construct: (target, words, as) => kept(Reflect.construct(target, words, as === ours ? target : as)) });
   Object.defineProperty(Kind.prototype, 'constructor', { value: ours });
