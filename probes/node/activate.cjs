@@ -3,6 +3,7 @@
 // first require('watcher').
 'use strict';
 const binding = process._linkedBinding('watcher');
+if (binding.start === undefined) binding.complete();
 const { isMainThread, threadId, threadName } = require('worker_threads');
 
 let active = false;

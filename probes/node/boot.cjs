@@ -2,7 +2,7 @@
 // `watcher` resolvable and leaves no trace; everything else happens when it is asked for.
 'use strict';
 const binding = process._linkedBinding('watcher');
-const Module = require('module');
+const Module = module.constructor; // require('module') loads more than that
 
 const OURS = 'watcher';
 const API = require('path').join(__dirname, 'watcher.cjs');
@@ -58,7 +58,7 @@ function followWorkers(own) {
       }
     },
   });
-  Module.syncBuiltinESMExports();
+  require('module').syncBuiltinESMExports();
 }
 
 /** By owner: the object behind it that has the originals. */
@@ -106,9 +106,10 @@ function resolveForRequire() {
 
 /** import 'watcher', likewise. Before 22.15 hooks live in a thread of their own, which costs 50 ms. */
 function resolveForImport(own) {
+  const { register, registerHooks } = require('module');
   const url = require('url').pathToFileURL(require('path').join(__dirname, 'watcher.mjs')).href;
-  if (typeof Module.registerHooks === 'function') {
-    Module.registerHooks({
+  if (typeof registerHooks === 'function') {
+    registerHooks({
       resolve(specifier, context, next) {
         if (specifier === 'worker_threads' || specifier === 'node:worker_threads') followWorkers(own);
         if (specifier !== OURS) return next(specifier, context);
@@ -120,29 +121,26 @@ function resolveForImport(own) {
         }
       },
     });
-  } else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function') {
+  } else if (typeof register === 'function' && typeof SharedArrayBuffer === 'function') {
     binding.startHooks();
-    Module.register(require('url').pathToFileURL(require('path').join(__dirname, 'resolve.mjs')).href, { data: { url } });
+    register(require('url').pathToFileURL(require('path').join(__dirname, 'resolve.mjs')).href, { data: { url } });
   }
 }
 
-/** The main script's text; empty when it is none that could be read twice: a pipe could not. */
-function mainText() {
+/** What the main script says of us: 1, a text `watcher`; 2, a word `import`. Where it cannot be known, it may do either later. */
+function mentions() {
   const source = process._eval ?? '';
-  if (source !== '') return source;
+  if (source !== '') return (/['"`]watcher['"`]/.test(source) ? 1 : 0) + (/\bimport\b/.test(source) ? 2 : 0);
+  const main = process.argv[1];
+  if (main === undefined) return 2;
+  const path = require('path').resolve(main); // a module loaded first may have changed the folder
+  const said = binding.mentions(path);
+  if (said !== undefined) return said;
   try {
-    const main = process.argv[1];
-    if (main === undefined) return '';
-    const fs = require('fs');
-    const file = Module._findPath(require('path').resolve(main)) || main;
-    return fs.statSync(file).isFile() ? fs.readFileSync(file, 'latin1') : '';
+    return binding.mentions(Module._findPath(path)) ?? 2;
   } catch {
-    return '';
+    return 2;
   }
-}
-
-function mentionsUs(text) {
-  return /['"`]watcher['"`]/.test(text);
 }
 
 /** Loading that module costs up to 3 ms: a program that is none of our business pays when it does so itself. */
@@ -154,13 +152,15 @@ function followWorkersWhenUsed(own) {
 
 const own = leaveNoTrace();
 resolveForRequire();
-const text = mainText();
-const mentioned = binding.asked() || mentionsUs(text);
+const asked = binding.asked();
+const said = mentions();
+const mentioned = asked || (said & 1) !== 0;
 // hooks of `import` show in the stack traces of modules that are not found, and cost time
-if (mentioned || text === '' || /\bimport\b/.test(text)) {
-  if (typeof Module.registerHooks !== 'function') followWorkers(own);
-  if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport(own);
+if (mentioned || (said & 2) !== 0) {
+  const early = typeof require('module').registerHooks === 'function';
+  if (!early) followWorkers(own);
+  if (early || mentioned) resolveForImport(own);
 } else followWorkersWhenUsed(own);
 if (mentioned) require('./activate.cjs').activate();
 if (binding.hasRules()) require('./load_hooks.cjs').watchNames();
-if (binding.asked() && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();
+if (asked && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();

@@ -5,6 +5,7 @@ const Module = require('module');
 const { fileURLToPath, pathToFileURL } = require('url');
 const path = require('path');
 const binding = process._linkedBinding('watcher');
+if (binding.start === undefined) binding.complete();
 
 let transform;
 let drivers; // sql_drivers.cjs, once statements are asked for
