@@ -2,7 +2,7 @@
 'use strict';
 const binding = process._linkedBinding('watcher');
 
-/** By buffer, or memory of WebAssembly: who is watched in it. */
+/** By buffer, or memory of WebAssembly: who is watched in it. A WeakRef would keep what a long loop makes until its end. */
 const inside = new WeakMap();
 let installed = false;
 
@@ -22,9 +22,8 @@ function renew(watched, buffer, offset, length) {
 /** A buffer, or the memory behind it, may have another length. */
 function resized(owner) {
   const buffer = isWasmMemory(owner) ? bufferOf.call(owner) : owner;
-  for (const { held, watched } of inside.get(owner) ?? []) {
-    const value = held.deref();
-    if (value === undefined || watched.variable === undefined) continue;
+  for (const { value, watched } of inside.get(owner) ?? []) {
+    if (watched.variable === undefined) continue;
     const length = isWasmMemory(value) ? buffer.byteLength : value.byteLength;
     if (length !== watched.length) renew(watched, buffer, watched.offset, length);
   }
@@ -38,8 +37,8 @@ function moved(from, to) {
   inside.set(to, all);
   for (const entry of all) {
     const { watched } = entry;
-    entry.held = new WeakRef(to);
     const length = Math.min(watched.length, Math.max(to.byteLength - watched.offset, 0));
+    entry.value = watched.offset === 0 ? to : new Uint8Array(to, Math.min(watched.offset, to.byteLength), length);
     if (watched.variable !== undefined && (length !== watched.length || binding.memoryVariable(watched.region) === undefined))
       renew(watched, to, watched.offset, length);
   }
@@ -78,7 +77,7 @@ function follow(value, buffer, watched) {
   if (isWasmMemory(value)) installWasm();
   const owner = isWasmMemory(value) ? value : buffer;
   const all = (inside.get(owner) ?? []).filter((entry) => entry.watched.variable !== undefined);
-  inside.set(owner, [...all, { held: new WeakRef(value), watched }]);
+  inside.set(owner, [...all, { value, watched }]);
 }
 
 module.exports = { follow };
