@@ -12,6 +12,7 @@
 #include "probes/node/addon.h"
 #include "probes/node/emit.h"
 #include "probes/node/host_allocator.h"
+#include "probes/node/host_calls.h"
 #include "probes/node/napi_values.h"
 #include "probes/node/positions.h"
 
@@ -96,6 +97,7 @@ napi_value give_is_ours(napi_env env, napi_callback_info info) {
 napi_value start_learning(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   if (!lead_host_allocator()) return make_bool(env, false);
+  lead_host_calls();
   when_range_ends(end_watches);
   begin_learning(static_cast<std::size_t>(number_of(env, arguments.values[0])));
   return make_bool(env, true);

@@ -1,7 +1,9 @@
 """Native code that writes into watched memory of node programs: an addon, from JavaScript and from a thread of its own; node's own."""
 
+import os
 import pathlib
 import subprocess
+import unittest
 
 import harness
 import node_support
@@ -110,26 +112,33 @@ class Native(node_support.Case):
                              [([i], i + 0.5, 5, "ask") for i in range(4)])
             self.assertEqual({event["line"] for event in writes[4:]}, {8})
             for event in writes[:4]:
-                self.assertEqual((event["native"]["function"], pathlib.Path(event["native"]["module"]).name), ("addon_store", "addon.node"), event["native"])
+                self.assertEqual((event["native"]["symbol"], pathlib.Path(event["native"]["module"]).name), ("addon_store", "addon.node"), event["native"])
             own = [event for event in run.of("own") if event["op"] == "write"]
             self.assertEqual([harness.value(event["after"]) for event in own], list(range(1, 1001)))
-            self.assertEqual({(event["native"]["function"], event["line"]) for event in own}, {("addon_store", None)})
+            self.assertEqual({(event["native"]["symbol"], event["function"]) for event in own}, {("addon_store", "addon_store")})
             self.assertFalse({event["thread_id"] for event in own} & {event["thread_id"] for event in writes})
 
         self.on_all_nodes({"app.js": CALLS}, check)
 
     def test_what_node_itself_writes(self):
-        def check(run):
-            self.assertEqual(run.stderr, b"")
-            for name, line in {"readSync": 6, "readvSync": 7, "second": 7, "randomFillSync": 8, "hash": 9, "read": None, "randomFill": None, "onread": None, "zlib": None}.items():
-                events = [event for event in run.of(name) if event["op"] in ("write", "kernel_write")]
-                self.assertTrue(events, name)
-                if line is not None:
-                    self.assertEqual({event["line"] for event in events}, {line}, name)
-            for name in ("readSync", "readvSync", "second", "read", "onread"):
-                self.assertEqual([event["op"] for event in run.of(name)].count("kernel_write"), 1, name)
+        self.on_all_nodes({"app.js": OWN}, self.all_told)
 
-        self.on_all_nodes({"app.js": OWN}, check)
+    @unittest.skipUnless(os.getuid() == 0, "the engine uffd needs a privilege")
+    def test_the_same_by_io_uring(self):
+        self.settings = {"UV_USE_IO_URING": "1"}
+        self.engines = ("auto",)
+        self.users = lambda node: (None,)
+        self.on_all_nodes({"app.js": OWN}, self.all_told)
+
+    def all_told(self, run):
+        self.assertEqual(run.stderr, b"")
+        for name, line in {"readSync": 6, "readvSync": 7, "second": 7, "randomFillSync": 8, "hash": 9, "read": None, "randomFill": None, "onread": None, "zlib": None}.items():
+            events = [event for event in run.of(name) if event["op"] in ("write", "kernel_write")]
+            self.assertTrue(events, name)
+            if line is not None:
+                self.assertEqual({event["line"] for event in events}, {line}, name)
+        for name in ("readSync", "readvSync", "second", "read", "onread"):
+            self.assertEqual([event["op"] for event in run.of(name)].count("kernel_write"), 1, name)
 
 
 if __name__ == "__main__":
