@@ -3,6 +3,7 @@
 // first require('watcher').
 'use strict';
 const binding = process._linkedBinding('watcher');
+if (binding.start === undefined) binding.complete();
 const { isMainThread, threadId, threadName } = require('worker_threads');
 
 let active = false;
@@ -26,7 +27,7 @@ function learnAllocations() {
     return;
   }
   new ArrayBuffer(bytes);
-  new SharedArrayBuffer(bytes);
+  if (typeof SharedArrayBuffer === 'function') new SharedArrayBuffer(bytes);
   Buffer.allocUnsafeSlow(bytes);
   structuredClone(new ArrayBuffer(bytes));
   new TextEncoder().encode('x'.repeat(bytes));

@@ -1,7 +1,10 @@
 #include "probes/node/addon.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <optional>
 #include <string>
 
 #include "probes/node/around.h"
@@ -9,6 +12,7 @@
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
 #include "probes/node/fast_function.h"
+#include "probes/node/main_script.h"
 #include "probes/node/napi_values.h"
 #include "probes/node/positions.h"
 #include "probes/node/records.h"
@@ -122,26 +126,66 @@ napi_value set_no_inlining(napi_env, napi_callback_info) {
   return nullptr;
 }
 
+constinit std::atomic<bool> hooks_are_ours{false};
+
+/// startHooks(): the thread that module.register() starts before 22.15 is there because of us.
+napi_value start_hooks(napi_env, napi_callback_info) {
+  hooks_are_ours.store(true, std::memory_order_relaxed);
+  return nullptr;
+}
+
+/// inOurHooks(): may this be that thread? A worker has a port to its parent.
+napi_value give_in_our_hooks(napi_env env, napi_callback_info) {
+  return make_bool(env, hooks_are_ours.load(std::memory_order_relaxed) && gettid() != getpid());
+}
+
+/// mentions(file): has the script a text `watcher` (1), a word `import` (2)? Undefined: it cannot be read twice. Less
+/// work than in JavaScript, for programs that are none of our business.
+napi_value give_mentions(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const std::optional<std::string> text = regular_file(text_of(env, arguments.values[0]).c_str());
+  return text ? make_number(env, mentions_in(*text)) : nullptr;
+}
+
 void leave_environment(void*) {
   forget_thread_isolate();
   forget_isolate();
 }
 
-napi_value fill_binding(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {
-      {"userOptions", give_user_options}, {"asked", give_asked}, {"option", give_option},
-      {"hasRules", give_has_rules},       {"log", write_log},    {"start", start_session},
-      {"variable", make_variable},        {"place", make_place}, {"placeHere", make_place_here},
-      {"threadName", set_thread_name},    {"stats", give_stats}, {"listen", listen},
-      {"noInlining", set_no_inlining}};
-  thread_env = env;
+/// complete(): what only a program needs that is watched.
+napi_value complete_binding(napi_env env, napi_callback_info info) {
+  static constexpr BindingFunction kFunctions[] = {{"start", start_session},
+                                                   {"variable", make_variable},
+                                                   {"place", make_place},
+                                                   {"placeHere", make_place_here},
+                                                   {"threadName", set_thread_name},
+                                                   {"stats", give_stats},
+                                                   {"listen", listen},
+                                                   {"noInlining", set_no_inlining}};
+  napi_value binding = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, &binding, nullptr);
   add_functions(env, binding, kFunctions);
   add_records(env, binding);
   add_stores(env, binding);
   add_stack_place(binding);
-  add_around(env, binding);
   add_sql(env, binding);
   add_memory_functions(env, binding);
+  return nullptr;
+}
+
+napi_value fill_binding(napi_env env, napi_value binding) {
+  static constexpr BindingFunction kFunctions[] = {{"userOptions", give_user_options},
+                                                   {"asked", give_asked},
+                                                   {"option", give_option},
+                                                   {"hasRules", give_has_rules},
+                                                   {"log", write_log},
+                                                   {"mentions", give_mentions},
+                                                   {"startHooks", start_hooks},
+                                                   {"inOurHooks", give_in_our_hooks},
+                                                   {"complete", complete_binding}};
+  thread_env = env;
+  add_functions(env, binding, kFunctions);
+  add_around(env, binding);
   napi_add_env_cleanup_hook(env, leave_environment, nullptr);
   return binding;
 }

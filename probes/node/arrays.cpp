@@ -12,6 +12,7 @@
 #include "probes/node/addon.h"
 #include "probes/node/emit.h"
 #include "probes/node/host_allocator.h"
+#include "probes/node/host_calls.h"
 #include "probes/node/napi_values.h"
 #include "probes/node/positions.h"
 
@@ -21,10 +22,13 @@ namespace {
 struct Bytes {
   std::byte* base = nullptr;
   std::size_t size = 0;
+  std::size_t offset = 0;  // in its buffer
 };
 
 struct WatchedRange {
   std::uintptr_t begin, end;
+  std::uint32_t variable;
+  std::uint8_t scope;
 };
 
 // Any thread: V8 frees buffers on threads of its own. Never taken in a fault handler.
@@ -58,7 +62,8 @@ Bytes bytes_of(napi_env env, napi_value view) {
   napi_typedarray_type type{};
   Bytes bytes;
   void* base = nullptr;
-  if (view == nullptr || napi_get_typedarray_info(env, view, &type, &bytes.size, &base, nullptr, nullptr) != napi_ok)
+  if (view == nullptr ||
+      napi_get_typedarray_info(env, view, &type, &bytes.size, &base, nullptr, &bytes.offset) != napi_ok)
     return {};
   bytes.base = static_cast<std::byte*>(base);
   const bool wide = type == napi_int16_array || type == napi_uint16_array;
@@ -74,12 +79,12 @@ bool can_be_watched(const Bytes& bytes) {
   constexpr std::uintptr_t kPageMask = 4095;
   constexpr std::size_t kIsMapped = 2;  // in the size word before a block of glibc's
   constexpr std::size_t kMappedBytes = 128 * 1024;
-  const auto address = reinterpret_cast<std::uintptr_t>(bytes.base);
+  const auto address = reinterpret_cast<std::uintptr_t>(bytes.base) - bytes.offset;
   if (in_our_pages(address) || (address & kPageMask) == 0) return true;
   std::size_t size_word = 0;
-  if (bytes.size < kMappedBytes || (address & kPageMask) != 2 * sizeof size_word) return false;
-  memcpy(&size_word, bytes.base - sizeof size_word, sizeof size_word);
-  return (size_word & kIsMapped) != 0;
+  if ((address & kPageMask) != 2 * sizeof size_word) return false;
+  memcpy(&size_word, bytes.base - bytes.offset - sizeof size_word, sizeof size_word);
+  return size_word >= kMappedBytes && (size_word & kIsMapped) != 0;
 }
 
 /// isOurs(bytes): can the memory behind this Uint8Array be watched?
@@ -92,6 +97,7 @@ napi_value give_is_ours(napi_env env, napi_callback_info info) {
 napi_value start_learning(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   if (!lead_host_allocator()) return make_bool(env, false);
+  lead_host_calls();
   when_range_ends(end_watches);
   begin_learning(static_cast<std::size_t>(number_of(env, arguments.values[0])));
   return make_bool(env, true);
@@ -125,6 +131,16 @@ Caller find_caller() {
   return caller;
 }
 
+/// The region's number, or what is wrong, negative.
+double watch_buffer(const watcher_buffer& buffer) {
+  const std::uint64_t region = runtime->memory_watch(&buffer);
+  if (region == 0) return -errno;
+  const auto begin = reinterpret_cast<std::uintptr_t>(buffer.base);
+  const std::lock_guard guard(ranges_lock());
+  ranges()[region] = {begin, begin + buffer.capacity, buffer.variable, buffer.scope};
+  return static_cast<double>(region);
+}
+
 /// watchMemory(bytes, name, format, itemBytes, depth, when, sample, maxPerSecond): the region's number, or 0.
 napi_value watch_memory(napi_env env, napi_callback_info info) {
   const Arguments<8> arguments(env, info);
@@ -153,12 +169,33 @@ napi_value watch_memory(napi_env env, napi_callback_info info) {
                               .variable = intern_variable(name, caller.file + "\n" + caller.function, scope, terms),
                               .item_bytes = item_bytes,
                               .scope = static_cast<std::uint8_t>(scope)};
-  const std::uint64_t region = runtime->memory_watch(&buffer);
-  if (region == 0) return make_number(env, -errno);
-  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.base);
+  return make_number(env, watch_buffer(buffer));
+}
+
+/// memoryVariable(region): under which it is watched, as rewatchMemory() takes it.
+napi_value give_memory_variable(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
   const std::lock_guard guard(ranges_lock());
-  ranges()[region] = {begin, begin + bytes.size};
-  return make_number(env, static_cast<double>(region));
+  const auto found = ranges().find(static_cast<std::uint64_t>(number_of(env, arguments.values[0])));
+  if (found == ranges().end()) return nullptr;
+  return make_number(env, found->second.variable * 4.0 + found->second.scope);
+}
+
+/// rewatchMemory(bytes, itemBytes, variable): the number of a region for memory that has grown or moved, or 0.
+napi_value rewatch_memory(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  const Bytes bytes = bytes_of(env, arguments.values[0]);
+  if (bytes.size == 0 || !can_be_watched(bytes)) return make_number(env, 0);
+  const auto variable = static_cast<std::uint64_t>(number_of(env, arguments.values[2]));
+  return make_number(env,
+                     watch_buffer({.base = bytes.base,
+                                   .capacity = bytes.size,
+                                   .live_size = nullptr,
+                                   .live_start = nullptr,
+                                   .live_item_bytes = 1,
+                                   .variable = static_cast<std::uint32_t>(variable / 4),
+                                   .item_bytes = static_cast<std::uint32_t>(number_of(env, arguments.values[1], 1)),
+                                   .scope = static_cast<std::uint8_t>(variable % 4)}));
 }
 
 /// unwatchMemory(region): false when it had ended.
@@ -212,11 +249,18 @@ bool may_be_watched(napi_env env, napi_value value) {
 }
 
 void add_memory_functions(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {{"isOurs", give_is_ours},      {"learning", start_learning},
-                                                   {"learnt", stop_learning},     {"ownPages", set_own_pages},
-                                                   {"watchMemory", watch_memory}, {"unwatchMemory", unwatch_memory},
-                                                   {"pauseMemory", pause_memory}, {"resumeMemory", resume_memory},
-                                                   {"storeMemory", store_memory}, {"checkCondition", check_condition}};
+  static constexpr BindingFunction kFunctions[] = {{"isOurs", give_is_ours},
+                                                   {"learning", start_learning},
+                                                   {"learnt", stop_learning},
+                                                   {"ownPages", set_own_pages},
+                                                   {"watchMemory", watch_memory},
+                                                   {"unwatchMemory", unwatch_memory},
+                                                   {"pauseMemory", pause_memory},
+                                                   {"resumeMemory", resume_memory},
+                                                   {"storeMemory", store_memory},
+                                                   {"checkCondition", check_condition},
+                                                   {"memoryVariable", give_memory_variable},
+                                                   {"rewatchMemory", rewatch_memory}};
   add_functions(env, binding, kFunctions);
 }
 

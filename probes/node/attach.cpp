@@ -101,7 +101,7 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   const char* given = getenv(kOptions);
   const std::string words = command_line() + words_of(given);
   if (const char* mode = closed_mode(words)) {
-    runtime->log(runtime->asked() != 0 ? WATCHER_INFO : WATCHER_DEBUG,
+    runtime->log(runtime->asked() != 0 ? WATCHER_WARNING : WATCHER_DEBUG,
                  "node is not watched: under %s it would not start with us", mode);
     return nullptr;
   }

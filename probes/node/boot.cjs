@@ -2,7 +2,7 @@
 // `watcher` resolvable and leaves no trace; everything else happens when it is asked for.
 'use strict';
 const binding = process._linkedBinding('watcher');
-const Module = require('module');
+const Module = module.constructor; // require('module') loads more than that
 
 const OURS = 'watcher';
 const API = require('path').join(__dirname, 'watcher.cjs');
@@ -17,7 +17,11 @@ function leaveNoTrace() {
     else process.env.NODE_OPTIONS = rest;
   }
   const preloaded = process._preload_modules;
-  if (Array.isArray(preloaded) && preloaded[0] === __filename) preloaded.shift();
+  // a copy: node still goes through the list itself
+  if (Array.isArray(preloaded) && preloaded[0] === __filename)
+    Object.defineProperty(process, '_preload_modules', { value: preloaded.slice(1) });
+  // the user's modules have no business in a thread that is there for us
+  if (binding.inOurHooks() && require('worker_threads').parentPort === null) preloaded.length = 0;
   delete require.cache[__filename];
   return own;
 }
@@ -41,20 +45,44 @@ function followWorkers(own) {
   };
   const Worker = threads.Worker;
   threads.Worker = new Proxy(Worker, {
-    construct: (target, [file, options, ...rest], as) =>
-      Reflect.construct(target, [file, withUs(options), ...rest], as === threads.Worker ? target : as),
+    construct(target, [file, options, ...rest], as) {
+      const told = withUs(options);
+      const had = process.env.NODE_OPTIONS;
+      // options of the whole process are refused in a worker, but where the text is its maker's
+      const copied = told !== options && had && told.env.NODE_OPTIONS === `${own} ${had}`;
+      if (copied) process.env.NODE_OPTIONS = told.env.NODE_OPTIONS;
+      try {
+        return Reflect.construct(target, [file, told, ...rest], as === threads.Worker ? target : as);
+      } finally {
+        if (copied) process.env.NODE_OPTIONS = had;
+      }
+    },
   });
-  Module.syncBuiltinESMExports();
+  require('module').syncBuiltinESMExports();
 }
 
-/** Module[name] with `before(...arguments)` in front, unseen by stack traces. */
-function lead(name, before) {
-  const original = Module[name];
-  const led = binding.around(original, before);
-  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
-  Module[name] = led;
-  return original;
+/** By owner: the object behind it that has the originals. */
+const behind = new Map();
+
+/** Stack traces name a function by the property that holds it. */
+function keepName(owner, name, original) {
+  if (!behind.has(owner)) {
+    behind.set(owner, Object.create(Object.getPrototypeOf(owner)));
+    Object.setPrototypeOf(owner, behind.get(owner));
+  }
+  const originals = behind.get(owner);
+  if (!Object.prototype.hasOwnProperty.call(originals, name)) originals[name] = original;
 }
+
+/** owner[name] with `before(...arguments)` in front and `after(this, result)` behind, unseen by stack traces; gives the original. */
+binding.lead = function lead(owner, name, before, after) {
+  const original = owner[name];
+  const led = binding.around(original, before, after);
+  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
+  keepName(owner, name, original);
+  owner[name] = led;
+  return original;
+};
 
 /** OpenTelemetry is there: its spans are followed where something is watched. */
 function expectSpans() {
@@ -64,7 +92,7 @@ function expectSpans() {
 
 /** require('watcher'): the application's own package wins. */
 function resolveForRequire() {
-  const resolve = lead('_resolveFilename', (request, ...rest) => {
+  const resolve = binding.lead(Module, '_resolveFilename', (request, ...rest) => {
     if (request === '@opentelemetry/api' && !binding.traced) expectSpans();
     if (request !== OURS) return undefined;
     try {
@@ -78,9 +106,10 @@ function resolveForRequire() {
 
 /** import 'watcher', likewise. Before 22.15 hooks live in a thread of their own, which costs 50 ms. */
 function resolveForImport(own) {
+  const { register, registerHooks } = require('module');
   const url = require('url').pathToFileURL(require('path').join(__dirname, 'watcher.mjs')).href;
-  if (typeof Module.registerHooks === 'function') {
-    Module.registerHooks({
+  if (typeof registerHooks === 'function') {
+    registerHooks({
       resolve(specifier, context, next) {
         if (specifier === 'worker_threads' || specifier === 'node:worker_threads') followWorkers(own);
         if (specifier !== OURS) return next(specifier, context);
@@ -92,46 +121,46 @@ function resolveForImport(own) {
         }
       },
     });
-  } else if (typeof Module.register === 'function') {
-    Module.register(require('url').pathToFileURL(require('path').join(__dirname, 'resolve.mjs')).href, { data: { url } });
+  } else if (typeof register === 'function' && typeof SharedArrayBuffer === 'function') {
+    binding.startHooks();
+    register(require('url').pathToFileURL(require('path').join(__dirname, 'resolve.mjs')).href, { data: { url } });
   }
 }
 
-/** The main script's text; empty when it is none that could be read twice: a pipe could not. */
-function mainText() {
+/** What the main script says of us: 1, a text `watcher`; 2, a word `import`. Where it cannot be known, it may do either later. */
+function mentions() {
   const source = process._eval ?? '';
-  if (source !== '') return source;
+  if (source !== '') return (/['"`]watcher['"`]/.test(source) ? 1 : 0) + (/\bimport\b/.test(source) ? 2 : 0);
+  const main = process.argv[1];
+  if (main === undefined) return 2;
+  const path = require('path').resolve(main); // a module loaded first may have changed the folder
+  const said = binding.mentions(path);
+  if (said !== undefined) return said;
   try {
-    const main = process.argv[1];
-    if (main === undefined) return '';
-    const fs = require('fs');
-    const file = Module._findPath(require('path').resolve(main)) || main;
-    return fs.statSync(file).isFile() ? fs.readFileSync(file, 'latin1') : '';
+    return binding.mentions(Module._findPath(path)) ?? 2;
   } catch {
-    return '';
+    return 2;
   }
-}
-
-function mentionsUs(text) {
-  return /['"`]watcher['"`]/.test(text);
 }
 
 /** Loading that module costs up to 3 ms: a program that is none of our business pays when it does so itself. */
 function followWorkersWhenUsed(own) {
-  lead('_load', (request) => {
+  binding.lead(Module, '_load', (request) => {
     if (request === 'worker_threads' || request === 'node:worker_threads') followWorkers(own);
   });
 }
 
 const own = leaveNoTrace();
 resolveForRequire();
-const text = mainText();
-const mentioned = binding.asked() || mentionsUs(text);
+const asked = binding.asked();
+const said = mentions();
+const mentioned = asked || (said & 1) !== 0;
 // hooks of `import` show in the stack traces of modules that are not found, and cost time
-if (mentioned || text === '' || /\bimport\b/.test(text)) {
-  if (typeof Module.registerHooks !== 'function') followWorkers(own);
-  if (typeof Module.registerHooks === 'function' || mentioned) resolveForImport(own);
+if (mentioned || (said & 2) !== 0) {
+  const early = typeof require('module').registerHooks === 'function';
+  if (!early) followWorkers(own);
+  if (early || mentioned) resolveForImport(own);
 } else followWorkersWhenUsed(own);
 if (mentioned) require('./activate.cjs').activate();
 if (binding.hasRules()) require('./load_hooks.cjs').watchNames();
-if (binding.asked() && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();
+if (asked && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();

@@ -5,6 +5,7 @@ const Module = require('module');
 const { fileURLToPath, pathToFileURL } = require('url');
 const path = require('path');
 const binding = process._linkedBinding('watcher');
+if (binding.start === undefined) binding.complete();
 
 let transform;
 let drivers; // sql_drivers.cjs, once statements are asked for
@@ -36,15 +37,6 @@ function instrumented(source, file, sourceType) {
   }
 }
 
-/// `before(...arguments)` and `after(this, result)` around owner[name], unseen by stack traces.
-function lead(owner, name, before, after) {
-  const original = owner[name];
-  const led = binding.around(original, before, after);
-  for (const key of ['name', 'length']) Object.defineProperty(led, key, { value: original[key], configurable: true });
-  owner[name] = led;
-  return original;
-}
-
 function instrumentedArguments(content, file, ...rest) {
   if (typeof content !== 'string' || typeof file !== 'string') return undefined;
   const text = instrumented(content, file, rest[0] === 'module' ? 'module' : null);
@@ -52,10 +44,7 @@ function instrumentedArguments(content, file, ...rest) {
 }
 
 function hookCommonJs() {
-  const { prototype } = Module;
-  const original = lead(prototype, '_compile', wanted.rules ? instrumentedArguments : () => undefined, (module) => drivers?.leadModule(module));
-  // stack traces name the original by the property that holds it: one behind the other
-  Object.setPrototypeOf(prototype, { __proto__: Object.getPrototypeOf(prototype), _compile: original });
+  binding.lead(Module.prototype, '_compile', wanted.rules ? instrumentedArguments : () => undefined, (module) => drivers?.leadModule(module));
 }
 
 /// A module's source as the loader has it, and what is to run instead.
@@ -69,7 +58,10 @@ function loadedModule(url, result) {
 function hookModules() {
   if (typeof Module.registerHooks === 'function')
     Module.registerHooks({ load: (url, context, next) => loadedModule(url, next(url, context)) });
-  else if (typeof Module.register === 'function') Module.register(pathToFileURL(path.join(__dirname, 'load_modules.mjs')).href);
+  else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function') {
+    binding.startHooks();
+    Module.register(pathToFileURL(path.join(__dirname, 'load_modules.mjs')).href);
+  }
 }
 
 function hookLoaders() {
@@ -92,7 +84,7 @@ function watchStatements() {
   hookLoaders();
   for (const module of Object.values(require.cache)) if (module.loaded) drivers.leadModule(module);
   let asked;
-  lead(Module, '_load', (request) => void (asked = request), (_, exports) => {
+  binding.lead(Module, '_load', (request) => void (asked = request), (_, exports) => {
     const name = asked;
     asked = undefined;
     if (typeof name === 'string') drivers.leadBuiltin(name, exports);

@@ -10,7 +10,7 @@ const FORMATS = {
 };
 const kindOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag).get;
 
-/** Regions of each watched value of this thread, by name. */
+/** What is watched of each value of this thread, by name. */
 const regions = new WeakMap();
 
 function isWasmMemory(value) {
@@ -52,7 +52,9 @@ function watch(value, terms) {
     return;
   }
   require('./range_calls.cjs').install();
-  known.set(terms.name, region);
+  const watched = { region, itemBytes, offset: bytes.byteOffset, length: bytes.length, variable: binding.memoryVariable(region) };
+  require('./growth.cjs').follow(value, bytes.buffer, watched);
+  known.set(terms.name, watched);
   regions.set(value, known);
 }
 
@@ -60,7 +62,10 @@ function unwatch(value) {
   const known = regions.get(value);
   regions.delete(value);
   let ended = false;
-  for (const region of known?.values() ?? []) ended = binding.unwatchMemory(region) || ended;
+  for (const watched of known?.values() ?? []) {
+    ended = binding.unwatchMemory(watched.region) || ended;
+    watched.variable = undefined;
+  }
   return ended;
 }
 

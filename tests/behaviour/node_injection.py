@@ -71,6 +71,40 @@ else {
 }
 """})
 
+    def test_modules_of_the_user_that_are_loaded_first(self):
+        self.same({"app.js": "console.log('main', typeof require('watcher').watch, JSON.stringify(process._preload_modules))\n",
+                   "first.cjs": "console.log('first')\n"}, ["-r", "./first.cjs", "app.js"])
+        self.same({"app.js": "const { Worker } = require('worker_threads');\nrequire('watcher');\n"
+                             "new Worker('console.log(`function`)', { eval: true, execArgv: ['--require', './first.cjs'] });\n",
+                   "first.cjs": "console.log('first')\n"})
+
+    def test_options_of_the_process_in_a_workers_copied_environment(self):
+        program = self.write({"app.js": "const { Worker } = require('worker_threads');\n"
+                              "const run = () => new Worker('console.log(process.env.NODE_OPTIONS)', { eval: true, env: { ...process.env } });\n"
+                              "try { run().on('exit', () => console.log(process.env.NODE_OPTIONS)); } catch (error) { console.log(error.code); }\n"})
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                options = {"NODE_OPTIONS": "--title=other"}
+                plain = self.execute([node, str(program)], options)
+                self.assertTrue(plain.stdout)
+                self.assertEqual(self.execute([node, str(program)], {"LD_PRELOAD": node_support.PRELOAD, **options}).stdout, plain.stdout)
+
+    def test_stack_traces_are_the_same(self):
+        traces = "const show = (f) => { try { f(); } catch (e) { console.log(e.stack); } };\n" \
+                 "console.log(new Error('function').stack);\nshow(() => require('./nothing'));\nshow(() => require('./throws.cjs'));\n" \
+                 "show(() => require('module')._load(7));\nshow(() => new (require('module'))('x')._compile('(', 'y.js'));\n"
+        program = self.write({"app.js": traces, "throws.cjs": "throw new Error('in');\n"})
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                plain = self.execute([node, str(program)])
+                self.assertEqual(self.execute([node, str(program)], {"LD_PRELOAD": node_support.PRELOAD}).stdout, plain.stdout)
+
+    def test_a_node_without_shared_memory(self):
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                run = self.watched_node(node, ["--enable-sharedarraybuffer-per-context", "-e", "console.log(typeof require('watcher').watch(new Uint8Array(4)))"])
+                self.assertEqual((run.stdout, run.status), (b"object\n", 0), run.stderr[-300:])
+
     def test_cluster(self):
         self.same({"app.js": """
 const cluster = require('cluster');

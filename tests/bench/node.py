@@ -5,7 +5,7 @@
 
   hooked store     a loop of `counter = counter + 1` in a function, hooked and plain, in the same process
   proxy            one property of a watched object changed, its line told, beside a plain object
-  start-up         a script that does nothing: plain, and with the shim and nothing watched (processor time of the process)
+  start-up         a script that does nothing: plain, with an empty file loaded first, and with the shim and nothing watched
 
 The ring is written without waiting for its reader: bursts are shorter than the ring, the least of many counts.
 """
@@ -14,9 +14,11 @@ import json
 import os
 import pathlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "behaviour"))
 if len(sys.argv) > 1:
@@ -64,26 +66,30 @@ def loops(directory):
             print(f"  {version:3} {position:5} " + "  ".join(f"{name} {value:.1f}" for name, value in best.items()))
 
 
-def processor_ms(command, environment):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def cost_ms(command, environment):
+    """Processor time and elapsed time of a run."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, env=environment, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
+    elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000, elapsed * 1000
 
 
 def start_up(directory):
-    print("start-up of node on a script that does nothing, ms of processor time (minimum of 60)")
-    script = directory / "nothing.js"
+    print("start-up of node on a script that does nothing, in turns, ms more than plain: least (median) of 60; `--require` is of an empty file")
+    script, empty = directory / "nothing.js", directory / "empty.js"
     script.write_text("0;\n")
-    base = {key: text for key, text in os.environ.items() if not key.startswith("WATCHER_")}
-    arms = {"plain": base, "shim": dict(base, LD_PRELOAD=node_support.PRELOAD)}
+    empty.write_text("")
+    base = {key: text for key, text in os.environ.items() if not key.startswith(("WATCHER_", "NODE_OPTIONS"))}
+    arms = {"plain": base, "--require": dict(base, NODE_OPTIONS=f"--require {empty}"), "shim": dict(base, LD_PRELOAD=node_support.PRELOAD)}
     for version, node in node_support.INTERPRETERS:
         times = {arm: [] for arm in arms}
         for _ in range(60):
             for arm, environment in arms.items():
-                times[arm].append(processor_ms([node, script], environment))
-        plain, shim = min(times["plain"]), min(times["shim"])
-        print(f"  {version:3} plain {plain:5.1f}  shim +{shim - plain:.1f}")
+                times[arm].append(cost_ms([node, script], environment))
+        for which, name in enumerate(("processor", "elapsed")):
+            least, middle = ({arm: of(pair[which] for pair in all_) for arm, all_ in times.items()} for of in (min, statistics.median))
+            more = "  ".join(f"{arm} {least[arm] - least['plain']:+.1f} ({middle[arm] - middle['plain']:+.1f})" for arm in arms if arm != "plain")
+            print(f"  {version:3} {name:9} plain {least['plain']:5.1f} ({middle['plain']:5.1f})  {more}", flush=True)
 
 
 if __name__ == "__main__":
