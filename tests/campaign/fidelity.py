@@ -194,7 +194,7 @@ class Campaign:
         plain = self.cached(key, False, lambda: self.test_run(python, module, None, package, self.options.timeout))
         if plain is None or plain["status"] == "timeout":
             return {"skipped": plain is None, "note": "plain run out of time"}
-        watched = self.cached(key, True, lambda: self.test_run(python, module, watch, package, 90 + 15 * plain["seconds"]))
+        watched = self.cached(key, True, lambda: self.test_run(python, module, watch, package, 300 + 15 * plain["seconds"]))
         if watched is None:
             return {"skipped": True}
         differences = []
