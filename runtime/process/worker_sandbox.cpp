@@ -19,6 +19,7 @@ namespace watcher {
 namespace {
 
 constexpr rlim_t kDescriptors = 256;
+constexpr int kNicer = 5;  // than we are: one that runs wild leaves the processors to the host, and to who ends it
 constexpr rlim_t kFileBytes = rlim_t{1} << 30;
 
 // A limit of ours never is above what the user has.
@@ -54,6 +55,7 @@ void limit_worker(std::uint64_t memory_mb) {
   lower(RLIMIT_FSIZE, kFileBytes);
   lower(RLIMIT_NOFILE, kDescriptors);
   lower(RLIMIT_CORE, 0);
+  setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + kNicer);
   const int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (score < 0) return;
   (void)!write(score, "900", 3);

@@ -11,7 +11,7 @@ namespace watcher {
 /// Our environment without what injects code, and without what is ours.
 std::vector<std::string> worker_environment();
 
-/// Limits of memory, files and descriptors; the first to go when memory is short.
+/// Limits of memory, files and descriptors; behind others for the processors, and the first to go when memory is short.
 void limit_worker(std::uint64_t memory_mb);
 
 /// From here on neither this process nor any of its threads can start a process. Where the kernel has no filters for

@@ -30,10 +30,10 @@ class FloorMeter {
     if (pipe(asked) != 0 || pipe(told) != 0) abort();
     if (fork() == 0) {
       close(asked[1]);
-      for (char byte; read(asked[0], &byte, 1) == 1;) {
+      for (char threads; read(asked[0], &threads, 1) == 1;) {
         const double ns = engine == "hwbp"   ? breakpoint_floor()
-                          : engine == "uffd" ? fault_floor(1, kTurn) + round_trip_floor(kTurn)
-                                             : fault_floor(1, kTurn);
+                          : engine == "uffd" ? fault_floor(threads, kTurn) + round_trip_floor(threads, kTurn)
+                                             : fault_floor(threads, kTurn);
         if (write(told[1], &ns, sizeof ns) != sizeof ns) break;
       }
       _exit(0);
@@ -41,9 +41,10 @@ class FloorMeter {
     ask_ = asked[1];
     answer_ = told[0];
   }
-  double measure() const {
+  double measure(int threads) const {
+    const char asked = static_cast<char>(threads);
     double ns = 0;
-    if (write(ask_, "", 1) != 1 || read(answer_, &ns, sizeof ns) != sizeof ns) abort();
+    if (write(ask_, &asked, 1) != 1 || read(answer_, &ns, sizeof ns) != sizeof ns) abort();
     return ns;
   }
 
@@ -54,12 +55,7 @@ class FloorMeter {
 class Bench {
  public:
   Bench(const char* engine, const Floors& floors)
-      : engine_(engine),
-        floor_(floor_of(engine, floors)),
-        floor_of_threads_(engine_ == "uffd" ? floors.fault_of_threads + floors.round_trip_of_threads
-                                            : floor_ - floors.fault + floors.fault_of_threads),
-        word_bytes_(engine_ == "hwbp" ? 8 : 512),
-        meter_(engine_) {
+      : engine_(engine), floor_(floor_of(engine, floors)), word_bytes_(engine_ == "hwbp" ? 8 : 512), meter_(engine_) {
     // As in a ring that has been around once: a page's first use costs more than the stores that it holds.
     for (std::uint64_t slot = 0; slot < kSlots; slot += kPageBytes / kSlotBytes)
       *reinterpret_cast<volatile char*>(ring_->slot(slot)) = 0;
@@ -100,10 +96,10 @@ class Bench {
   }
 
   /// `events`: a round must have made that many.
-  void line(const char* what, double ns, int events, double floor = 0) {
+  void line(const char* what, double ns, int events, double floor) {
     const bool whole = ring_.drain().size() == std::size_t{5} * static_cast<std::size_t>(events);
-    printf("  %-44s %9.1f ns %6.2f x, elapsed %.1f ns%s\n", what, ns, ns / (floor > 0 ? floor : floor_),
-           last.elapsed * ns / last.processor, whole || engine_ == "sampled" ? "" : "  EVENTS ARE MISSING");
+    printf("  %-44s %9.1f ns %6.2f x, elapsed %.1f ns%s\n", what, ns, ns / floor, last.elapsed * ns / last.processor,
+           whole || engine_ == "sampled" ? "" : "  EVENTS ARE MISSING");
     fflush(stdout);
   }
 
@@ -123,19 +119,19 @@ class Bench {
 
   /// Stores, and the floor, turn by turn.
   template <class Stores>
-  void in_turns(const char* what, int events_a_store, Stores stores) {
+  void in_turns(const char* what, int events_a_store, Stores stores, int threads = 1) {
     std::array<double, kTurns> spent{}, ratios{}, elapsed{};
     for (std::size_t turn = 0; turn < kTurns; ++turn) {
-      const double floor = meter_.measure(), start = nanoseconds(), clock = nanoseconds(CLOCK_MONOTONIC);
+      const double floor = meter_.measure(threads), start = nanoseconds(), clock = nanoseconds(CLOCK_MONOTONIC);
       stores();
-      spent[turn] = (nanoseconds() - start) / kTurn;
-      elapsed[turn] = (nanoseconds(CLOCK_MONOTONIC) - clock) / kTurn;
+      spent[turn] = (nanoseconds() - start) / (kTurn * threads);
+      elapsed[turn] = (nanoseconds(CLOCK_MONOTONIC) - clock) / (kTurn * threads);
       ratios[turn] = spent[turn] / floor;
     }
     for (auto* all : {&spent, &ratios, &elapsed}) std::sort(all->begin(), all->end());
     const double ns = spent[kTurns / 2];
     last = {ns, elapsed[kTurns / 2]};
-    line(what, ns, events_a_store * kTurn * static_cast<int>(kTurns) / 5, ns / ratios[kTurns / 2]);
+    line(what, ns, events_a_store * kTurn * threads * static_cast<int>(kTurns) / 5, ns / ratios[kTurns / 2]);
   }
 
   /// Something is watched, the loop stores elsewhere: nothing may be paid.
@@ -159,10 +155,9 @@ class Bench {
   void threads(const char* what, std::size_t words_apart) {
     const auto words = static_cast<Words>(memory_allocate(kThreads * kPageBytes + kPageBytes)) + 1;
     for (std::size_t t = 0; t < kThreads; ++t) watch(words + words_apart * t, 8);
-    const double spent = cost(1, [=](int) {
-      on_threads(kThreads, [=](int t) { store_often(words + words_apart * static_cast<std::size_t>(t)); });
-    });
-    line(what, spent / (kThreads * kStores), kThreads * kStores, floor_of_threads_);
+    const auto stores = [=](int t) { store_often(words + words_apart * static_cast<std::size_t>(t), kTurn); };
+    in_turns(
+        what, 1, [=] { on_threads(kThreads, stores); }, kThreads);
   }
 
   void many(const char* what, std::size_t apart) {
@@ -170,7 +165,7 @@ class Bench {
     const auto words = static_cast<Words>(memory_allocate(kMany * apart + kPageBytes)) + 1;
     const double start = nanoseconds();
     for (std::size_t i = 0; i < kMany; ++i)
-      if (watch(words + i * words_apart, 8) == 0) return line("could not be watched", 0, 0);
+      if (watch(words + i * words_apart, 8) == 0) return line("could not be watched", 0, 0, 1);
     printf("  %-44s %9.1f ns\n", "to watch one of 10,000", (nanoseconds() - start) / kMany);
     in_turns(what, 1, [=] { store_often(words, kTurn); });
     std::size_t next = 0;
@@ -182,7 +177,6 @@ class Bench {
   CaptureRing ring_{kSlots};
   std::string engine_;
   double floor_;
-  double floor_of_threads_;
   std::size_t word_bytes_;
   FloorMeter meter_;
 };

@@ -80,7 +80,10 @@ double breakpoint_floor() {
   return spent;
 }
 
-double round_trip_floor(int count) {
+namespace {
+
+/// On one CPU.
+double round_trip_of_one(int count) {
   int there[2], back[2];
   if (pipe(there) != 0 || pipe(back) != 0) abort();
   cpu_set_t before, one;
@@ -104,10 +107,8 @@ double round_trip_floor(int count) {
   return spent;
 }
 
-namespace {
-
 /// A round trip of several threads that share one handler, wherever the scheduler puts them.
-double round_trip_of_threads_floor() {
+double round_trip_of_threads(int count) {
   int there[2], back[kThreads][2];
   if (pipe(there) != 0) abort();
   for (auto& ends : back)
@@ -120,7 +121,7 @@ double round_trip_of_threads_floor() {
   const double spent = cost(1, [&](int) {
     on_threads(kThreads, [&](int t) {
       auto byte = static_cast<unsigned char>(t);
-      for (int i = 0; i < kStores; ++i)
+      for (int i = 0; i < count; ++i)
         if (write(there[1], &byte, 1) != 1 || read(back[t][0], &byte, 1) != 1) abort();
     });
   });
@@ -129,7 +130,7 @@ double round_trip_of_threads_floor() {
   close(there[0]);
   for (auto& ends : back)
     for (const int end : ends) close(end);
-  return spent / kStores / kThreads;
+  return spent / count / kThreads;
 }
 
 void floor_line(const char* what, double ns) {
@@ -140,6 +141,10 @@ void floor_line(const char* what, double ns) {
 }
 
 }  // namespace
+
+double round_trip_floor(int threads, int count) {
+  return threads == 1 ? round_trip_of_one(count) : round_trip_of_threads(count);
+}
 
 Floors measure_floors() {
   [[maybe_unused]] static volatile std::uint64_t word;
@@ -154,8 +159,8 @@ Floors measure_floors() {
                               }),
                          fault_floor(1),
                          fault_floor(kThreads),
-                         round_trip_floor(),
-                         round_trip_of_threads_floor(),
+                         round_trip_floor(1),
+                         round_trip_floor(kThreads),
                          step_floor(),
                          breakpoint_floor()};
   printf("floors\n");

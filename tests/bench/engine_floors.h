@@ -15,8 +15,9 @@ Floors measure_floors();
 
 /// A fault, the delivery of its signal and the return, on so many threads at once.
 double fault_floor(int threads, int count = kStores);
-/// A word to another thread and back, on one CPU: what any engine with a handler pays.
-double round_trip_floor(int count = kStores);
+/// A word to another thread and back, on one CPU: what any engine with a handler pays. Of several threads, to one
+/// handler and wherever the scheduler puts them.
+double round_trip_floor(int threads, int count = kStores);
 double breakpoint_floor();
 
 }  // namespace watcher::test
