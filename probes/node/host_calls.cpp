@@ -30,8 +30,8 @@ long led_syscall(long number, ...) {
 
 void lead_host_calls() {
   // Debian's libuv is an object of its own
-  const void* inside = dlsym(RTLD_DEFAULT, "uv_fs_read");
-  if (inside != nullptr) lead_import(inside, "syscall", reinterpret_cast<void*>(led_syscall));
+  [[maybe_unused]] static const bool led =
+      lead_import(dlsym(RTLD_DEFAULT, "uv_fs_read"), "syscall", reinterpret_cast<void*>(led_syscall));
 }
 
 }  // namespace watcher::node

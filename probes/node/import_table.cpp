@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 
 namespace watcher::node {
 namespace {
@@ -88,6 +89,8 @@ bool lead_in(const Object& object, const Tables& tables, const Relocations& relo
 bool lead_import(const void* inside, const char* name, void* replacement) {
   Object object{.inside = reinterpret_cast<std::uintptr_t>(inside)};
   if (dl_iterate_phdr(find_object, &object) == 0 || object.dynamic == nullptr) return false;
+  static constinit std::mutex lock;  // two workers: one must not seal the page that the other is about to write
+  const std::lock_guard<std::mutex> guard(lock);
   const Tables tables(object.dynamic);
   if (tables.symbols == nullptr || tables.names == nullptr) return false;
   const bool calls = lead_in(object, tables, tables.calls, name, replacement);

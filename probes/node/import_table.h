@@ -1,4 +1,4 @@
-// The slots through which one loaded object calls functions of others. Normal context, one thread.
+// The slots through which one loaded object calls functions of others. Normal context, any thread.
 #pragma once
 
 namespace watcher::node {
