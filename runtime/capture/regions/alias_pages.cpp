@@ -90,13 +90,15 @@ int create_file(std::size_t bytes) {
   return -1;
 }
 
-/// Both halves, at fixed addresses; the first `accessible` pages can be read and written.
+/// Both halves, at fixed addresses; the first `accessible` pages can be read and written. A core holds these, once: of
+/// what is only reserved the kernel would allocate every page to write it there.
 bool map_halves(int descriptor, std::byte* base, std::size_t bytes, std::size_t accessible) {
   for (std::byte* half : {base, base + bytes}) {
     if (mmap(half, bytes, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, descriptor, 0) == MAP_FAILED) return false;
     if (accessible != 0 && mprotect(half, accessible * kPageBytes, PROT_READ | PROT_WRITE) != 0) return false;
   }
-  madvise(base + bytes, bytes, MADV_DONTDUMP);
+  madvise(base, 2 * bytes, MADV_DONTDUMP);
+  if (accessible != 0) madvise(base, accessible * kPageBytes, MADV_DODUMP);
   return true;
 }
 
@@ -177,6 +179,7 @@ bool commit_up_to(std::uint32_t end) {
   std::byte* first = page_address(arena.committed);
   if (mprotect(first, bytes, PROT_READ | PROT_WRITE) != 0) return false;
   if (arena.aliased && mprotect(first + arena.bytes, bytes, PROT_READ | PROT_WRITE) != 0) return false;
+  madvise(first, bytes, MADV_DODUMP);
   arena.committed = target;
   return true;
 }
