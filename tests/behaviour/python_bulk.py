@@ -1,5 +1,10 @@
 """Bulk statements: one event for what one statement stores in C, and one for each store of a Python loop."""
 
+import contextlib
+import os
+import subprocess
+import sys
+
 import harness
 
 HEAD = """from watcher import watch
@@ -9,8 +14,20 @@ def address(buffer):
     return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
 """
 NUMPY = [(version, python) for version, python in harness.INTERPRETERS
-         if harness.subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode == 0]
+         if subprocess.run([python, "-c", "import numpy"], capture_output=True).returncode == 0]
 SINGLES = 8  # burst_threshold
+
+
+@contextlib.contextmanager
+def busy_machine():
+    """Whoever waits for a processor waits for long."""
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
 
 
 def writes(run, line=None, name="buf"):
@@ -177,20 +194,24 @@ print(items, len(buf), sum(buf))
 """}, lambda run: self.assertTrue(all(event["variable_name"] for event in run.events)))
 
     def test_threads_that_fill_one_buffer(self):
+        """Faults are told late on a busy machine: their threads may have been helped meanwhile, and have ended."""
         def check(run):
+            self.assertFalse([event for event in run.of("buf") if event["op"] == "kernel_write"])
             final = run.stdout.decode().split()[-1]
-            self.assertEqual(self.replay(writes(run), bytes(60000)).hex(), final)
+            self.assertEqual(self.replay(writes(run), bytes(15000)).hex(), final)
 
-        self.on_all({"program.py": HEAD + """sys.setswitchinterval(1e-5)
-buf = watch(bytearray(60000), name="buf")
-def fill(index):
-    for i in range(1, 20):
-        ctypes.memset(base + index * 20000, i + index, 20000)
-        view[index * 20000 + i] = 200
+        with busy_machine():
+            self.on_all({"program.py": HEAD + """sys.setswitchinterval(1e-5)
+buf = watch(bytearray(15000), name="buf")
+def fill(lap, index):
+    for i in range(lap, lap + 2):
+        ctypes.memset(base + index * 5000, i + index, 5000)
+        view[index * 5000 + i] = 200
 view = memoryview(buf)
 base = address(buf)
-threads = [threading.Thread(target=fill, args=(index,)) for index in range(3)]
-[thread.start() for thread in threads]; [thread.join() for thread in threads]
+for lap in range(1, 80, 2):
+    threads = [threading.Thread(target=fill, args=(lap, index)) for index in range(3)]
+    [thread.start() for thread in threads]; [thread.join() for thread in threads]
 print(buf.hex())
 """}, check)
 

@@ -38,6 +38,7 @@ struct PendingFault {
   std::atomic<bool> answered;
   Opening opening;
   std::int64_t look_ns;
+  std::uint64_t wakes;  // there had been
   int repeats;
 };
 
@@ -67,6 +68,7 @@ PendingFault* new_pending(FaultState state, const Opening& opening, std::int64_t
     fault.answered.store(false, std::memory_order_relaxed);
     fault.opening = opening;
     fault.look_ns = now_ns + (state == FaultState::kDoubted ? kDoubtNs : kPatienceNs);
+    fault.wakes = userfault_wakes();
     fault.repeats = 0;
     return &fault;
   }
@@ -95,11 +97,13 @@ long send_signal(std::uint32_t thread_id, std::uintptr_t page, std::uintptr_t in
 struct Sight {
   ThreadDoes does = ThreadDoes::kRuns;
   std::uint32_t call = 0;
+  bool elsewhere = false;  // it was helped meanwhile, and its message is old
 };
 
 Sight look_at(std::uint32_t thread_id) {
   Sight sight;
   sight.does = what_thread_does(thread_id, &sight.call);
+  sight.elsewhere = sight.does == ThreadDoes::kCall && sleeps_elsewhere(thread_id);
   return sight;
 }
 
@@ -109,27 +113,39 @@ Opening of_kernel(std::uint32_t thread_id, std::uintptr_t address, const Sight& 
   return {address, thread_id, sight.does == ThreadDoes::kCall ? sight.call + 1 : 0, Op::kKernelWrite, false};
 }
 
-void signal_writer(const Opening& opening, std::int64_t now_ns) {
+/// Whoever still wants to store there will tell again.
+void doubt(const Opening& opening, std::int64_t now_ns) {
+  new_pending(FaultState::kDoubted, opening, now_ns);
+  userfault_wake(page_of(opening.address));
+}
+
+void signal_writer(const Opening& opening, bool told_before, std::int64_t now_ns) {
   const PendingFault* fault = new_pending(FaultState::kSignalled, opening, now_ns);
   const auto index = static_cast<std::uintptr_t>(fault != nullptr ? fault - faults : kUntracked);
   const long error = send_signal(opening.thread_id, page_of(opening.address), index);
   if (error == 0) return;
   if (fault != nullptr) faults[index].state = FaultState::kFree;
+  if (error != -ESRCH) return open_for(opening, now_ns);
+  if (!told_before) return doubt(opening, now_ns);  // helped meanwhile, the thread has ended
   // A debugger is no thread of the host.
-  open_for(error == -ESRCH ? of_kernel(opening.thread_id, opening.address, look_at(opening.thread_id)) : opening,
-           now_ns);
+  open_for(of_kernel(opening.thread_id, opening.address, look_at(opening.thread_id)), now_ns);
 }
 
 /// What the note leaves open /proc has to tell, and it says nothing of a thread that runs: such a one tells of its
 /// fault again and again, because a signal is due, or has left it for the signal's handler. If it was helped meanwhile
-/// it goes on, and may sleep in another call by now. So only who is woken and tells again is believed to store in a
-/// call, unless the note says so too.
-FaultMode judge(FaultMode noted, ThreadDoes does, bool told_before) {
-  if (does == ThreadDoes::kUserFault) return FaultMode::kUser;
-  if (does == ThreadDoes::kRuns && noted == FaultMode::kUnknown)
+/// it goes on, and may sleep in another call by now, or in a fault of another one. So only who is woken and tells again
+/// is believed to store in a call, unless the note says so too.
+FaultMode judge(FaultMode noted, const Sight& sight, bool told_before) {
+  if (sight.does == ThreadDoes::kUserFault) return FaultMode::kUser;
+  if (sight.elsewhere) return FaultMode::kUnknown;
+  if (sight.does == ThreadDoes::kRuns && noted == FaultMode::kUnknown)
     return witness_present() ? FaultMode::kUnknown : FaultMode::kUser;
-  const bool certain = told_before || (noted == FaultMode::kKernel && does == ThreadDoes::kCall);
+  const bool certain = told_before || (noted == FaultMode::kKernel && sight.does == ThreadDoes::kCall);
   return certain ? FaultMode::kKernel : FaultMode::kUnknown;
+}
+
+bool was_woken(const PendingFault& fault) {
+  return userfault_woken_since(fault.wakes, page_of(fault.opening.address));
 }
 
 /// True when the fault is being looked after already. Told again, a thread has either come back to its store, or spins
@@ -140,8 +156,8 @@ bool is_known(PendingFault* fault, bool* doubted, bool* in_kernel) {
     *doubted = true;
     return false;
   }
-  if (fault->state == FaultState::kWaiting) return true;
-  if (fault->answered.load(std::memory_order_acquire)) {
+  if (fault->state == FaultState::kWaiting && !was_woken(*fault)) return true;
+  if (fault->state == FaultState::kWaiting || fault->answered.load(std::memory_order_acquire)) {
     fault->state = FaultState::kFree;
     return false;
   }
@@ -153,7 +169,7 @@ bool is_known(PendingFault* fault, bool* doubted, bool* in_kernel) {
 void tend(PendingFault* fault, std::int64_t now_ns) {
   if (fault->state == FaultState::kWaiting) {
     fault->opening.insists = now_ns >= fault->look_ns;
-    if (window_open(fault->opening)) fault->state = FaultState::kFree;
+    if (was_woken(*fault) || window_open(fault->opening)) fault->state = FaultState::kFree;
     return;
   }
   if (fault->answered.load(std::memory_order_acquire)) {
@@ -197,14 +213,13 @@ void on_fault(std::uint32_t thread_id, std::uintptr_t address, std::int64_t now_
   if (mode != FaultMode::kUser || in_kernel) {
     if (window_is_open(page, thread_id)) return userfault_wake(page);
     sight = look_at(thread_id);
-    mode = in_kernel ? FaultMode::kKernel : judge(noted, sight.does, told_before);
-    const bool doubtful = noted == FaultMode::kKernel || sight.does != ThreadDoes::kRuns;
-    if (mode == FaultMode::kUnknown && doubtful)
-      new_pending(FaultState::kDoubted, {address, thread_id, 0, Op::kKernelWrite, false}, now_ns);
-    if (mode == FaultMode::kUnknown) return userfault_wake(page);
+    mode = in_kernel ? FaultMode::kKernel : judge(noted, sight, told_before);
+    const bool doubtful = !sight.elsewhere && (noted == FaultMode::kKernel || sight.does != ThreadDoes::kRuns);
+    if (mode == FaultMode::kUnknown && !doubtful) return userfault_wake(page);
+    if (mode == FaultMode::kUnknown) return doubt({address, thread_id, 0, Op::kKernelWrite, false}, now_ns);
   }
   witness_settle(thread_id, mode);
-  if (mode == FaultMode::kUser) return signal_writer({address, thread_id, 0, Op::kWrite, false}, now_ns);
+  if (mode == FaultMode::kUser) return signal_writer({address, thread_id, 0, Op::kWrite, false}, told_before, now_ns);
   Opening opening = of_kernel(thread_id, address, sight);
   opening.told_by_thread =
       noted == FaultMode::kKernel && opening.thread_id != 0 && witness_end_of_call(thread_id, now_ns);

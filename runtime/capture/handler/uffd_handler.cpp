@@ -64,13 +64,15 @@ void follow_writer() {
 /// False: there were none.
 bool read_faults(std::int64_t now_ns) {
   uffd_msg messages[kFaultsAtOnce];
+  const std::uint64_t wakes = userfault_wakes();
   const long got = raw_syscall(SYS_read, userfault_descriptor(), messages, sizeof messages);
   if (got <= 0) return false;
   for (long i = 0; i < got / static_cast<long>(sizeof messages[0]); ++i) {
     const uffd_msg& message = messages[i];
     if (message.event != UFFD_EVENT_PAGEFAULT) continue;
     const std::uintptr_t address = message.arg.pagefault.address;
-    if (!answer_request(page_of(address))) on_fault(message.arg.pagefault.feat.ptid, address, now_ns);
+    if (answer_request(page_of(address)) || userfault_woken_since(wakes, page_of(address))) continue;
+    on_fault(message.arg.pagefault.feat.ptid, address, now_ns);
   }
   follow_writer();
   return true;

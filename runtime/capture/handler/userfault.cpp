@@ -18,6 +18,18 @@ constexpr std::uint64_t kFeatures = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATUR
 
 constinit int descriptor = -1;  // in the handler's table
 
+/// The last wakes, by number, modulo.
+struct Range {
+  std::uintptr_t begin, end;
+};
+constexpr std::uint64_t kWakesKept = 64;
+constinit Range woken[kWakesKept] = {};
+constinit std::uint64_t wakes = 0;
+
+void note_wake(std::uintptr_t begin, std::size_t bytes) {
+  woken[wakes++ % kWakesKept] = {begin, begin + bytes};
+}
+
 int accept_features(long opened) {
   uffdio_api api = {.api = UFFD_API, .features = kFeatures, .ioctls = 0};
   const long result = raw_syscall(SYS_ioctl, opened, UFFDIO_API, &api);
@@ -70,11 +82,28 @@ int userfault_descriptor() {
 }
 
 void userfault_wake(std::uintptr_t page) {
+  note_wake(page, kPageBytes);
   uffdio_range range = {page, kPageBytes};
   raw_syscall(SYS_ioctl, descriptor, UFFDIO_WAKE, &range);
 }
 
+std::uint64_t userfault_wakes() {
+  return wakes;
+}
+
+bool userfault_woken_since(std::uint64_t count, std::uintptr_t page) {
+  if (wakes - count > kWakesKept) {  // not known any more: it is now
+    userfault_wake(page);
+    return true;
+  }
+  for (; count < wakes; ++count)
+    if (const Range& range = woken[count % kWakesKept]; page >= range.begin && page < range.end) return true;
+  return false;
+}
+
 int userfault_perform(const HandlerRequest& request) {
+  if (request.kind == RequestKind::kRelease || request.kind == RequestKind::kOpen)
+    note_wake(request.address, request.bytes);
   if (request.kind == RequestKind::kArm) return arm_directly(request.address, request.bytes);
   if (request.kind == RequestKind::kRelease) return release_directly(request.address, request.bytes);
   return protect_directly(request.address, request.bytes, request.kind == RequestKind::kProtect);

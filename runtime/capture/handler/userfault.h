@@ -26,5 +26,10 @@ int userfault_open();
 int userfault_descriptor();
 /// Lets whoever waits for the page look again; it stays as it is.
 void userfault_wake(std::uintptr_t page);
+/// How many wakes there have been. Nobody but the handler wakes.
+std::uint64_t userfault_wakes();
+/// Has whoever waited for the page been woken after the first `count` wakes? What was told before is old then, and who
+/// still wants to store tells again.
+bool userfault_woken_since(std::uint64_t count, std::uintptr_t page);
 
 }  // namespace watcher

@@ -5,6 +5,8 @@
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
 
+#include <initializer_list>
+
 #include "runtime/base/raw_syscall.h"
 #include "runtime/base/text_buffer.h"
 #include "runtime/capture/handler/helper_process.h"
@@ -35,17 +37,18 @@ struct OpenFile {
   int file;
 };
 constexpr std::uint32_t kOpenFiles = 64;
-constinit OpenFile open_files[kOpenFiles] = {};  // by thread id, modulo
+using OpenFiles = OpenFile[kOpenFiles];  // by thread id, modulo
+constinit OpenFiles system_calls = {}, sleeps = {};
 
-std::size_t read_system_call(std::uint32_t thread_id, char* to, std::size_t room) {
-  if (descriptors_are_scarce()) return read_thread_file(thread_id, "syscall", to, room);
-  OpenFile& kept = open_files[thread_id % kOpenFiles];
+std::size_t read_kept_file(OpenFiles& files, std::uint32_t thread_id, const char* name, char* to, std::size_t room) {
+  if (descriptors_are_scarce()) return read_thread_file(thread_id, name, to, room);
+  OpenFile& kept = files[thread_id % kOpenFiles];
   if (kept.thread_id == thread_id) {
     const long got = raw_syscall(SYS_pread64, kept.file, to, room, 0);
     if (got > 0) return static_cast<std::size_t>(got);
   }
   if (kept.thread_id != 0) raw_syscall(SYS_close, kept.file);
-  const long file = open_thread_file(thread_id, "syscall");
+  const long file = open_thread_file(thread_id, name);
   kept = {file < 0 ? 0 : thread_id, static_cast<int>(file)};
   const long got = file < 0 ? 0 : raw_syscall(SYS_pread64, file, to, room, 0);
   return got > 0 ? static_cast<std::size_t>(got) : 0;
@@ -74,7 +77,8 @@ SignalMask mask_in(const char* text, std::size_t bytes, const char* name) {
 
 void thread_files_of(std::uint32_t process_id) {
   process = process_id;
-  for (OpenFile& kept : open_files) kept.thread_id = 0;
+  for (OpenFiles* files : {&system_calls, &sleeps})
+    for (OpenFile& kept : *files) kept.thread_id = 0;
 }
 
 std::uint32_t observed_process() {
@@ -88,12 +92,20 @@ bool host_has_left() {
 
 ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call) {
   char text[16];
-  const std::size_t bytes = read_system_call(thread_id, text, sizeof text);
+  const std::size_t bytes = read_kept_file(system_calls, thread_id, "syscall", text, sizeof text);
   if (bytes == 0) return ThreadDoes::kNothing;
   if (text[0] == '-') return ThreadDoes::kUserFault;
   if (text[0] < '0' || text[0] > '9') return ThreadDoes::kRuns;
   *call = parse_decimal(text, text + bytes);
   return ThreadDoes::kCall;
+}
+
+bool sleeps_elsewhere(std::uint32_t thread_id) {
+  constexpr char kInFault[] = "handle_userfault";
+  char function[sizeof kInFault - 1];
+  const std::size_t bytes = read_kept_file(sleeps, thread_id, "wchan", function, sizeof function);
+  if (bytes == 0 || function[0] == '0') return false;
+  return bytes != sizeof function || __builtin_memcmp(function, kInFault, bytes) != 0;
 }
 
 bool signal_waits(std::uint32_t thread_id, int signal_number, bool* exists) {

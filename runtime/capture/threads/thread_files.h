@@ -23,6 +23,8 @@ enum class ThreadDoes : std::uint8_t {
 
 /// `call`: the number, of kCall.
 ThreadDoes what_thread_does(std::uint32_t thread_id, std::uint32_t* call);
+/// Does it sleep, but not in a fault that the handler has to answer? False also where the kernel does not say.
+bool sleeps_elsewhere(std::uint32_t thread_id);
 /// Was this signal sent to the thread, and does it block it? While it is handled it is blocked as well, but gone from
 /// the queue. `exists`: false when there is no such thread.
 bool signal_waits(std::uint32_t thread_id, int signal_number, bool* exists);
