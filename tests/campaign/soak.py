@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A server under load for an hour, watched: nothing lost, nothing grows.
 
-    soak.py [--minutes 60] [--engine auto] [--output DIR]
+    soak.py [--minutes 60] [--engine auto] [--python PATH]
 
 The server changes a watched counter, a dict and a buffer 2,000 times a second and answers HTTP requests, each of which changes what is
 watched too. It counts its changes itself; the lines must be as many. Memory, descriptors and threads of it and of its collector are read
