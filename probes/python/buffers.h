@@ -35,7 +35,8 @@ enum class BufferKind { kNone, kByteArray, kArray, kNumpy, kMemoryMap, kMemoryVi
 
 /// What kind of buffer the object is, by its type alone. kNone: none, or asking for it would run code of the host's.
 BufferKind buffer_kind(const PyObject* object);
-/// Has it memory to hand out by another protocol? `asked_for`: by watch(), so code of its class may run.
+/// Has it memory to hand out by another protocol? `asked_for`: by watch(), so code of its class may run; else only that
+/// of numpy, pandas and torch which changes nothing.
 bool lends_memory(PyObject* object, bool asked_for);
 
 /// Asks the object for its memory and gives the export back at once. False: read-only, or not plain memory.

@@ -32,6 +32,13 @@ bool type_has(PyObject* object, const char* name) {
   return text && _PyType_Lookup(object->type, text.get()) != nullptr;
 }
 
+/// numpy's own, which computes nothing; that of others may be a method that makes a copy (an image is decoded for it).
+bool has_c_interface(PyObject* object) {
+  const Ref text(PyUnicode_InternFromString("__array_interface__"));
+  const PyObject* found = text ? _PyType_Lookup(object->type, text.get()) : nullptr;
+  return found != nullptr && found->type == &PyGetSetDescr_Type;
+}
+
 bool is_of_pandas(PyObject* object) {
   const Ref module(PyObject_GetAttrString(object->type, "__module__"));
   ssize_t bytes = 0;
@@ -110,14 +117,30 @@ bool read_interface(PyObject* object, BufferMemory* memory) {
   return address > 0 && describe_array(reinterpret_cast<void*>(address), shape, memory);
 }
 
-/// The array behind a pandas object: when it is made anew for each who asks, the object has not got just one.
+Ref own_attribute(PyObject* object, const char* name) {
+  const Ref text(PyUnicode_InternFromString(name));
+  Ref found(text ? PyObject_GenericGetAttr(object, text.get()) : nullptr);
+  PyErr_Clear();
+  return found;
+}
+
+/// The array behind a series, a frame whose columns are one block, or an array of times. The object's __array__ is not
+/// asked: of several blocks it makes one, in place, which may be where views of other arrays were.
+Ref array_behind(PyObject* object) {
+  const Ref manager = own_attribute(object, "_mgr");
+  const Ref blocks = manager ? own_attribute(manager.get(), "blocks") : Ref();
+  const bool one = blocks && blocks.get()->type == &PyTuple_Type && PyTuple_Size(blocks.get()) == 1;
+  Ref values = one ? own_attribute(PyTuple_GetItem(blocks.get(), 0), "values") : Ref::borrow(object);
+  if ((manager && !one) || !values || type_has(values.get(), "categories")) return {};
+  if (!has_c_interface(values.get())) values = own_attribute(values.get(), "_ndarray");
+  return one && values ? own_attribute(values.get(), "T") : std::move(values);  // a block's rows are columns
+}
+
 bool read_pandas(PyObject* object, BufferMemory* memory) {
-  Ref array(PyObject_CallMethod(object, "__array__", nullptr));
-  const Ref again(array ? PyObject_CallMethod(object, "__array__", nullptr) : nullptr);
-  BufferMemory other;
-  if (!again || !read_interface(array.get(), memory) || !read_interface(again.get(), &other)) return false;
+  Ref array = array_behind(object);
+  if (!array || !read_interface(array.get(), memory)) return false;
   memory->kept = std::move(array);
-  return memory->base == other.base;
+  return true;
 }
 
 bool read_dl_type(const DlTensor& tensor, BufferMemory* memory) {
@@ -133,6 +156,10 @@ bool read_dl_type(const DlTensor& tensor, BufferMemory* memory) {
 }
 
 bool read_dlpack(PyObject* object, BufferMemory* memory) {
+  const Ref device(PyObject_CallMethod(object, "__dlpack_device__", nullptr));
+  if (!device || PyTuple_Size(device.get()) != 2 ||
+      PyNumber_AsSsize_t(PyTuple_GetItem(device.get(), 0), nullptr) != kDlCpu)
+    return false;
   // torch does not hand out what takes part in differentiation; its detached twin has the same memory
   const Ref plain(type_has(object, "detach") ? PyObject_CallMethod(object, "detach", nullptr)
                                              : Ref::borrow(object).release());
@@ -155,9 +182,11 @@ bool read_dlpack(PyObject* object, BufferMemory* memory) {
 }  // namespace
 
 bool lends_memory(PyObject* object, bool asked_for) {
-  if (!has_flag(object->type, kHeapType) && !parts_stay_plain(object->type)) return false;
-  if (!asked_for && !parts_stay_plain(object->type)) return false;
-  return type_has(object, "__array_interface__") || type_has(object, "__dlpack__") || is_of_pandas(object);
+  const bool compiled = parts_stay_plain(object->type);
+  if (!compiled && (!asked_for || !has_flag(object->type, kHeapType))) return false;
+  const bool by_method = type_has(object, "__array_interface__") || type_has(object, "__dlpack__");
+  const bool by_itself = has_c_interface(object) || (type_has(object, "__dlpack__") && type_has(object, "detach"));
+  return (asked_for ? by_method : by_itself) || (is_of_pandas(object) && array_behind(object));
 }
 
 bool read_lent_memory(PyObject* object, BufferMemory* memory) {

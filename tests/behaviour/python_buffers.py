@@ -270,6 +270,22 @@ mixed.loc[0, "y"] = "c"
 print(mixed)
 """}, check)
 
+    def test_a_frame_of_several_blocks_keeps_them(self):
+        """Asked for one array, pandas would make one block of them, of copies."""
+        def check(run):
+            self.assertEqual([event["op"] for event in run.of("frame")][0], "store")
+            self.assertEqual(self.told(run, "column"), {(1,): 6})
+
+        self.on_all({"program.py": """import numpy, pandas
+def main():
+    a, b = numpy.array([1, 2]), numpy.array([3, 4])
+    frame = pandas.DataFrame({"a": a, "b": b}, copy=False)
+    column = pandas.Series(b, copy=False)
+    column.iloc[1] = 6
+    print([numpy.shares_memory(part, whole) for whole in (a, b) for part in frame._mgr.arrays], b)
+main()
+"""}, check, config='[[watch]]\nfile = "program.py"\nlocal = ["frame", "column"]\n')
+
     def test_what_compiled_code_insists_on_stays_plain(self):
         self.on_all({"program.py": HEAD + """import pandas
 class Table(pandas.DataFrame):
