@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "probes/python/interned.h"
+
 namespace watcher::python {
 
 constinit Compat compat{};
@@ -191,6 +193,15 @@ KeepException::KeepException() {
 KeepException::~KeepException() {
   PyErr_Restore(type_, value_, traceback_);
   if (compat.minor <= 9) field_ref<char>(thread_state(), kThreadOverflowed) = overflowed_;
+}
+
+PyObject* loaded_modules() {
+  constexpr int kThreadInterpreter = 16;
+  static PyObject* const none = PyDict_New();  // process-lifetime
+  if (!finalizing() && field(thread_state(), kThreadInterpreter) == PyInterpreterState_Main())
+    return PyImport_GetModuleDict();
+  PyObject* modules = PySys_GetObject("modules");
+  return modules != nullptr && PyType_IsSubtype(modules->type, &PyDict_Type) != 0 ? modules : none;
 }
 
 bool finalizing() {

@@ -53,8 +53,8 @@ int delete_unplain(const Mutation& change, PyObject* self, PyObject* key) {
   return 0;
 }
 
-/// The item that was stored last. It is still there as long as its dict has the version that the store gave it, which no
-/// dict ever had before: the loop that counts in one item needs no look-up of what it was (up to 3.12).
+/// The item that was stored last. It is still there as long as its dict has the version that the store gave it, which
+/// no dict ever had before: the loop that counts in one item needs no look-up of what it was (up to 3.12).
 struct LatestItem {
   const PyObject* dict = nullptr;
   std::uint64_t version = 0, step = 0;

@@ -1,6 +1,7 @@
 #include "probes/python/failed_import.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 #include "probes/python/module_globals.h"
 
@@ -55,7 +56,7 @@ PyObject* nothing() {
 PyObject* value_in_module(const Site& site, void* frame, PyObject* names) {
   auto* globals = field<PyObject*>(frame, compat.frame_globals);
   const std::string name = absolute_module(text_of_name(tuple_items(names)[0]), site.import_level, globals);
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), name.c_str());
+  PyObject* module = PyDict_GetItemString(loaded_modules(), name.c_str());
   if (module == nullptr || PyType_IsSubtype(module->type, &PyModule_Type) == 0) return nullptr;
   PyObject* attributes = module_dict(module);
   return attributes != nullptr ? PyDict_GetItemWithError(attributes, tuple_items(names)[1]) : nullptr;

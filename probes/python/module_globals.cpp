@@ -4,6 +4,7 @@
 #include "probes/python/debugger.h"
 #include "probes/python/frames.h"
 #include "probes/python/globals_dict.h"
+#include "probes/python/interned.h"
 #include "probes/python/variables.h"
 
 namespace watcher::python {
@@ -73,7 +74,8 @@ PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
   if (!ensure_session()) return &_Py_NoneStruct;
   KeepException keep;
   Namespace& space = namespace_of(globals, site.rules);
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), absolute_module(site.text, site.import_level, globals).c_str());
+  PyObject* module =
+      PyDict_GetItemString(loaded_modules(), absolute_module(site.text, site.import_level, globals).c_str());
   Ref exported = module != nullptr ? Ref(PyObject_GetAttrString(module, "__all__")) : Ref();
   PyErr_Clear();
   PyObject* names = module != nullptr && module->type == &PyModule_Type ? module_dict(module) : nullptr;
