@@ -219,7 +219,9 @@ void object_ends(PyObject* object) {
 }
 
 DictionaryRef track_container(PyObject* value, const Tracked& variable) {
-  if (!ensure_session() || !containers_start()) return 0;
+  // new settings of numpy's (see must_stay_plain): it would not even be imported
+  constexpr std::string_view kInsists = "/numpy/core/_ufunc_config.py";
+  if (variable.owner.find(kInsists) != variable.owner.npos || !ensure_session() || !containers_start()) return 0;
   KeepException keep;
   WatchedContainer* watched = watch_object(value, variable.by_rule && !depth_is_chosen() ? max_depth() : 1);
   if (watched == nullptr) return 0;

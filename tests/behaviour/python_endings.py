@@ -73,7 +73,7 @@ class Late:
         a.append(2)
         self.x = {"k": a}
 sys.kept = Late()
-"""}, lambda run: self.assertEqual([(e["op"], e["line"]) for e in run.of("a")], [("store", 7), ("append", 8)]),
+"""}, lambda run: self.assertEqual([(e["op"], e["line"]) for e in run.of("a")], [("append", 8)]),
                     config='[[watch]]\nfile = "program.py"\nboth = ["*"]\n')
 
     def test_a_recursion_that_is_cut_off_leaves_the_program_going(self):
