@@ -1,12 +1,16 @@
 #include "probes/python/compat.h"
 
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "probes/python/interned.h"
 
 namespace watcher::python {
 
 constinit Compat compat{};
-constinit ThreadStateGetter thread_state = nullptr;
+constinit ThreadStateGetter get_thread_state = nullptr;
+constinit thread_local void** own_thread_state = nullptr;
 
 namespace {
 
@@ -130,8 +134,51 @@ bool Compat::load(Compat* out) {
     default:
       return false;
   }
-  thread_state = _PyThreadState_UncheckedGet != nullptr ? _PyThreadState_UncheckedGet : PyThreadState_GetUnchecked;
-  return thread_state != nullptr;
+  get_thread_state = _PyThreadState_UncheckedGet != nullptr ? _PyThreadState_UncheckedGet : PyThreadState_GetUnchecked;
+  return get_thread_state != nullptr;
+}
+
+namespace {
+
+/// What __tls_get_addr is called with.
+struct TlsIndex {
+  unsigned long module = 0, offset = 0;
+};
+
+/// The thread-local variable that holds the running state has no name outside: it is the one word that does.
+int find_thread_state(dl_phdr_info* object, std::size_t, void* out) {
+  const auto getter = reinterpret_cast<unsigned long>(get_thread_state);
+  bool its_own = false;
+  std::size_t words = 0;
+  for (int i = 0; i < object->dlpi_phnum; ++i) {
+    const auto& part = object->dlpi_phdr[i];
+    its_own = its_own || (part.p_type == PT_LOAD && getter - object->dlpi_addr - part.p_vaddr < part.p_memsz);
+    if (part.p_type == PT_TLS) words = part.p_memsz / sizeof(void*);
+  }
+  if (!its_own) return 0;
+  int found = 0;
+  auto* const* block = static_cast<void**>(object->dlpi_tls_data);
+  for (std::size_t i = 0; block != nullptr && i < words; ++i)
+    if (block[i] == get_thread_state() && ++found == 1)
+      *static_cast<TlsIndex*>(out) = {object->dlpi_tls_modid, i * sizeof(void*)};
+  if (found != 1) *static_cast<TlsIndex*>(out) = {};
+  return 1;
+}
+
+}  // namespace
+
+extern "C" void* __tls_get_addr(TlsIndex* index);
+
+void learn_own_thread_state() {
+  if (compat.minor <= 11 || own_thread_state != nullptr || get_thread_state() == nullptr) return;
+  static TlsIndex index = [] {
+    TlsIndex out;
+    dl_iterate_phdr(find_thread_state, &out);
+    return out;
+  }();
+  if (index.module == 0) return;
+  auto* const own = static_cast<void**>(__tls_get_addr(&index));
+  if (*own == get_thread_state()) own_thread_state = own;
 }
 
 // Up to 3.9 a thread that went over the limit is marked, and has 50 more calls before the interpreter aborts: the
@@ -146,6 +193,15 @@ KeepException::KeepException() {
 KeepException::~KeepException() {
   PyErr_Restore(type_, value_, traceback_);
   if (compat.minor <= 9) field_ref<char>(thread_state(), kThreadOverflowed) = overflowed_;
+}
+
+PyObject* loaded_modules() {
+  constexpr int kThreadInterpreter = 16;
+  static PyObject* const none = PyDict_New();  // process-lifetime
+  if (!finalizing() && field(thread_state(), kThreadInterpreter) == PyInterpreterState_Main())
+    return PyImport_GetModuleDict();
+  PyObject* modules = PySys_GetObject("modules");
+  return modules != nullptr && PyType_IsSubtype(modules->type, &PyDict_Type) != 0 ? modules : none;
 }
 
 bool finalizing() {

@@ -111,7 +111,14 @@ inline void incref(PyObject* object) {
 
 /// The running thread's state (GIL held), its innermost frame, and that frame's parts. Null before the first frame.
 using ThreadStateGetter = void* (*)();
-extern constinit ThreadStateGetter thread_state;
+extern constinit ThreadStateGetter get_thread_state;
+/// Where the interpreter keeps it for this thread, once that is known (3.12+): what it would be asked for by two calls.
+extern __attribute__((tls_model("initial-exec"))) constinit thread_local void** own_thread_state;
+void learn_own_thread_state();
+inline void* thread_state() {
+  void** const own = own_thread_state;
+  return own != nullptr ? *own : get_thread_state();
+}
 inline void* frame_of(void* state) {
   if (compat.thread_cframe < 0) return field(state, compat.thread_frame);
   void* cframe = field(state, compat.thread_cframe);

@@ -1,9 +1,10 @@
 #include "probes/python/compile.h"
+#include "probes/python/interned.h"
 
 namespace watcher::python {
 
 // The interpreter asks `warnings` where that is there: catch_warnings() gives it another list.
-NoWarnings::NoWarnings() : module_(Ref::borrow(PyDict_GetItemString(PyImport_GetModuleDict(), "warnings"))) {
+NoWarnings::NoWarnings() : module_(Ref::borrow(PyDict_GetItemString(loaded_modules(), "warnings"))) {
   filters_ = module_ ? Ref(PyObject_GetAttrString(module_.get(), "filters")) : Ref();
   PyErr_Clear();
   if (!filters_) module_ = Ref(PyImport_ImportModule("_warnings"));

@@ -119,24 +119,34 @@ void widen_descriptors(const ContainerKind& kind) {
   }
 }
 
-/// `x.append(…)` without the interpreter's ado about a method of C: ours runs no code of the host's.
+/// `x.append(…)` without the interpreter's ado about a method of C: ours runs no code of the host's. From 3.11 on the
+/// interpreter has such a way itself, for methods of the object's very type: it calls ours there, and here the rest.
 template <ContainerKind& kind>
 struct Shortcut {
   static inline constinit PyVectorcall original = nullptr;
   static inline constinit OneArgumentMethod method = nullptr;
+  static inline constinit PyObject* base = nullptr;
 
   static PyObject* call(PyObject* descriptor, PyObject* const* args, std::size_t flagged_count, PyObject* names) {
     constexpr std::size_t kArgumentsOffset = std::size_t{1} << 63;
-    if ((flagged_count & ~kArgumentsOffset) == 2 && names == nullptr && args[0]->type == kind.type) [[likely]]
+    const std::size_t count = flagged_count & ~kArgumentsOffset;
+    if (count == 2 && names == nullptr && args[0]->type == kind.type) [[likely]]
       return method(args[0], args[1]);
+    if (count > 0 && PyType_IsSubtype(args[0]->type, kind.type) == 0)
+      return field<PyVectorcall>(base, kMethodVectorcall)(base, args, flagged_count, names);
     return original(descriptor, args, flagged_count, names);
   }
   static void take(const Mutator& mutator) {
     PyObject* descriptor = PyDict_GetItemString(field<PyObject*>(kind.type, kTypeDict), mutator.name);
     if (descriptor == nullptr || descriptor->type != &PyMethodDescr_Type) return;
     method = mutator.one_argument;
+    base = mutator.base;
     original = field<PyVectorcall>(descriptor, kMethodVectorcall);
     field_ref<PyVectorcall>(descriptor, kMethodVectorcall) = call;
+    if (compat.minor <= 10) return;
+    Py_IncRef(kind.type);
+    field_ref<PyObject*>(descriptor, kDescriptorType) = kind.type;
+    Py_DecRef(kind.base);
   }
 };
 
@@ -209,7 +219,9 @@ void object_ends(PyObject* object) {
 }
 
 DictionaryRef track_container(PyObject* value, const Tracked& variable) {
-  if (!ensure_session() || !containers_start()) return 0;
+  // new settings of numpy's (see must_stay_plain): it would not even be imported
+  constexpr std::string_view kInsists = "/numpy/core/_ufunc_config.py";
+  if (variable.owner.find(kInsists) != variable.owner.npos || !ensure_session() || !containers_start()) return 0;
   KeepException keep;
   WatchedContainer* watched = watch_object(value, variable.by_rule && !depth_is_chosen() ? max_depth() : 1);
   if (watched == nullptr) return 0;

@@ -179,9 +179,19 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
   return whole(self, Op::kReinit, [&] { return field<Init>(&PyList_Type, kTypeInit)(self, args, kwargs); });
 }
 
+/// PyList_Append, in line while there is room.
+bool append_item(PyObject* list, PyObject* item) {
+  const ssize_t size = size_of(list);
+  if (size >= field<ssize_t>(list, kListCapacity)) return PyList_Append(list, item) == 0;
+  incref(item);
+  list_items(list)[size] = item;
+  field_ref<ssize_t>(list, kSize) = size + 1;
+  return true;
+}
+
 PyObject* append(PyObject* self, PyObject* item) {
   if (QuickChange quick(self); quick && quick.take_after(item) && quick.take_index(size_of(self))) {
-    if (PyList_Append(self, item) != 0) return nullptr;
+    if (!append_item(self, item)) return nullptr;
     quick.tell(Op::kAppend);
     incref(&_Py_NoneStruct);
     return &_Py_NoneStruct;

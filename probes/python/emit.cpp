@@ -158,7 +158,10 @@ std::string_view short_type_name(PyObject* type) {
 }
 
 std::uint32_t thread_id() {
-  if (known_thread_id == 0) known_thread_id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+  if (known_thread_id == 0) {
+    known_thread_id = static_cast<std::uint32_t>(raw_syscall(SYS_gettid));
+    learn_own_thread_state();
+  }
   return known_thread_id;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "probes/python/attributes.h"
+#include "probes/python/interned.h"
 #include "probes/python/leading.h"
 
 namespace watcher::python {
@@ -99,7 +100,7 @@ bool has_finalizer(const PyObject* type) {
 
 Dealloc python_dealloc() {
   static const Dealloc slot = [] {
-    PyObject* bootstrap = PyDict_GetItemString(PyImport_GetModuleDict(), "_frozen_importlib");
+    PyObject* bootstrap = PyDict_GetItemString(loaded_modules(), "_frozen_importlib");
     if (bootstrap == nullptr || bootstrap->type != &PyModule_Type) return Dealloc{};
     const PyObject* spec = PyDict_GetItemString(module_dict(bootstrap), "ModuleSpec");
     return spec != nullptr && has_flag(spec, kHeapType) ? field<Dealloc>(spec, kTypeDealloc) : Dealloc{};

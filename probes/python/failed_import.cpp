@@ -1,8 +1,9 @@
 #include "probes/python/failed_import.h"
 
 #include "probes/python/compat.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
-#include "probes/python/names.h"
+#include "probes/python/module_globals.h"
 
 extern "C" {
 void PyErr_GetExcInfo(PyObject** type, PyObject** value, PyObject** traceback);
@@ -52,10 +53,22 @@ PyObject* nothing() {
   return object;
 }
 
-PyObject* on_bound(PyObject* self, PyObject* const*, ssize_t) {
+PyObject* value_in_module(const Site& site, void* frame, PyObject* names) {
+  auto* globals = field<PyObject*>(frame, compat.frame_globals);
+  const std::string name = absolute_module(text_of_name(tuple_items(names)[0]), site.import_level, globals);
+  PyObject* module = PyDict_GetItemString(loaded_modules(), name.c_str());
+  if (module == nullptr || PyType_IsSubtype(module->type, &PyModule_Type) == 0) return nullptr;
+  PyObject* attributes = module_dict(module);
+  return attributes != nullptr ? PyDict_GetItemWithError(attributes, tuple_items(names)[1]) : nullptr;
+}
+
+PyObject* on_bound(PyObject* self, PyObject* const* args, ssize_t) {
   KeepException keep;
   const Site& site = *field<Site*>(self, 16);
-  PyObject* value = site.index < names_bound() ? value_of(site, current_frame()) : nullptr;
+  void* frame = current_frame();
+  PyObject* value = nullptr;
+  if (site.index < 0 || site.index < names_bound())
+    value = args[0]->type == &PyTuple_Type ? value_in_module(site, frame, args[0]) : value_of(site, frame);
   if (value == nullptr) value = nothing();
   incref(value);
   return value;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 
 namespace watcher::python {
@@ -142,7 +143,7 @@ Ref running_greenlet() {
   if (!greenlets_expected) return Ref();
   KeepException keep;
   if (getcurrent == nullptr) {
-    PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), "greenlet");
+    PyObject* module = PyDict_GetItemString(loaded_modules(), "greenlet");
     if (module == nullptr) return Ref();
     getcurrent = PyObject_GetAttrString(module, "getcurrent");  // process-lifetime
     PyErr_Clear();

@@ -8,6 +8,10 @@
 
 namespace watcher::python {
 
+/// sys.modules, for borrowing. The interpreter aborts when it is asked after it has taken them apart, while the last
+/// `__del__` run: an empty one then.
+PyObject* loaded_modules();
+
 class Interned {
  public:
   constexpr explicit Interned(const char* text) : text_(text) {}
@@ -19,7 +23,7 @@ class Interned {
   }
   /// The dictionary of an imported module; null: not imported, or no ordinary one.
   PyObject* as_module() {
-    PyObject* module = in(PyImport_GetModuleDict());
+    PyObject* module = in(loaded_modules());
     return module != nullptr && module->type == &PyModule_Type ? module_dict(module) : nullptr;
   }
 

@@ -39,6 +39,8 @@ enum SlotOffset {
   kMappingSetItem = 16,
 };
 enum ObjectOffset {
+  kSize = 16,  // of what has a size of its own
+  kListCapacity = 32,
   kByteArrayCapacity = 24,
   kByteArrayBytes = 32,    // start of the allocation
   kByteArrayStart = 40,    // first byte in use

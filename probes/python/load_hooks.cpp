@@ -13,6 +13,7 @@
 #include "probes/python/compile.h"
 #include "probes/python/globals_dict.h"
 #include "probes/python/hooked_code.h"
+#include "probes/python/interned.h"
 #include "probes/python/module_globals.h"
 #include "probes/python/names.h"
 #include "probes/python/origins.h"
@@ -50,7 +51,7 @@ bool rewrite_asserts(PyObject* code, PyObject* tree, PyObject* source, PyObject*
   for (ssize_t i = 0; i < size_of(names); ++i)
     rewritten = rewritten || PyUnicode_CompareWithASCIIString(tuple_items(names)[i], "@pytest_ar") == 0;
   if (!rewritten) return true;
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), "_pytest.assertion.rewrite");
+  PyObject* module = PyDict_GetItemString(loaded_modules(), "_pytest.assertion.rewrite");
   Ref function = module != nullptr ? Ref(PyObject_GetAttrString(module, "rewrite_asserts")) : Ref();
   Ref result = function ? Ref(PyObject_CallFunctionObjArgs(function.get(), tree, source, filename, nullptr)) : Ref();
   return static_cast<bool>(result);

@@ -4,6 +4,7 @@
 #include "probes/python/debugger.h"
 #include "probes/python/frames.h"
 #include "probes/python/globals_dict.h"
+#include "probes/python/interned.h"
 #include "probes/python/variables.h"
 
 namespace watcher::python {
@@ -29,6 +30,14 @@ Subject subject_of_global(const Namespace& space, const Variable& variable, cons
                                              : intern_variable(name, space.rules->path(), Scope::kGlobal, nullptr),
           .place = place,
           .scope = Scope::kGlobal};
+}
+
+std::string absolute_module(const std::string& module, int level, PyObject* globals) {
+  if (level == 0) return module;
+  PyObject* package = PyDict_GetItemString(globals, "__package__");
+  std::string base = package != nullptr ? text_of_name(package) : std::string();
+  for (; level > 1; --level) base.resize(base.rfind('.') == base.npos ? 0 : base.rfind('.'));
+  return module.empty() ? base : base + "." + module;
 }
 
 namespace {
@@ -58,16 +67,6 @@ int set_attribute(PyObject* module, PyObject* name, PyObject* value) {
   return result;
 }
 
-/// "pkg.mod" for `from .mod import *` inside pkg.
-std::string absolute_module(const Site& site, PyObject* globals) {
-  if (site.import_level == 0) return site.text;
-  PyObject* package = PyDict_GetItemString(globals, "__package__");
-  std::string base = package != nullptr ? text_of_name(package) : std::string();
-  for (int level = 1; level < site.import_level; ++level)
-    base.resize(base.rfind('.') == base.npos ? 0 : base.rfind('.'));
-  return site.text.empty() ? base : base + "." + site.text;
-}
-
 PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
   Site& site = *field<Site*>(self, 16);
   incref(&_Py_NoneStruct);
@@ -75,7 +74,8 @@ PyObject* on_star_import(PyObject* self, PyObject* const*, ssize_t) {
   if (!ensure_session()) return &_Py_NoneStruct;
   KeepException keep;
   Namespace& space = namespace_of(globals, site.rules);
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), absolute_module(site, globals).c_str());
+  PyObject* module =
+      PyDict_GetItemString(loaded_modules(), absolute_module(site.text, site.import_level, globals).c_str());
   Ref exported = module != nullptr ? Ref(PyObject_GetAttrString(module, "__all__")) : Ref();
   PyErr_Clear();
   PyObject* names = module != nullptr && module->type == &PyModule_Type ? module_dict(module) : nullptr;

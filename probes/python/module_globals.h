@@ -15,6 +15,9 @@ Variable* watched_global(Namespace& space, const std::string& name);
 Subject subject_of_global(const Namespace& space, const Variable& variable, const std::string& name,
                           DictionaryRef place);
 
+/// "pkg.mod" for `from .mod import …` inside pkg; `level` counts the dots.
+std::string absolute_module(const std::string& module, int level, PyObject* globals);
+
 /// The hook of `from m import *`.
 PyMethodDef* star_import_method();
 

@@ -28,7 +28,7 @@ enum class SiteKind : std::uint8_t {
   kPutOff,         // a target that is bound by a statement of its own: stands in its place and keeps the value
   kTakeUp,         // … and gives the values to that statement
   kBegin,          // a comprehension is about to be evaluated: its variables are unbound
-  kBound,          // in the handler of an import that failed: had it bound the name?
+  kBound,          // behind an import, perhaps one that failed: had it bound the name, and to what?
   kTypeParameter,  // `def f[T]`: called with what was made of it, or with the parameters
   kCheck,          // behind a statement that may change globals by their dictionary
   kLeave           // … was evaluated, in the frame of the function around it
@@ -62,8 +62,8 @@ struct Site {
   std::int32_t cell_index = -1;    // closure variable: index of its cell in the frame's values
   std::int32_t local_index = -1;   // local: of its value there
   std::int32_t binds_handler = 0;  // `except … as x`: the handler that unbinds x at its end, 0 none
-  std::int32_t import_level = 0;   // kStar: leading dots; `text` is the module's name
-  std::int32_t index = 0;          // kBound, kTypeParameter: among the names of its statement
+  std::int32_t import_level = 0;   // kStar, kBound: leading dots; of kStar `text` is the module's name
+  std::int32_t index = 0;          // kBound, kTypeParameter: among the names of its statement; -1: all were bound
   int line = 0;
   Subject subject;        // interned at the first event
   bool is_plain = false;  // since then: neither in a handler of its name nor in a comprehension

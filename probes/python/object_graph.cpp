@@ -7,6 +7,7 @@
 
 #include "probes/python/attribute_paths.h"
 #include "probes/python/attributes.h"
+#include "probes/python/interned.h"
 #include "probes/python/leading.h"
 #include "probes/python/object_parts.h"
 #include "probes/python/plain_parts.h"
@@ -31,7 +32,7 @@ bool is_namespace(PyObject* object) {
   if (object->type != &PyDict_Type) return false;
   return PyDict_GetItemString(object, "__builtins__") != nullptr ||
          (PyDict_GetItemString(object, "__spec__") != nullptr && PyDict_GetItemString(object, "__name__") != nullptr) ||
-         object == PyImport_GetModuleDict();
+         object == loaded_modules();
 }
 
 void add_part(const WatchedContainer& parent_entry, PyObject* child) {

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "probes/python/compat.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 #include "probes/python/python_api.h"
 
@@ -37,7 +38,7 @@ std::string_view package_of(const PyObject* type) {
 
 bool has_extension(std::string_view package) {
   PyObject *name, *module;
-  for (ssize_t position = 0; PyDict_Next(PyImport_GetModuleDict(), &position, &name, &module);) {
+  for (ssize_t position = 0; PyDict_Next(loaded_modules(), &position, &name, &module);) {
     if (module->type != &PyModule_Type || package_of(text_of(name)) != package) continue;
     if (text_of(PyDict_GetItemString(module_dict(module), "__file__")).ends_with(".so")) return true;
   }
@@ -51,7 +52,7 @@ bool is_compiled(std::string_view package) {
     bool compiled;
   };
   static auto* answers = new std::unordered_map<std::string, Answer>;  // process-lifetime; under the GIL
-  const ssize_t modules = size_of(PyImport_GetModuleDict());
+  const ssize_t modules = size_of(loaded_modules());
   Answer& answer = (*answers)[std::string(package)];
   if (!answer.compiled && answer.modules != modules) answer = {modules, has_extension(package)};
   return answer.compiled;
@@ -82,7 +83,7 @@ bool parts_stay_plain(PyObject* type) {
   static constinit Answer answers[256]{};  // under the GIL
   Answer& known = answers[reinterpret_cast<std::uintptr_t>(type) / 64 % 256];
   const auto version = field<std::uint32_t>(type, kTypeVersion);
-  const auto modules = static_cast<std::uint32_t>(size_of(PyImport_GetModuleDict()));
+  const auto modules = static_cast<std::uint32_t>(size_of(loaded_modules()));
   if (known.type != type || known.version != version || known.modules != modules || version == 0)
     known = {type, version, modules, is_of_compiled_package(type)};
   return known.plain;

@@ -54,7 +54,10 @@ class QuickChange {
   }
   /// Null: there is none.
   bool take_before(const PyObject* value) { return encode_word(value, &before_); }
+  void take_before(Word value) { before_ = value; }
   bool take_after(const PyObject* value) { return encode_word(value, &after_); }
+  std::uint64_t step() const { return step_; }
+  Word after() const { return after_; }
 
   /// The change is done.
   void tell(Op op) {

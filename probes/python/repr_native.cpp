@@ -23,7 +23,7 @@ bool has_length(const PyObject* type) {
 void* python_repr_slot() {
   static void* slot = nullptr;
   if (slot != nullptr) return slot;
-  PyObject* modules = PyImport_GetModuleDict();
+  PyObject* modules = loaded_modules();
   PyObject* bootstrap = modules != nullptr ? PyDict_GetItemString(modules, "_frozen_importlib") : nullptr;
   if (bootstrap == nullptr || bootstrap->type != &PyModule_Type) return nullptr;
   PyObject* spec = PyDict_GetItemString(module_dict(bootstrap), "ModuleSpec");

@@ -7,6 +7,7 @@
 
 #include "probes/python/compat.h"
 #include "probes/python/frames.h"
+#include "probes/python/interned.h"
 #include "probes/python/sql.h"
 #include "probes/python/tracked.h"
 
@@ -211,7 +212,7 @@ static Ref proxy_type() {
 }
 
 bool is_proxy(const PyObject* object) {
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), "watcher._proxy");
+  PyObject* module = PyDict_GetItemString(loaded_modules(), "watcher._proxy");
   PyObject* names = module != nullptr && module->type == &PyModule_Type ? module_dict(module) : nullptr;
   return names != nullptr && PyDict_GetItemString(names, "WatchProxy") == object->type;
 }

@@ -4,6 +4,7 @@
 
 #include "probes/python/emit.h"
 #include "probes/python/flows.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 
 namespace watcher::python {
@@ -153,7 +154,7 @@ bool self_check(PyObject* some_span, const PyObject* its_context) {
 }
 
 PyObject* global_of(const char* module_name, const char* name) {
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), module_name);
+  PyObject* module = PyDict_GetItemString(loaded_modules(), module_name);
   PyObject* globals = module != nullptr && module->type == &PyModule_Type ? PyModule_GetDict(module) : nullptr;
   return globals != nullptr ? PyDict_GetItemString(globals, name) : nullptr;
 }

@@ -6,6 +6,7 @@
 
 #include "probes/python/emit.h"
 #include "probes/python/flows.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 
 namespace watcher::python {
@@ -90,7 +91,7 @@ void sql_start() {
   recording_params = option_is("sql_params", "record");
   track_statements();
   KeepException keep;
-  if (PyDict_GetItemString(PyImport_GetModuleDict(), "greenlet") != nullptr) expect_greenlets();
+  if (PyDict_GetItemString(loaded_modules(), "greenlet") != nullptr) expect_greenlets();
   patch_driver_types();
   instrument_loaded_drivers();
   PyErr_Clear();

@@ -12,6 +12,7 @@
 
 #include "probes/python/emit.h"
 #include "probes/python/frames.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 #include "probes/python/sql.h"
 
@@ -337,7 +338,7 @@ bool patch_driver_types() {
   for (std::size_t i = 0; i < std::size(c_types); ++i) {
     CType& type = c_types[i];
     if (type.type != nullptr) continue;
-    PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), type.module);
+    PyObject* module = PyDict_GetItemString(loaded_modules(), type.module);
     type.type = module != nullptr ? PyObject_GetAttrString(module, type.name) : nullptr;  // process-lifetime
     PyErr_Clear();
     if (type.type == nullptr) continue;

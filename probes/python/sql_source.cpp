@@ -12,6 +12,7 @@
 #include "probes/python/code_swap.h"
 #include "probes/python/compile.h"
 #include "probes/python/emit.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 #include "probes/python/source.h"
 #include "probes/python/sql.h"
@@ -353,7 +354,7 @@ bool run_instrumented_driver(PyObject* code) {
 }
 
 void instrument_loaded_drivers() {
-  Ref values(PyObject_CallMethod(PyImport_GetModuleDict(), "values", nullptr));
+  Ref values(PyObject_CallMethod(loaded_modules(), "values", nullptr));
   Ref list(values ? PySequence_List(values.get()) : nullptr);
   PyErr_Clear();
   for (ssize_t i = 0; list && i < size_of(list.get()); ++i)

@@ -8,6 +8,7 @@
 
 #include "probes/python/emit.h"
 #include "probes/python/flows.h"
+#include "probes/python/interned.h"
 #include "probes/python/layout.h"
 
 namespace watcher::python {
@@ -53,7 +54,7 @@ DictionaryRef intern_context(const ContextBlob& blob) {
 
 /// threading._active[ident]._name, or empty before the thread is registered there.
 Ref name_of_thread() {
-  PyObject* threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+  PyObject* threading = PyDict_GetItemString(loaded_modules(), "threading");
   if (threading == nullptr) return Ref(PyUnicode_FromString("MainThread"));
   Ref active(PyObject_GetAttrString(threading, "_active"));
   Ref ident(PyLong_FromUnsignedLongLong(PyThread_get_thread_ident()));
@@ -79,7 +80,7 @@ void learn_thread_name() {
 /// An attribute of a module that may not be imported yet; found once, kept for ever.
 PyObject* module_attribute(const char* module_name, const char* name, PyObject** kept) {
   if (*kept != nullptr) return *kept;
-  PyObject* module = PyDict_GetItemString(PyImport_GetModuleDict(), module_name);
+  PyObject* module = PyDict_GetItemString(loaded_modules(), module_name);
   *kept = module != nullptr ? PyObject_GetAttrString(module, name) : nullptr;
   PyErr_Clear();
   return *kept;

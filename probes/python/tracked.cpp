@@ -4,6 +4,8 @@
 #include "probes/python/interned.h"
 #include "probes/python/leading.h"
 
+extern "C" PyObject* PyThreadState_GetDict(void);
+
 namespace watcher::python {
 namespace {
 
@@ -40,9 +42,18 @@ bool holds(PlainModule& module, const PyObject* value) {
   return false;
 }
 
+/// How numpy up to 1.26 is to treat errors in this thread: it takes only a list that is one exactly.
+bool is_numpys_setting(const PyObject* value) {
+  static Interned name("UFUNC_PYVALS");
+  if (value->type != &PyList_Type || size_of(value) != 3) return false;
+  PyObject* settings = PyThreadState_GetDict();
+  return settings != nullptr && name.in(settings) == value;
+}
+
 }  // namespace
 
 bool must_stay_plain(const PyObject* value) {
+  if (is_numpys_setting(value)) return true;
   if (value->type != &PyDict_Type) return false;
   for (PlainModule& module : plain_modules)
     if (holds(module, value)) return true;

@@ -299,7 +299,7 @@ bool Transformer::rewrite_import(PyObject* node, PyObject* out, LexicalScope& sc
     }
     // `import a, b` becomes two statements: the first has happened when the second fails
     if (kind_of(node) == Node::kImport && i > 0 && !append_import(out, node, alias)) return false;
-    append_hook(out, import_binding(node, alias), scope, SiteKind::kStore, node);
+    append_import_hook(out, node, i, scope, nullptr);
   }
   if (length(names) < 2) return !failed_;
   if (kind_of(node) == Node::kImportFrom) return guard_import(node, out, scope);

@@ -15,6 +15,13 @@ bool only_names(PyObject* target) {
   return true;
 }
 
+bool is_bound_again(PyObject* node, const Ref& names, ssize_t index) {
+  const std::string name = import_binding(node, item(names, index)).name;
+  for (ssize_t i = index + 1; i < length(names); ++i)
+    if (import_binding(node, item(names, i)).name == name) return true;
+  return false;
+}
+
 }  // namespace
 
 struct Transformer::Split {
@@ -81,6 +88,7 @@ bool Transformer::split_targets(PyObject* node, const char* field, LexicalScope&
   return static_cast<bool>(*rest);
 }
 
+// The statement that `split_targets` makes begins the body of `node`.
 bool Transformer::split_into_body(PyObject* node, PyObject* holder, const char* field, LexicalScope& scope) {
   Ref target = get(holder, field);
   if (!target || !only_names(target.get())) return true;  // an expression in it would be walked again with the body
@@ -90,6 +98,32 @@ bool Transformer::split_into_body(PyObject* node, PyObject* holder, const char* 
   return !rest || (body && PyList_Insert(body.get(), 0, rest.get()) == 0);
 }
 
+// `hook(x)`, or `hook(bound())` where that is not to be read from x: behind the failed statement, and of `from m import
+// a as x, b as x` what x was first. `failed_at`: in the handler, placed there.
+void Transformer::append_import_hook(PyObject* list, PyObject* node, ssize_t index, LexicalScope& scope,
+                                     PyObject* failed_at) {
+  Ref names = get(node, "names");
+  PyObject* alias = item(names, index);
+  const Binding binding = import_binding(node, alias);
+  PyObject* at = failed_at != nullptr ? failed_at : node;
+  const bool again = kind_of(node) == Node::kImportFrom && is_bound_again(node, names, index);
+  bool from_rule = false;
+  if (!wanted(binding.name, scope, &from_rule)) return;
+  if (failed_at == nullptr && !again) return append_hook(list, binding, scope, SiteKind::kStore, at);
+  Ref module = get(node, "module"), name = get(alias, "name"), empty(PyUnicode_FromStringAndSize("", 0));
+  Ref known(again ? PyTuple_Pack(2, module ? module.get() : empty.get(), name.get()) : nullptr);
+  Ref argument = make_constant(at, known ? known.get() : &_Py_NoneStruct);
+  Site* site = add_site(SiteKind::kBound, binding.name, scope, 0, from_rule);
+  site->index = failed_at != nullptr ? static_cast<std::int32_t>(index) : -1;
+  site->import_level = get_int(node, "level", 0);
+  Ref value = argument ? hook_call(at, argument.get()) : Ref();
+  Ref call = value ? hook(binding, scope, SiteKind::kStore, at, value.get()) : Ref();
+  if (call)
+    append_call(list, call.get(), scope, at);
+  else
+    failed_ = true;
+}
+
 // `from m import a, b` becomes `try: from m import a, b`, `except: hook(bound()); raise`. Two statements would not do:
 // the package imports b before a is bound. A handler with a line would be traced, but for 3.8 and 3.10.
 bool Transformer::guard_import(PyObject* node, PyObject* out, LexicalScope& scope) {
@@ -97,16 +131,7 @@ bool Transformer::guard_import(PyObject* node, PyObject* out, LexicalScope& scop
   Ref handler(PyList_New(0));
   Ref none = compat.minor >= 10 ? make_without_line(node) : make_constant(node, &_Py_NoneStruct);
   if (!handler || !none) return false;
-  for (ssize_t i = 0; i + 1 < length(names); ++i) {
-    const Binding binding = import_binding(node, item(names, i));
-    bool from_rule = false;
-    if (!wanted(binding.name, scope, &from_rule)) continue;
-    add_site(SiteKind::kBound, binding.name, scope, 0, from_rule)->index = static_cast<std::int32_t>(i);
-    Ref value = hook_call(none.get(), none.get());
-    Ref call = value ? hook(binding, scope, SiteKind::kStore, none.get(), value.get()) : Ref();
-    if (!call) return false;
-    append_call(handler.get(), call.get(), scope, none.get());
-  }
+  for (ssize_t i = 0; i + 1 < length(names); ++i) append_import_hook(handler.get(), node, i, scope, none.get());
   if (failed_ || size_of(handler.get()) == 0) return !failed_;
   Ref guarded = make_try(node, none.get(), handler.get());
   ssize_t at = size_of(out) - 1;

@@ -92,9 +92,9 @@ class Transformer {
   bool split_target(const Place& place, LexicalScope& scope, Split* split);
   /// `rest`: the statement that binds what was put off; empty when nothing was.
   bool split_targets(PyObject* node, const char* field, LexicalScope& scope, Ref* rest);
-  /// That statement begins the body of `node`.
   bool split_into_body(PyObject* node, PyObject* holder, const char* field, LexicalScope& scope);
   bool guard_import(PyObject* node, PyObject* out, LexicalScope& scope);
+  void append_import_hook(PyObject* list, PyObject* node, ssize_t index, LexicalScope& scope, PyObject* failed_at);
   Ref rewrite_comprehension(PyObject* node, LexicalScope& scope);
   bool rewrite_generators(PyObject* node, LexicalScope& inner);
 

@@ -1,4 +1,6 @@
-"""Names that are bound where no statement can stand behind them: by an import that fails, and type parameters."""
+"""Names that are bound where no statement can stand behind them: by an import that fails, and type parameters; and all odd forms of bindings."""
+
+import pathlib
 
 import harness
 from harness import value
@@ -99,6 +101,42 @@ print(f(3), g.__doc__, g.__code__.co_firstlineno, C.__doc__, C().m(2), X.__type_
                 self.assert_same_host(plain, watched)
                 self.assertEqual(watched.status, 0)
                 check(watched)
+
+
+class OddForms(harness.Case):
+    """The programs in bindings/ say behind each line which events it gives, in order: `name=value`, `name` alone where only its address would tell,
+    `-name` for a deletion."""
+
+    @staticmethod
+    def wanted(text):
+        lines = enumerate(text.splitlines(), 1)
+        return {number: line.split("#:")[1].strip().split("; ") for number, line in lines if "#:" in line}
+
+    @staticmethod
+    def told(events, wanted):
+        lines = {}
+        for event in events:
+            if event["path"] or event["op"] not in ("store", "delete") or not event["file"].endswith(".py"):
+                continue
+            seen, name = lines.setdefault(event["line"], []), event["variable_name"]
+            line = wanted.get(event["line"], [])
+            short = len(seen) < len(line) and line[len(seen)] == name
+            after = str(value(event["after"])).replace("\n", "\\n")
+            seen.append("-" + name if event["op"] == "delete" else name if short else f"{name}={after}")
+        return lines
+
+    def test_each_line_gives_the_events_that_stand_behind_it(self):
+        for path in sorted((pathlib.Path(__file__).parent / "bindings").glob("odd_*.py")):
+            text = path.read_text()
+            program = self.write({path.name: text, "stars.py": "a = 1\nb = 2\n_c = 3\n"})
+            for version, python in harness.INTERPRETERS:
+                if int(version.split(".")[1]) < int(path.stem.split("_")[2]):
+                    continue
+                with self.subTest(program=path.name, python=python):
+                    plain, watched = self.plain(python, program), self.watched(python, program, config=f'[[watch]]\nfile = "{path.name}"\nboth = ["a", "b", "c"]\n')
+                    self.assert_same_host(plain, watched)
+                    self.assertEqual(watched.status, 0, watched.stderr)
+                    self.assertEqual(self.told(watched.events, self.wanted(text)), self.wanted(text))
 
 
 if __name__ == "__main__":

@@ -166,6 +166,11 @@ class PackageCase(BufferCase):
 class Numpy(PackageCase):
     INTERPRETERS = NUMPY
 
+    def test_its_own_settings_may_be_watched(self):
+        names = '[[watch]]\nfile = "*/numpy/core/_ufunc_config.py"\nboth = ["*"]\n[[watch]]\nfile = "*/numpy/linalg/linalg.py"\nboth = ["*"]\n'
+        program = "import numpy as np\nprint(np.seterr(all='ignore'), np.linalg.inv(np.eye(1)))\nprint(np.seterr(all='warn'))\n"
+        self.on_all({"program.py": program}, lambda run: self.assertTrue(run.of("errobj") and run.of("defval")), config=names)
+
     def test_an_array_on_pages_of_its_own_and_its_views(self):
         def check(run):
             final = b"".join(n.to_bytes(8, "little") for n in (1, 2, 10, 4, 5, 6, 7, 9))

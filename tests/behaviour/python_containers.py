@@ -132,6 +132,22 @@ print(x)
             ("clear", [], "{('t', 1): 'tuple', 'new': [1], 'u': 3}", "{}"),
         ])
 
+    def test_what_an_item_was_is_known_whoever_stored_it(self):
+        self.check_events("""
+x = watch({}, name="x")
+for i in 1, 2:
+    x["k"] = i
+x.update(k=5)
+x["".join(["k"])] = 3
+del x["k"]
+x["k"] = 4
+for value in 6, 7:
+    x[value > 6] = value
+    x[1] = value
+print(x)
+""", [("setitem", ["k"], None, 1), ("setitem", ["k"], 1, 2), ("update", ["k"], 2, 5), ("setitem", ["k"], 5, 3), ("delitem", ["k"], 3, None),
+      ("setitem", ["k"], None, 4), ("setitem", ["False"], None, 6), ("setitem", [1], None, 6), ("setitem", ["True"], 6, 7), ("setitem", [1], 7, 7)])
+
     def test_a_key_is_hashed_and_compared_as_often_as_ever(self):
         def check(run):
             self.assertEqual([(op, before, after) for op, _, before, after in seen(run)],

@@ -62,6 +62,20 @@ f()
             [(e["variable_name"], *c) for e, c in zip(run.events, changes(run.events)) if e["variable_name"] != "x"],
             [("w", "store", 0, 1), ("v", "store", 1, 2), ("w", "store", 1, 2), ("v", "store", 2, 3)]), config=RULES)
 
+    def test_destructors_that_run_when_the_modules_are_gone_do_no_harm(self):
+        self.on_all({"program.py": """
+import sys
+class Late:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        a = [1]
+        a.append(2)
+        self.x = {"k": a}
+sys.kept = Late()
+"""}, lambda run: self.assertEqual([(e["op"], e["line"]) for e in run.of("a")], [("append", 8)]),
+                    config='[[watch]]\nfile = "program.py"\nboth = ["*"]\n')
+
     def test_a_recursion_that_is_cut_off_leaves_the_program_going(self):
         source = """\
 import sys

@@ -8,6 +8,7 @@ A program is one function with its callers; a file holds fifty. Failing files ar
 
 import argparse
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -94,10 +95,11 @@ def compare(expected, events):
 
 
 def anonymous(expected):
-    """Without what differs from process to process: threads, their order and addresses."""
-    threads = by_thread([dict(item, group=0) for item in expected], "thread")
-    texts = (json.dumps([dict(item, thread=0) for item in items]) for items in threads.values())
-    return sorted(re.sub(r"0x[0-9a-f]+", "0x", text) for text in texts)
+    """Without what differs from process to process: threads, their order, the order within a group, and addresses."""
+    def texts(items):
+        for _, group in itertools.groupby(items, lambda item: item["group"]):
+            yield sorted(re.sub(r"0x[0-9a-f]+", "0x", json.dumps(dict(item, thread=0, group=0))) for item in group)
+    return sorted(json.dumps(list(texts(items))) for items in by_thread(expected, "thread").values())
 
 
 def try_one(seed, functions, python, version, keep):

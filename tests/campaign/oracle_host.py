@@ -197,7 +197,7 @@ def mutated(container, changes, line, function, file):
     group = next(groups)
     reached = {}
     for identity, held in list(living.items()):
-        for holder in [reference() for reference in held.values()]:
+        for holder in [reference() for reference in list(held.values())]:
             if holder is None or (identity != id(container) and holder.thread != threading.get_ident()):
                 continue
             root = holder.kept if holder.kept is not None else ctypes.cast(identity, ctypes.py_object).value
