@@ -1,0 +1,535 @@
+"""Random JavaScript programs that change watched objects, with what Watcher must record of each change.
+
+The objects are modelled here, in Python: a statement is written and carried out on the model at once. What the program prints at its
+end is compared with the model, too, so that a wrong model is no fault of Watcher's.
+"""
+
+import json
+import random
+
+ANY = "*"  # a text that may be any
+HOLE, UNDEFINED = object(), object()
+CLASS = "Thing"
+HEAD = """\
+{load}
+class Thing {{
+  constructor(n) {{ this.n = n; this.list = [] }}
+  bump(n) {{ this.n = n; return this }}
+  set twice(n) {{ this.n = 2 * n }}
+}}
+const text$ = (v, depth = 0, around = []) => {{
+  if (typeof v !== 'object' || v === null) return typeof v === 'string' ? JSON.stringify(v) : typeof v === 'bigint' ? `${{v}}n` : `${{v}}`
+  if (around.includes(v)) return '[Circular]'
+  if (v instanceof Date) return v.toISOString()
+  if (depth >= 4) return `[${{v.constructor.name}}]`
+  const inner = [...around, v], of = (x) => text$(x, depth + 1, inner)
+  const all = (head, rows, open = '{{', close = '}}') => rows.length ? `${{head}}${{open}} ${{rows.join(', ')}} ${{close}}` : `${{head}}${{open}}${{close}}`
+  if (Array.isArray(v)) return all('', Array.from(v, (x, i) => i in v ? of(x) : '<empty>'), '[', ']')
+  if (v instanceof Map) return all(`Map(${{v.size}}) `, Array.from(v, ([k, x]) => `${{of(k)}} => ${{of(x)}}`))
+  if (v instanceof Set) return all(`Set(${{v.size}}) `, Array.from(v, of))
+  return all(v.constructor === Object ? '' : `${{v.constructor.name}} `, Object.keys(v).map((k) => `${{k}}: ${{of(v[k])}}`))
+}}"""
+LINES_OF_CLASS = {"bump": 4, "twice": 5}
+
+
+class Big(int):
+    pass
+
+
+class Box:
+    """A container of the program; `data` is a dict, or a list."""
+
+    def __init__(self, kind, data):
+        self.kind, self.data = kind, data
+
+    def holdings(self):
+        """[(step of a path, what is there, how JavaScript gets at it)]"""
+        if self.kind in ("object", CLASS):
+            return [(key, value, f".{key}") for key, value in self.data.items()]
+        if self.kind == "array":
+            return [(i, value, f"[{i}]") for i, value in enumerate(self.data)]
+        if self.kind == "map":
+            return [(key, value, f".get({json.dumps(key)})") for key, value in self.data.items()]
+        return [(ANY, value, i) for i, value in enumerate(self.data)] if self.kind == "set" else []
+
+
+def date_text(ms):
+    return f"1970-01-01T00:{ms // 60000:02}:{ms // 1000 % 60:02}.{ms % 1000:03}Z"
+
+
+def text(value, depth=0, around=()):
+    """As events show what lies in an object."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, Box):
+        return plain_text(value)
+    if any(value is box for box in around):
+        return "[Circular]"
+    if value.kind == "date":
+        return date_text(value.data)
+    names = {"object": "Object", "array": "Array", "map": "Map", "set": "Set", CLASS: CLASS}
+    if depth >= 4:
+        return f"[{names[value.kind]}]"
+    of = lambda part: text(part, depth + 1, (*around, value))  # noqa: E731
+    if value.kind == "array":
+        rows = ["<empty>" if part is HOLE else of(part) for part in value.data]
+        return f"[ {', '.join(rows)} ]" if rows else "[]"
+    if value.kind == "set":
+        rows, head = [of(part) for part in value.data], f"Set({len(value.data)}) "
+    elif value.kind == "map":
+        rows, head = [f"{of(key)} => {of(part)}" for key, part in value.data.items()], f"Map({len(value.data)}) "
+    else:
+        rows, head = [f"{key}: {of(part)}" for key, part in value.data.items()], "" if value.kind == "object" else CLASS + " "
+    return f"{head}{{ {', '.join(rows)} }}" if rows else head + "{}"
+
+
+def plain_text(value):
+    if value is UNDEFINED or value is HOLE:
+        return "undefined"
+    if isinstance(value, Big):
+        return f"{int(value)}n"
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def shown(value):
+    """As an event shows a value itself."""
+    if value is None or isinstance(value, (bool, str)):
+        return str(value)
+    return text(value)
+
+
+def reaches(value, box, seen=None):
+    seen = seen if seen is not None else set()
+    if value is box:
+        return True
+    if not isinstance(value, Box) or id(value) in seen:
+        return False
+    seen.add(id(value))
+    return any(reaches(part, box, seen) for _, part, _ in value.holdings())
+
+
+class Objects:
+    def __init__(self, seed, is_module):
+        self.random, self.is_module = random.Random(seed), is_module
+        load = "import { watch, unwatch } from 'watcher'" if is_module else "const { watch, unwatch } = require('watcher')"
+        self.lines = HEAD.format(load=load).split("\n")
+        self.expected = []  # a change: [(variable, [paths], op, before, after, line, function)]
+        self.printed = []
+        self.count = 0
+        self.templates = {}  # literals: what is stored is a copy
+
+    def fresh(self, stem):
+        self.count += 1
+        return f"{stem}{self.count}"
+
+    # --- values: (JavaScript, model)
+
+    def scalar(self):
+        some = self.random.randrange(12)
+        if some < 6:
+            return (str(some * 7),) + (some * 7,)
+        if some < 9:
+            word = self.random.choice(["x", "word", "q q", "ä", ""])
+            return json.dumps(word, ensure_ascii=False), word
+        return [("null", None), ("undefined", UNDEFINED), ("true", True), (f"{2**70}n", Big(2**70))][self.random.randrange(4)]
+
+    def literal(self, depth):
+        kind = self.random.choice(["object", "object", "array", "array", "map", "set", CLASS, "date"])
+        if kind == "date":
+            ms = self.random.randrange(10**6)
+            return f"new Date({ms})", Box("date", ms)
+        if kind == CLASS:
+            n = self.random.randrange(9)
+            row = Box("array", [])
+            self.templates[id(row)] = row
+            return f"new Thing({n})", Box(CLASS, {"n": n, "list": row})
+        parts = [self.value(depth - 1) for _ in range(self.random.randrange(4))]
+        texts, values = [part[0] for part in parts], [part[1] for part in parts]
+        if kind == "array":
+            return f"[{', '.join(texts)}]", Box(kind, values)
+        if kind == "set":
+            box = Box(kind, [])
+            for value in values:
+                add_to(box, value)
+            return f"new Set([{', '.join(texts)}])", box
+        keys = self.random.sample("abcdef", len(parts))
+        box = Box(kind, dict(zip(keys, values)))
+        if kind == "map":
+            return f"new Map([{', '.join(f'[{json.dumps(k)}, {t}]' for k, t in zip(keys, texts))}])", box
+        return f"{{ {', '.join(f'{k}: {t}' for k, t in zip(keys, texts))} }}" if parts else "{}", box
+
+    def value(self, depth=2):
+        some = self.random.random()
+        if depth <= 0 or some < 0.6:
+            return self.scalar()
+        if some > 0.88 and self.shares and self.bases:
+            self.repeatable = False
+            return self.place()
+        content, box = self.literal(depth)
+        self.templates[id(box)] = box
+        return content, box
+
+    # --- places: an expression that gives a container, and the container
+
+    def place(self, kinds=None):
+        for _ in range(20):
+            expression, box = self.random.choice(self.bases)
+            while self.random.random() < 0.7:
+                inner = [(how, value) for _, value, how in box.holdings() if isinstance(value, Box)]
+                if not inner:
+                    break
+                how, value = self.random.choice(inner)
+                expression = f"[...{expression}][{how}]" if isinstance(how, int) else expression + how
+                box = value
+            if kinds is None or box.kind in kinds:
+                return expression, box
+        return None
+
+    def paths(self, root, box):
+        """The shortest ones, of which one must be told."""
+        row, seen = [((), root)], {id(root)}
+        while row:
+            found = [path for path, at in row if at is box]
+            if found:
+                return found
+            row = [((*path, step), value) for path, at in row for step, value, _ in at.holdings() if isinstance(value, Box) and id(value) not in seen]
+            seen.update(id(value) for _, value in row)
+        return []
+
+    # --- statements
+
+    def tell(self, box, op, step, before, after, line=None, function=None):
+        group = []
+        for name, (root, depth) in self.roots.items():
+            paths = [path for path in self.paths(root, box) if len(path) < depth]
+            if paths:
+                paths = [list(path) + ([] if step is None else [step]) for path in paths]
+                group.append((name, paths, op, before, after, line or self.line, function or self.function))
+        if group:
+            self.expected.append(group)
+
+    def shown_in(self, box, value):
+        """A value that holds what it is put into shows it as it is at some moment."""
+        return ANY if isinstance(value, Box) and reaches(value, box) else shown(value)
+
+    def stored(self, box, op, step, before, after):
+        self.tell(box, op, step, "-" if before is HOLE else self.shown_in(box, before), "-" if after is HOLE else self.shown_in(box, after))
+
+    def statement(self):
+        kinds = {"object": self.on_object, CLASS: self.on_object, "array": self.on_array, "map": self.on_map, "set": self.on_set, "date": self.on_date}
+        expression, box = self.place()
+        self.small = box.kind not in ("array", "set")
+        self.repeatable = "." not in expression and "[" not in expression
+        text, run = kinds[box.kind](expression, box)
+        self.put(text, run)
+
+    def put(self, text, run):
+        """As it stands, in a function, or in a loop."""
+        self.line, self.function, times = len(self.lines) + 1, "<module>", 1
+        form = self.random.random()
+        name = self.fresh("f")
+        if self.repeatable and form < 0.2:
+            times = 300 if form < 0.01 and self.small else 3
+            self.lines.append(f"for (let i = 0; i < {times}; i++) {{ {text} }}")
+        elif form < 0.5:
+            self.function = name
+            self.lines += [f"{self.random.choice([f'function {name}() {{', f'const {name} = () => {{'])} {text} }}", f"{name}()"]
+        else:
+            self.lines.append(text if text[0] not in "([`" else ";" + text)
+        for _ in range(times):
+            run()
+
+    def same(self, value):
+        """A literal makes a new object each time."""
+        if id(value) not in self.templates:
+            return value
+        if value.kind == "date":
+            return Box("date", value.data)
+        if value.kind in ("array", "set"):
+            return Box(value.kind, [self.same(part) for part in value.data])
+        return Box(value.kind, {key: self.same(part) for key, part in value.data.items()})
+
+    def on_object(self, e, box):
+        key, (text, value) = self.random.choice("abcdefn"), self.value()
+        held = box.data.get(key, HOLE)
+
+        def put(at=key, new=None):
+            new = self.same(value) if new is None else new
+            before, box.data[at] = box.data.get(at, HOLE), new
+            self.stored(box, "setattr", at, before, new)
+
+        def remove():
+            if key in box.data:
+                before = box.data.pop(key)
+                self.stored(box, "delattr", key, before, HOLE)
+
+        def several():
+            put()
+            put("g", 3)
+
+        def twice():
+            for one in (1, 2):
+                put(new=one)
+
+        def unless():
+            if box.data.get(key, None) in (None, UNDEFINED):
+                put()
+
+        def count():
+            put(new=box.data[key] + 1)
+
+        forms = [(f"{e}.{key} = {text}", put)] * 4 + [(f"delete {e}.{key}", remove)] * 2 + [
+            (f"{e}[{json.dumps(key)}] = {text}", put), (f"Reflect.set({e}, '{key}', {text})", put),
+            (f"Object.assign({e}, {{ {key}: {text}, g: 3 }})", several), (f"for ({e}.{key} of [1, 2]) ;", twice),
+            (f"Object.defineProperty({e}, '{key}', {{ value: {text}, writable: true, configurable: true, enumerable: true }})", put),
+            (f"({{ y: {e}.{key} }} = {{ y: {text} }})", put), (f"{e}.{key} ??= {text}", unless), (f"Reflect.deleteProperty({e}, '{key}')", remove)]
+        if type(held) is int:
+            forms += [(f"{e}.{key}++", count), (f"{e}.{key} += 1", count)] * 3
+        if box.kind == CLASS:
+            forms += [self.method(e, box)] * 4
+        return self.random.choice(forms)
+
+    def method(self, e, box):
+        n, name = self.random.randrange(50), self.random.choice(["bump", "twice"])
+
+        def run():
+            before, box.data["n"] = box.data.get("n", HOLE), 2 * n if name == "twice" else n
+            told = ["-" if before is HOLE else self.shown_in(box, before), shown(box.data["n"])]
+            self.tell(box, "setattr", "n", *told, line=LINES_OF_CLASS[name], function=ANY)
+
+        return (f"{e}.bump({n})" if name == "bump" else f"{e}.twice = {n}"), run
+
+    def on_array(self, e, box):
+        data = box.data
+        forms = [self.push, self.push, self.pop, self.shift, self.unshift, self.splice, self.splice, self.reorder, self.fill, self.cut, self.extra]
+        return self.random.choice(forms + [self.store_item] * 4)(e, box, data)
+
+    def store_item(self, e, box, data):
+        at, (text, value) = self.random.randrange(len(data) + 2), self.value()
+
+        def run():
+            before, new = data[at] if at < len(data) else HOLE, self.same(value)
+            op = "append" if at >= len(data) else "setitem"
+            data.extend([HOLE] * (at + 1 - len(data)))
+            data[at] = new
+            self.stored(box, op, at, before, new)
+
+        if at < len(data) and self.random.random() < 0.15:
+            return f"delete {e}[{at}]", lambda: self.take_item(box, data, at)
+        return f"{e}[{at}] = {text}", run
+
+    def take_item(self, box, data, at):
+        if at < len(data) and data[at] is not HOLE:
+            before, data[at] = data[at], HOLE
+            self.stored(box, "delitem", at, before, HOLE)
+
+    def push(self, e, box, data):
+        values = [self.value() for _ in range(self.random.randrange(1, 3))]
+
+        def run():
+            for new in [self.same(value) for _, value in values]:
+                data.append(new)
+                self.stored(box, "append", len(data) - 1, HOLE, new)
+
+        return f"{e}.push({', '.join(text for text, _ in values)})", run
+
+    def pop(self, e, box, data):
+        def run():
+            if data:
+                before = data.pop()
+                self.stored(box, "pop", len(data), UNDEFINED if before is HOLE else before, HOLE)
+
+        return f"{e}.pop()", run
+
+    def shift(self, e, box, data):
+        def run():
+            if data:
+                before = data.pop(0)
+                self.stored(box, "popleft", 0, UNDEFINED if before is HOLE else before, HOLE)
+
+        return f"{e}.shift()", run
+
+    def unshift(self, e, box, data):
+        values = [self.value() for _ in range(self.random.randrange(1, 3))]
+
+        def run():
+            new = [self.same(value) for _, value in values]
+            data[0:0] = new
+            for i, value in enumerate(new):
+                self.stored(box, "appendleft", i, HOLE, value)
+
+        return f"{e}.unshift({', '.join(text for text, _ in values)})", run
+
+    def splice(self, e, box, data):
+        start, gone = self.random.randrange(-2, len(data) + 2), self.random.randrange(3)
+        values = [self.value() for _ in range(self.random.randrange(3))]
+
+        def run():
+            at = max(len(data) + start, 0) if start < 0 else min(start, len(data))
+            new, removed = [self.same(value) for _, value in values], data[at:at + gone]
+            data[at:at + gone] = new
+            if removed or new:
+                op = "insert" if not removed else "setitem" if new else "delitem"
+                sides = [Box("array", part) if part else HOLE for part in (removed, new)]
+                self.stored(box, op, f"{at}:{at + max(len(removed), len(new))}", *sides)
+
+        return f"{e}.splice({', '.join([str(start), str(gone), *(text for text, _ in values)])})", run
+
+    def whole(self, box, data, op, change):
+        def run():
+            before = text(box)
+            data[:] = change(data[:])
+            self.tell(box, op, None, before, text(box))
+
+        return run
+
+    def reorder(self, e, box, data):
+        if self.random.random() < 0.4 or not all(type(value) is int for value in data):
+            return f"{e}.reverse()", self.whole(box, data, "reverse", lambda row: row[::-1])
+        return f"{e}.sort((x, y) => x - y)", self.whole(box, data, "sort", sorted)
+
+    def fill(self, e, box, data):
+        start, end, (text, value) = self.random.randrange(3), self.random.randrange(4), self.scalar()
+
+        def run():
+            stop = min(end, len(data))
+            if stop > start:
+                before, data[start:stop] = data[start:stop], [value] * (stop - start)
+                self.stored(box, "setitem", f"{start}:{stop}", Box("array", before), Box("array", data[start:stop]))
+
+        return f"{e}.fill({text}, {start}, {end})", run
+
+    def cut(self, e, box, data):
+        length = self.random.randrange(len(data) + 2)
+
+        def run():
+            before, data[length:] = len(data), []
+            data.extend([HOLE] * (length - len(data)))
+            self.tell(box, "setattr", "length", str(before), str(length))
+
+        return f"{e}.length = {length}", run
+
+    def extra(self, e, box, data):
+        to, start = self.random.randrange(3), self.random.randrange(4)
+
+        def change(row):
+            moved = row[start:][:max(len(row) - to, 0)]
+            return row[:to] + moved + row[to + len(moved):]
+
+        return f"{e}.copyWithin({to}, {start})", self.whole(box, data, "change", change)
+
+    def on_map(self, e, box):
+        key, (text, value) = self.random.choice(["a", "b", "k k", 7]), self.value()
+
+        def put():
+            new = self.same(value)
+            before, box.data[key] = box.data.get(key, HOLE), new
+            self.stored(box, "setitem", key, before, new)
+
+        def remove():
+            if key in box.data:
+                self.stored(box, "delitem", key, box.data.pop(key), HOLE)
+
+        return self.random.choice([(f"{e}.set({json.dumps(key)}, {text})", put)] * 3 + [(f"{e}.delete({json.dumps(key)})", remove),
+                                                                                     (f"{e}.clear()", lambda: self.clear(box))])
+
+    def clear(self, box):
+        before = text(box)
+        box.data.clear()
+        self.tell(box, "clear", None, before, text(box))
+
+    def on_set(self, e, box):
+        content, value = self.value()
+
+        def add():
+            new = self.same(value)
+            if add_to(box, new):
+                self.stored(box, "add", None, HOLE, new)
+
+        def remove():
+            at = index_in(box.data, value)
+            if at is not None:
+                self.stored(box, "discard", None, box.data.pop(at), HOLE)
+
+        forms = [(f"{e}.add({content})", add)] * 3 + [(f"{e}.clear()", lambda: self.clear(box))]
+        return self.random.choice(forms + ([] if id(value) in self.templates else [(f"{e}.delete({content})", remove)] * 2))
+
+    def on_date(self, e, box):
+        ms = self.random.randrange(10**6)
+
+        def run():
+            before, box.data = box.data, ms
+            if before != ms:
+                self.tell(box, "change", None, date_text(before), date_text(ms))
+
+        return f"{e}.setTime({ms})", run
+
+    # --- a program
+
+    def begin(self):
+        """New roots, which the one before has no part in."""
+        self.shares = self.random.random() < 0.7
+        self.roots, self.bases = {}, []
+        for _ in range(self.random.randrange(1, 3) if self.shares else 1):
+            self.root()
+
+    def root(self):
+        while True:
+            content, box = self.literal(3)
+            if box.kind != "date":
+                break
+        self.templates[id(box)] = box
+        name, depth = self.fresh("r"), 30 if self.shares else self.random.randrange(1, 5)
+        self.lines.append(f"const {name} = watch({content}, {{ name: '{name}', depth: {depth} }})")
+        self.roots[name] = (self.same(box), depth)
+        self.bases.append((name, self.roots[name][0]))
+
+    def alias(self):
+        found = self.place(("object", "array", "map", "set", CLASS))
+        if found is None:
+            return
+        expression, box = found
+        name = self.fresh("v")
+        again = self.random.random() < 0.3
+        self.lines.append(f"const {name} = " + (f"watch({expression}, {{ name: '{name}', depth: 30 }})" if again else expression))
+        self.bases.append((name, box))
+        if again:
+            self.roots[name] = (box, 30)
+
+    def forget(self):
+        name, box = self.random.choice(self.bases)
+        self.lines.append(f"unwatch({name})")
+        self.roots = {name: row for name, row in self.roots.items() if row[0] is not box}
+
+    def end(self):
+        for name, box in self.bases:
+            self.lines.append(f"console.log(text$({name}))")
+            self.printed.append(text(box))
+
+    def write(self, programs):
+        for _ in range(programs):
+            self.begin()
+            for _ in range(self.random.randrange(5, 25)):
+                some = self.random.random()
+                if self.shares and some < 0.15:
+                    self.alias()
+                elif self.shares and some < 0.17:
+                    self.forget()
+                else:
+                    self.statement()
+            self.end()
+        return "\n".join(self.lines) + "\n"
+
+
+def index_in(values, value):
+    for at, one in enumerate(values):
+        if one is value or (not isinstance(one, Box) and type(one) is type(value) and one == value):
+            return at
+    return None
+
+
+def add_to(box, value):
+    if index_in(box.data, value) is not None:
+        return False
+    box.data.append(value)
+    return True
