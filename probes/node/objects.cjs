@@ -8,6 +8,7 @@ const { parts, partOf, join, newWay, stepOf, tell, tellShown, write, shown, ops,
 const { hold, holdAll } = require('./object_holdings.cjs');
 const { arrayMethod } = require('./object_arrays.cjs');
 const { watchMap, watchSet } = require('./object_collections.cjs');
+const copies = require('./object_copies.cjs');
 const { getOwnPropertyDescriptor, getPrototypeOf } = Object;
 const binding = process._linkedBinding('watcher');
 
@@ -28,8 +29,10 @@ function equip(part, kind) {
   if (kind === 'map') watchMap(part, expose);
   else if (kind === 'set') watchSet(part, expose);
   else {
-    part.seen = new Proxy(target, kind === 'private' || kind === 'date' ? new KeptTraps(part, kind) : new Traps(part));
+    const traps = kind === 'private' || kind === 'date' ? new KeptTraps(part, kind) : new Traps(part);
+    part.seen = new Proxy(target, traps);
     targets.set(part.seen, target);
+    if (traps instanceof KeptTraps) kept.set(part.seen, traps);
     if (kind === 'private') keepSeen(part);
   }
   return part;
@@ -131,6 +134,9 @@ function inherited(target, key) {
   return undefined;
 }
 
+/// proxy → its KeptTraps
+const kept = new WeakMap();
+
 /// Objects whose methods need the object itself: private names, a date's time. What a method changed is told when it
 /// returns.
 class KeptTraps extends Traps {
@@ -159,7 +165,11 @@ class KeptTraps extends Traps {
     const made = new Proxy(original, {
       apply(method, self, values) {
         if (self !== seen) return Reflect.apply(method, self, values);
-        const result = traps.compared(() => Reflect.apply(method, target, values));
+        // equals(other) reads the other one's private names, too
+        const others = values.map((value) => kept.get(value)).filter((other) => other !== undefined && other !== traps);
+        const call = () => Reflect.apply(method, target, values.map((value) => (kept.has(value) ? rawOf(value) : value)));
+        const run = others.reduce((inner, other) => () => other.compared(inner), call);
+        const result = traps.compared(run);
         return result === target ? seen : result;
       },
     });
@@ -217,6 +227,7 @@ function watch(value, terms) {
   part.reach = Math.max(part.reach, depth);
   newWay();
   if (kind !== 'known') equip(part, kind);
+  copies.areNeeded();
   holdAll(part);
   if (binding.option('record_init') === 'true') tell(part, ops.init, undefined, kUnbound, target);
   return part.seen;

@@ -158,11 +158,11 @@ def cost_ms(command, environment):
 
 
 def in_turns(arms, command, laps):
-    """What each arm costs more than the first one, of both kinds of time."""
+    """{arm: both kinds of time of each lap}; `command` gives that of an arm."""
     times = {arm: [] for arm in arms}
     for _ in range(laps):
         for arm, environment in arms.items():
-            times[arm].append(cost_ms(command, environment))
+            times[arm].append(cost_ms(command(arm), environment))
     return times
 
 
@@ -177,15 +177,19 @@ def tsc(directory):
     shim = dict(bare_environment(), LD_PRELOAD=node_support.PRELOAD)
     asked = {position: dict(shim, WATCHER_OUTPUT=str(directory / "told"), WATCHER_POSITION=position, WATCHER_LOG_LEVEL="ERROR")
              for position in ("fast", "exact")}
-    arms = {"plain": bare_environment(), "shim": shim, "positions, fast": asked["fast"], "positions, exact": asked["exact"]}
-    print("processor time of tsc, in turns: median of 9, s, and the median of the ratios to plain's of the same turn")
+    # positions need V8's Sparkplug and Maglev off: what that costs, and what the handler does besides
+    arms = {"plain": bare_environment(), "shim": shim, "tiers off": bare_environment(), "positions, fast": asked["fast"],
+            "positions, exact": asked["exact"]}
+    print("processor time of tsc, in turns: median of 9, s, and the median of the ratios to the same turn's plain / tiers off")
     for version, node in NODES.items():
-        command = [node, home / "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--target", "es2022", directory / "main.ts"]
-        times = in_turns(arms, command, 9)
+        tiers = ["--no-sparkplug"] + (["--no-maglev"] if version != "18" else [])
+        compiler = [home / "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--target", "es2022", directory / "main.ts"]
+        times = in_turns(arms, lambda arm: [node, *(tiers if arm == "tiers off" else []), *compiler], 9)
         row = []
         for arm, spent in times.items():
-            ratio = statistics.median(one[0] / plain[0] for one, plain in zip(spent, times["plain"]))
-            row.append(f"{arm} {statistics.median(one[0] for one in spent) / 1000:.2f} ({(ratio - 1) * 100:+.1f} %)")
+            over = [statistics.median(one[0] / other[0] for one, other in zip(spent, times[base])) for base in ("plain", "tiers off")]
+            ratios = " / ".join(f"{(ratio - 1) * 100:+.1f}" for ratio in over)
+            row.append(f"{arm} {statistics.median(one[0] for one in spent) / 1000:.2f} ({ratios} %)")
         print(f"  {version:3} " + "  ".join(row), flush=True)
 
 
@@ -197,7 +201,7 @@ def start(directory):
     base = bare_environment()
     arms = {"plain": base, "--require": dict(base, NODE_OPTIONS=f"--require {empty}"), "shim": dict(base, LD_PRELOAD=node_support.PRELOAD)}
     for version, node in NODES.items():
-        times = in_turns(arms, [node, script], 60)
+        times = in_turns(arms, lambda _: [node, script], 60)
         for which, name in enumerate(("processor", "elapsed")):
             least, middle = ({arm: of(pair[which] for pair in all_) for arm, all_ in times.items()} for of in (min, statistics.median))
             more = "  ".join(f"{arm} {least[arm] - least['plain']:+.1f} ({middle[arm] - middle['plain']:+.1f})" for arm in arms if arm != "plain")
