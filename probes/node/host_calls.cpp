@@ -1,6 +1,6 @@
 // libuv before 1.45 (node 18) has no libc to rely on and calls preadv by syscall(): the kernel would refuse watched
-// pages. So does io_uring under the engine `inline`: a user who asks libuv for it gets a libuv that is told that the kernel
-// has none, and reads by itself.
+// pages. So does io_uring under the engine `inline`: a user who asks libuv for it gets a libuv that is told that the
+// kernel has none, and reads by itself.
 
 #include "probes/node/host_calls.h"
 

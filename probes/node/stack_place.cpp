@@ -171,9 +171,9 @@ void give_calling_place(const CallInfo& info) {
   info.give(calling_place(thread_env, certain));
 }
 
-/// The frame that V8 10.2 (node 18, where optimised code calls no C) keeps of a call of ours: behind it are our caller's.
-/// The arguments are on the caller's stack. Called by CallApiCallback, the implicit ones lie between them and the frame;
-/// by HandleApiCall, V8's own: the new target, the target, their count, padding.
+/// The frame that V8 10.2 (node 18, where optimised code calls no C) keeps of a call of ours: behind it are our
+/// caller's. The arguments are on the caller's stack. Called by CallApiCallback, the implicit ones lie between them and
+/// the frame; by HandleApiCall, V8's own: the new target, the target, their count, padding.
 const std::uintptr_t* frame_of_call(const CallInfo& info) {
   constexpr std::ptrdiff_t kImplicit = 6, kReceiver = 1, kOwn = 4, kFrame = 2;
   const std::uintptr_t* first = info.slots - kReceiver;

@@ -158,7 +158,7 @@ console.log(exports, shared, config)
     def test_properties_inside_patterns_and_loops(self):
         self.check_program("""\
 const config = { retries: 1 }
-let other = 0;
+let other = 0;  //> other: - -> 0
 ({ a: config.retries, b: other } = { a: 2, b: 1 })  //> retries: 1 -> 2; other: 0 -> 1
 ;[config.retries = 5, ...config.rest] = []  //> retries: 2 -> 5; rest: - -> []
 for (config.retries of [6, 7]) other = config.retries  //> retries: 5 -> 6; other: 1 -> 6; retries: 6 -> 7; other: 6 -> 7
@@ -167,7 +167,7 @@ class Cart {
   total = 0  //> total: - -> 0
   #lines = 1  //> #lines: - -> 1
   static made
-  static { [this.made, Cart.made] = [1, 2] }  //> made: 1 -> 2
+  static { [this.made, Cart.made] = [1, 2] }  //> made: undefined -> 1; made: 1 -> 2
   fill() { [this.total, this.#lines] = [7, 8]; return this.total + this.#lines }  //> total: 0 -> 7; #lines: 1 -> 8
 }
 console.log(new Cart().fill(), Cart.made, config);

@@ -7,9 +7,9 @@ end is compared with the model, too, so that a wrong model is no fault of Watche
 import json
 import random
 
-ANY = "*"  # a text that may be any
-HOLE, UNDEFINED = object(), object()
-CLASS = "Thing"
+from node_oracle_arrays import Arrays
+from node_oracle_model import ANY, CLASS, HOLE, UNDEFINED, Big, Box, add_to, date_text, index_in, reaches, shown, text
+
 HEAD = """\
 {load}
 class Thing {{
@@ -32,83 +32,7 @@ const text$ = (v, depth = 0, around = []) => {{
 LINES_OF_CLASS = {"bump": 4, "twice": 5}
 
 
-class Big(int):
-    pass
-
-
-class Box:
-    """A container of the program; `data` is a dict, or a list."""
-
-    def __init__(self, kind, data):
-        self.kind, self.data = kind, data
-
-    def holdings(self):
-        """[(step of a path, what is there, how JavaScript gets at it)]"""
-        if self.kind in ("object", CLASS):
-            return [(key, value, f".{key}") for key, value in self.data.items()]
-        if self.kind == "array":
-            return [(i, value, f"[{i}]") for i, value in enumerate(self.data)]
-        if self.kind == "map":
-            return [(key, value, f".get({json.dumps(key)})") for key, value in self.data.items()]
-        return [(ANY, value, i) for i, value in enumerate(self.data)] if self.kind == "set" else []
-
-
-def date_text(ms):
-    return f"1970-01-01T00:{ms // 60000:02}:{ms // 1000 % 60:02}.{ms % 1000:03}Z"
-
-
-def text(value, depth=0, around=()):
-    """As events show what lies in an object."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if not isinstance(value, Box):
-        return plain_text(value)
-    if any(value is box for box in around):
-        return "[Circular]"
-    if value.kind == "date":
-        return date_text(value.data)
-    names = {"object": "Object", "array": "Array", "map": "Map", "set": "Set", CLASS: CLASS}
-    if depth >= 4:
-        return f"[{names[value.kind]}]"
-    of = lambda part: text(part, depth + 1, (*around, value))  # noqa: E731
-    if value.kind == "array":
-        rows = ["<empty>" if part is HOLE else of(part) for part in value.data]
-        return f"[ {', '.join(rows)} ]" if rows else "[]"
-    if value.kind == "set":
-        rows, head = [of(part) for part in value.data], f"Set({len(value.data)}) "
-    elif value.kind == "map":
-        rows, head = [f"{of(key)} => {of(part)}" for key, part in value.data.items()], f"Map({len(value.data)}) "
-    else:
-        rows, head = [f"{key}: {of(part)}" for key, part in value.data.items()], "" if value.kind == "object" else CLASS + " "
-    return f"{head}{{ {', '.join(rows)} }}" if rows else head + "{}"
-
-
-def plain_text(value):
-    if value is UNDEFINED or value is HOLE:
-        return "undefined"
-    if isinstance(value, Big):
-        return f"{int(value)}n"
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
-
-
-def shown(value):
-    """As an event shows a value itself."""
-    if value is None or isinstance(value, (bool, str)):
-        return str(value)
-    return text(value)
-
-
-def reaches(value, box, seen=None):
-    seen = seen if seen is not None else set()
-    if value is box:
-        return True
-    if not isinstance(value, Box) or id(value) in seen:
-        return False
-    seen.add(id(value))
-    return any(reaches(part, box, seen) for _, part, _ in value.holdings())
-
-
-class Objects:
+class Objects(Arrays):
     def __init__(self, seed, is_module):
         self.random, self.is_module = random.Random(seed), is_module
         load = "import { watch, unwatch } from 'watcher'" if is_module else "const { watch, unwatch } = require('watcher')"
@@ -299,125 +223,6 @@ class Objects:
 
         return (f"{e}.bump({n})" if name == "bump" else f"{e}.twice = {n}"), run
 
-    def on_array(self, e, box):
-        data = box.data
-        forms = [self.push, self.push, self.pop, self.shift, self.unshift, self.splice, self.splice, self.reorder, self.fill, self.cut, self.extra]
-        return self.random.choice(forms + [self.store_item] * 4)(e, box, data)
-
-    def store_item(self, e, box, data):
-        at, (text, value) = self.random.randrange(len(data) + 2), self.value()
-
-        def run():
-            before, new = data[at] if at < len(data) else HOLE, self.same(value)
-            op = "append" if at >= len(data) else "setitem"
-            data.extend([HOLE] * (at + 1 - len(data)))
-            data[at] = new
-            self.stored(box, op, at, before, new)
-
-        if at < len(data) and self.random.random() < 0.15:
-            return f"delete {e}[{at}]", lambda: self.take_item(box, data, at)
-        return f"{e}[{at}] = {text}", run
-
-    def take_item(self, box, data, at):
-        if at < len(data) and data[at] is not HOLE:
-            before, data[at] = data[at], HOLE
-            self.stored(box, "delitem", at, before, HOLE)
-
-    def push(self, e, box, data):
-        values = [self.value() for _ in range(self.random.randrange(1, 3))]
-
-        def run():
-            for new in [self.same(value) for _, value in values]:
-                data.append(new)
-                self.stored(box, "append", len(data) - 1, HOLE, new)
-
-        return f"{e}.push({', '.join(text for text, _ in values)})", run
-
-    def pop(self, e, box, data):
-        def run():
-            if data:
-                before = data.pop()
-                self.stored(box, "pop", len(data), UNDEFINED if before is HOLE else before, HOLE)
-
-        return f"{e}.pop()", run
-
-    def shift(self, e, box, data):
-        def run():
-            if data:
-                before = data.pop(0)
-                self.stored(box, "popleft", 0, UNDEFINED if before is HOLE else before, HOLE)
-
-        return f"{e}.shift()", run
-
-    def unshift(self, e, box, data):
-        values = [self.value() for _ in range(self.random.randrange(1, 3))]
-
-        def run():
-            new = [self.same(value) for _, value in values]
-            data[0:0] = new
-            for i, value in enumerate(new):
-                self.stored(box, "appendleft", i, HOLE, value)
-
-        return f"{e}.unshift({', '.join(text for text, _ in values)})", run
-
-    def splice(self, e, box, data):
-        start, gone = self.random.randrange(-2, len(data) + 2), self.random.randrange(3)
-        values = [self.value() for _ in range(self.random.randrange(3))]
-
-        def run():
-            at = max(len(data) + start, 0) if start < 0 else min(start, len(data))
-            new, removed = [self.same(value) for _, value in values], data[at:at + gone]
-            data[at:at + gone] = new
-            if removed or new:
-                op = "insert" if not removed else "setitem" if new else "delitem"
-                sides = [Box("array", part) if part else HOLE for part in (removed, new)]
-                self.stored(box, op, f"{at}:{at + max(len(removed), len(new))}", *sides)
-
-        return f"{e}.splice({', '.join([str(start), str(gone), *(text for text, _ in values)])})", run
-
-    def whole(self, box, data, op, change):
-        def run():
-            before = text(box)
-            data[:] = change(data[:])
-            self.tell(box, op, None, before, text(box))
-
-        return run
-
-    def reorder(self, e, box, data):
-        if self.random.random() < 0.4 or not all(type(value) is int for value in data):
-            return f"{e}.reverse()", self.whole(box, data, "reverse", lambda row: row[::-1])
-        return f"{e}.sort((x, y) => x - y)", self.whole(box, data, "sort", sorted)
-
-    def fill(self, e, box, data):
-        start, end, (text, value) = self.random.randrange(3), self.random.randrange(4), self.scalar()
-
-        def run():
-            stop = min(end, len(data))
-            if stop > start:
-                before, data[start:stop] = data[start:stop], [value] * (stop - start)
-                self.stored(box, "setitem", f"{start}:{stop}", Box("array", before), Box("array", data[start:stop]))
-
-        return f"{e}.fill({text}, {start}, {end})", run
-
-    def cut(self, e, box, data):
-        length = self.random.randrange(len(data) + 2)
-
-        def run():
-            before, data[length:] = len(data), []
-            data.extend([HOLE] * (length - len(data)))
-            self.tell(box, "setattr", "length", str(before), str(length))
-
-        return f"{e}.length = {length}", run
-
-    def extra(self, e, box, data):
-        to, start = self.random.randrange(3), self.random.randrange(4)
-
-        def change(row):
-            moved = row[start:][:max(len(row) - to, 0)]
-            return row[:to] + moved + row[to + len(moved):]
-
-        return f"{e}.copyWithin({to}, {start})", self.whole(box, data, "change", change)
-
     def on_map(self, e, box):
         key, (text, value) = self.random.choice(["a", "b", "k k", 7]), self.value()
 
@@ -519,17 +324,3 @@ class Objects:
                     self.statement()
             self.end()
         return "\n".join(self.lines) + "\n"
-
-
-def index_in(values, value):
-    for at, one in enumerate(values):
-        if one is value or (not isinstance(one, Box) and type(one) is type(value) and one == value):
-            return at
-    return None
-
-
-def add_to(box, value):
-    if index_in(box.data, value) is not None:
-        return False
-    box.data.append(value)
-    return True
