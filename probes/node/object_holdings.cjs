@@ -5,7 +5,7 @@
 
 const { isObject, rawOf } = require('./describe.cjs');
 const { parts, join } = require('./object_graph.cjs');
-const { isMap, isSet, isProxy, isAnyArrayBuffer } = require('util').types;
+const { isMap, isSet, isProxy, isAnyArrayBuffer, isModuleNamespaceObject } = require('util').types;
 const { getOwnPropertyDescriptor } = Object;
 const { ownKeys } = Reflect;
 const { isArray } = Array;
@@ -35,7 +35,7 @@ class Search {
     ++this.looked;
     if (typeof value !== 'object' || value === null) return;
     const target = rawOf(value);
-    if (isProxy(target)) return;
+    if (isProxy(target) || isModuleNamespaceObject(target)) return;
     const place = this.places.get(target);
     if (place !== undefined) {
       this.partAt(place);
