@@ -94,11 +94,11 @@ function counter() {
 const one = counter(), two = counter()
 one(); one(); two(); one()
 async function later(ms) {
-  let n = ms  //> n: - -> 9; n: - -> 1
+  let n = ms  //> n: - -> 300; n: - -> 1
   await new Promise((done) => setTimeout(done, ms))
-  n += await ms  //> n: 1 -> 2; n: 9 -> 18
+  n += await ms  //> n: 1 -> 2; n: 300 -> 600
 }
-later(9); later(1)
+later(300); later(1)
 function fall(depth) {
   let n = depth  //> n: - -> 2; n: - -> 1; n: - -> 0
   if (depth > 0) fall(depth - 1)

@@ -148,10 +148,10 @@ def main():
     parser.add_argument("--objects", action="store_true")
     parser.add_argument("--keep", type=pathlib.Path)
     options = parser.parse_args()
-    failed = 0
+    all_failed = 0
     for node in options.node:
         version = execute([node, "--version"], ".").stdout.decode().strip()
-        files, events = math.ceil(options.count / PROGRAMS_A_FILE), 0
+        files, events, failed = math.ceil(options.count / PROGRAMS_A_FILE), 0, 0
         for seed in range(options.seed, options.seed + files):
             with tempfile.TemporaryDirectory(prefix="node-oracle-") as name:
                 directory = pathlib.Path(name)
@@ -163,7 +163,8 @@ def main():
                     if options.keep:
                         shutil.copytree(directory, options.keep / f"{version}-{seed}", dirs_exist_ok=True)
         print(f"{version}: {files * min(PROGRAMS_A_FILE, options.count)} programs, {events} events, {failed} files differ")
-    return 1 if failed else 0
+        all_failed += failed
+    return 1 if all_failed else 0
 
 
 if __name__ == "__main__":

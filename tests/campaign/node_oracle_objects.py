@@ -204,9 +204,11 @@ class Objects(Arrays):
 
         forms = [(f"{e}.{key} = {text}", put)] * 4 + [(f"delete {e}.{key}", remove)] * 2 + [
             (f"{e}[{json.dumps(key)}] = {text}", put), (f"Reflect.set({e}, '{key}', {text})", put),
-            (f"Object.assign({e}, {{ {key}: {text}, g: 3 }})", several), (f"for ({e}.{key} of [1, 2]) ;", twice),
+            (f"Object.assign({e}, {{ {key}: {text}, g: 3 }})", several),
             (f"Object.defineProperty({e}, '{key}', {{ value: {text}, writable: true, configurable: true, enumerable: true }})", put),
             (f"({{ y: {e}.{key} }} = {{ y: {text} }})", put), (f"{e}.{key} ??= {text}", unless), (f"Reflect.deleteProperty({e}, '{key}')", remove)]
+        if self.repeatable:  # the place is looked up at each turn
+            forms.append((f"for ({e}.{key} of [1, 2]) ;", twice))
         if type(held) is int:
             forms += [(f"{e}.{key}++", count), (f"{e}.{key} += 1", count)] * 3
         if box.kind == CLASS:
