@@ -13,6 +13,7 @@
 #include "probes/node/addon.h"
 #include "probes/node/code_map.h"
 #include "probes/node/emit.h"
+#include "probes/node/host_calls.h"
 #include "probes/node/positions.h"
 
 namespace watcher::node {
@@ -113,6 +114,7 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   }
   set_own_directory(boot.substr(0, boot.rfind('/')));
   offer_addon(given);
+  lead_host_rings();
   const std::string ours = "--require " + quoted(boot);
   setenv(kOptions, given == nullptr || given[0] == '\0' ? ours.c_str() : (ours + " " + given).c_str(), 1);
   return &probe;

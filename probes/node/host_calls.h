@@ -6,4 +6,7 @@ namespace watcher::node {
 /// which the shim leads. Any thread, once.
 void lead_host_calls();
 
+/// The same before node starts, when it makes its first rings: where these would be used and cannot be.
+void lead_host_rings();
+
 }  // namespace watcher::node

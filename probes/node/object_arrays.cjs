@@ -3,6 +3,7 @@
 'use strict';
 
 const { isObject, rawOf } = require('./describe.cjs');
+const { hold } = require('./object_holdings.cjs');
 const { parts, tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
 
 const own = {};
@@ -28,13 +29,21 @@ function whole(op, name) {
   };
 }
 
-const search = (name) => (part, array, values) => apply(own[name], array, values.map((value, i) => (i === 0 ? rawOf(value) : value)));
+/// An array that the program made of proxies has these.
+const search = (name) => (part, array, [value, ...rest]) => {
+  const raw = apply(own[name], array, [rawOf(value), ...rest]);
+  if (!isObject(value) || raw === true) return raw;
+  const seen = apply(own[name], array, [asKnown(value), ...rest]);
+  if (raw === false || raw < 0) return seen;
+  return seen < 0 ? raw : name === 'indexOf' ? Math.min(raw, seen) : Math.max(raw, seen);
+};
 
 const methods = {
   push(part, array, values) {
     for (const value of values) {
       const at = array.length;
       apply(own.push, array, [rawOf(value)]);
+      hold(part, `${at}`, value);
       tell(part, ops.append, at, kUnbound, rawOf(value));
     }
     return array.length;
@@ -54,6 +63,7 @@ const methods = {
   unshift(part, array, values) {
     const raw = values.map(rawOf);
     apply(own.unshift, array, raw);
+    raw.forEach((value, i) => hold(part, `${i}`, value));
     raw.forEach((value, i) => tell(part, ops.appendleft, i, kUnbound, value));
     return array.length;
   },
@@ -63,6 +73,7 @@ const methods = {
     const raw = values.map((value, i) => (i < 2 ? value : rawOf(value)));
     const removed = apply(own.splice, array, raw);
     const added = raw.length - 2;
+    for (let i = 0; i < added; ++i) hold(part, `${start + i}`, raw[i + 2]);
     if (removed.length > 0 || added > 0) {
       const op = removed.length === 0 ? ops.insert : added > 0 ? ops.setitem : ops.delitem;
       const after = added > 0 ? slice(array, start, start + added) : kUnbound;
@@ -75,6 +86,7 @@ const methods = {
     const [start, end] = [position(values[1], length, 0), position(values[2], length, length)];
     const before = shown(slice(array, start, end));
     apply(own.fill, array, values.map((value, i) => (i === 0 ? rawOf(value) : value)));
+    if (end > start) hold(part, `${start}`, values[0]);
     if (end > start) tellShown(part, ops.setitem, [start, end], before, shown(slice(array, start, end)));
     return part.seen;
   },

@@ -3,7 +3,8 @@
 'use strict';
 
 const { rawOf } = require('./describe.cjs');
-const { tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
+const { hold } = require('./object_holdings.cjs');
+const { memberOf, tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
 const { getPrototypeOf, defineProperty, isExtensible } = Object;
 const apply = Reflect.apply;
 
@@ -55,6 +56,7 @@ function watchMap(part, expose) {
       const before = shown(apply(map.has, target, [key]) ? apply(map.get, target, [key]) : kUnbound);
       const raw = rawOf(value);
       apply(map.set, target, [key, raw]);
+      hold(part, key, raw);
       tellShown(part, ops.setitem, key, before, shown(raw));
       return target;
     },
@@ -91,19 +93,20 @@ function watchSet(part, expose) {
   const found = (value) => expose(part, value, value);
   const methods = {
     has(value) {
-      return apply(set.has, this, [rawOf(value)]);
+      return apply(set.has, this, [memberOf(this, value)]);
     },
     add(value) {
-      const raw = rawOf(value);
+      const raw = memberOf(this, value);
       const isNew = this === target && !apply(set.has, target, [raw]);
       apply(set.add, this, [raw]);
+      if (isNew) hold(part, raw, raw);
       if (isNew) tell(part, ops.add, undefined, kUnbound, raw);
       return this;
     },
     delete(value) {
-      const raw = rawOf(value);
-      const had = apply(set.delete, this, [raw]);
-      if (had && this === target) tell(part, ops.discard, undefined, raw, kUnbound);
+      const member = memberOf(this, value);
+      const had = apply(set.delete, this, [member]);
+      if (had && this === target) tell(part, ops.discard, undefined, rawOf(member), kUnbound);
       return had;
     },
     clear() {

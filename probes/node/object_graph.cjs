@@ -20,6 +20,7 @@ class Part {
   constructor(target) {
     this.target = target;
     this.seen = target; // what the program holds: a proxy, or the object itself
+    this.equipped = false; // so that its changes are seen
     this.parents = new Map(); // Part → the key it was found under
     this.roots = new Map(); // variable → depth
     this.routes = null; // how it is reached, when that was asked for
@@ -37,9 +38,16 @@ function partOf(target) {
 const { entries, get, has } = Map.prototype;
 const hasMember = Set.prototype.has;
 
+/// A set that the program made of proxies has these: which of the two it has, else the value itself.
+function memberOf(set, value) {
+  const raw = rawOf(value);
+  const seen = isObject(raw) ? parts.get(raw)?.seen : undefined;
+  return seen !== undefined && hasMember.call(set, seen) ? seen : raw;
+}
+
 function holdsAt(target, key, child) {
   if (isMap(target)) return has.call(target, key) && rawOf(get.call(target, key)) === child;
-  if (isSet(target)) return hasMember.call(target, child);
+  if (isSet(target)) return hasMember.call(target, memberOf(target, child));
   const own = getOwnPropertyDescriptor(target, key);
   return own !== undefined && rawOf(own.value) === child;
 }
@@ -150,4 +158,4 @@ function join(parent, key, target) {
   return part;
 }
 
-module.exports = { parts, partOf, join, newWay, tell, tellShown, write, shown, ops, state, kUnbound };
+module.exports = { parts, partOf, memberOf, join, newWay, stepOf, tell, tellShown, write, shown, ops, state, kUnbound };

@@ -4,9 +4,11 @@
 
 const { isObject, isPlain, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');
-const { parts, partOf, join, newWay, tell, tellShown, write, shown, ops, state, kUnbound } = require('./object_graph.cjs');
+const { parts, partOf, join, newWay, stepOf, tell, tellShown, write, shown, ops, state, kUnbound } = require('./object_graph.cjs');
+const { hold, holdAll } = require('./object_holdings.cjs');
 const { arrayMethod } = require('./object_arrays.cjs');
 const { watchMap, watchSet } = require('./object_collections.cjs');
+const copies = require('./object_copies.cjs');
 const { getOwnPropertyDescriptor, getPrototypeOf } = Object;
 const binding = process._linkedBinding('watcher');
 
@@ -16,18 +18,21 @@ const kDefaultDepth = 4;
 function expose(part, key, value) {
   if (!isObject(value) || part.reach <= 1) return value;
   const target = rawOf(value);
-  if (parts.has(target)) return join(part, key, target).seen;
+  if (parts.get(target)?.equipped) return join(part, key, target).seen;
   const kind = kindOf(target);
   return kind === null ? value : equip(join(part, key, target), kind).seen;
 }
 
 function equip(part, kind) {
   const { target } = part;
+  part.equipped = true;
   if (kind === 'map') watchMap(part, expose);
   else if (kind === 'set') watchSet(part, expose);
   else {
-    part.seen = new Proxy(target, kind === 'private' || kind === 'date' ? new KeptTraps(part, kind) : new Traps(part));
+    const traps = kind === 'private' || kind === 'date' ? new KeptTraps(part, kind) : new Traps(part);
+    part.seen = new Proxy(target, traps);
     targets.set(part.seen, target);
+    if (traps instanceof KeptTraps) kept.set(part.seen, traps);
     if (kind === 'private') keepSeen(part);
   }
   return part;
@@ -78,8 +83,12 @@ class Traps {
     const raw = rawOf(value);
     const before = shown(own === undefined ? kUnbound : own.value);
     const after = shown(raw);
+    const op = this.opFor(target, key, own);
     const stored = Reflect.set(target, key, raw, target);
-    if (stored) tellShown(this.part, this.opFor(key, own), key, before, after);
+    if (stored) {
+      hold(this.part, key, raw);
+      tellShown(this.part, op, key, before, after);
+    }
     return stored;
   }
 
@@ -88,18 +97,23 @@ class Traps {
   }
 
   /// Writing behind an array's end appends to it.
-  opFor(key, own) {
+  opFor(target, key, own) {
     if (!this.isArray) return this.stored;
-    return key === 'length' ? ops.setattr : own === undefined ? ops.append : ops.setitem;
+    if (key === 'length' || typeof stepOf(target, key) !== 'number') return ops.setattr;
+    return own === undefined && key >= target.length ? ops.append : ops.setitem;
   }
 
   defineProperty(target, key, descriptor) {
     const own = getOwnPropertyDescriptor(target, key);
     const plain = 'value' in descriptor && (descriptor.configurable || descriptor.writable || own?.configurable || own?.writable);
     const before = shown(own === undefined ? kUnbound : own.value);
+    const op = this.opFor(target, key, own);
     const done = Reflect.defineProperty(target, key, plain ? { ...descriptor, value: rawOf(descriptor.value) } : descriptor);
-    if (done && ('value' in descriptor || 'get' in descriptor || own === undefined))
-      tellShown(this.part, this.stored, key, before, shown(getOwnPropertyDescriptor(target, key).value));
+    if (done && ('value' in descriptor || 'get' in descriptor || own === undefined)) {
+      const { value } = getOwnPropertyDescriptor(target, key);
+      hold(this.part, key, value);
+      tellShown(this.part, op, key, before, shown(value));
+    }
     return done;
   }
 
@@ -119,6 +133,9 @@ function inherited(target, key) {
   }
   return undefined;
 }
+
+/// proxy → its KeptTraps
+const kept = new WeakMap();
 
 /// Objects whose methods need the object itself: private names, a date's time. What a method changed is told when it
 /// returns.
@@ -148,7 +165,11 @@ class KeptTraps extends Traps {
     const made = new Proxy(original, {
       apply(method, self, values) {
         if (self !== seen) return Reflect.apply(method, self, values);
-        const result = traps.compared(() => Reflect.apply(method, target, values));
+        // equals(other) reads the other one's private names, too
+        const others = values.map((value) => kept.get(value)).filter((other) => other !== undefined && other !== traps);
+        const call = () => Reflect.apply(method, target, values.map((value) => (kept.has(value) ? rawOf(value) : value)));
+        const run = others.reduce((inner, other) => () => other.compared(inner), call);
+        const result = traps.compared(run);
         return result === target ? seen : result;
       },
     });
@@ -194,7 +215,7 @@ class KeptTraps extends Traps {
 /// watcher.cjs has checked them.
 function watch(value, terms) {
   const target = isObject(value) ? rawOf(value) : value;
-  const kind = parts.has(target) ? 'known' : kindOf(target);
+  const kind = parts.get(target)?.equipped ? 'known' : kindOf(target);
   if (kind === null) {
     binding.log(2, `${terms.name || 'a value'} is not watched: watch() takes objects, arrays, Map, Set, Date, typed arrays and buffers`);
     return value;
@@ -206,6 +227,8 @@ function watch(value, terms) {
   part.reach = Math.max(part.reach, depth);
   newWay();
   if (kind !== 'known') equip(part, kind);
+  copies.areNeeded();
+  holdAll(part);
   if (binding.option('record_init') === 'true') tell(part, ops.init, undefined, kUnbound, target);
   return part.seen;
 }

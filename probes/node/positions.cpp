@@ -151,6 +151,8 @@ __attribute__((noinline)) KnownAddress* program_caller() {
 }
 
 DictionaryRef place_behind(std::uintptr_t address, const std::uintptr_t* frame) {
+  const auto* below = static_cast<const std::uintptr_t*>(__builtin_frame_address(0));
+  if (frame <= below || frame >= thread_stack_end || reinterpret_cast<std::uintptr_t>(frame) % 8 != 0) return 0;
   for (std::size_t i = 0; i < kNearFrames; ++i) {
     const KnownAddress& known = known_address(address);
     if (known.script_id >= 0) return known.place;

@@ -94,11 +94,11 @@ function counter() {
 const one = counter(), two = counter()
 one(); one(); two(); one()
 async function later(ms) {
-  let n = ms  //> n: - -> 9; n: - -> 1
+  let n = ms  //> n: - -> 300; n: - -> 1
   await new Promise((done) => setTimeout(done, ms))
-  n += await ms  //> n: 1 -> 2; n: 9 -> 18
+  n += await ms  //> n: 1 -> 2; n: 300 -> 600
 }
-later(9); later(1)
+later(300); later(1)
 function fall(depth) {
   let n = depth  //> n: - -> 2; n: - -> 1; n: - -> 0
   if (depth > 0) fall(depth - 1)
@@ -154,6 +154,50 @@ Object.defineProperty(exports, 'fixed', { value: 1 })
 exports.fixed = 2
 console.log(exports, shared, config)
 """, **{"global": ["name", "count", "shared", "config.retries", "fixed"]})
+
+    def test_properties_inside_patterns_and_loops(self):
+        self.check_program("""\
+const config = { retries: 1 }
+let other = 0;  //> other: - -> 0
+({ a: config.retries, b: other } = { a: 2, b: 1 })  //> retries: 1 -> 2; other: 0 -> 1
+;[config.retries = 5, ...config.rest] = []  //> retries: 2 -> 5; rest: - -> []
+for (config.retries of [6, 7]) other = config.retries  //> retries: 5 -> 6; other: 1 -> 6; retries: 6 -> 7; other: 6 -> 7
+for (config.rest in { u: 1 }) ;  //> rest: [] -> u
+class Cart {
+  total = 0  //> total: - -> 0
+  #lines = 1  //> #lines: - -> 1
+  static made
+  static { [this.made, Cart.made] = [1, 2] }  //> made: undefined -> 1; made: 1 -> 2
+  fill() { [this.total, this.#lines] = [7, 8]; return this.total + this.#lines }  //> total: 0 -> 7; #lines: 1 -> 8
+}
+console.log(new Cart().fill(), Cart.made, config);
+try { ({ a: nowhere.x } = { a: 1 }) } catch (e) { console.log(e.name, e.message) }
+""", both=["config.*", "other", "Cart.total", "Cart.lines", "Cart.made", "nowhere.*"])
+
+    def test_rare_forms(self):
+        self.check_program("""\
+let a = 1, b = 2, c = 3  //> a: - -> 1; b: - -> 2; c: - -> 3
+let n = null; n ??= (a++, 4); n ??= (a++, 5)  //> n: - -> None; a: 1 -> 2; n: None -> 4
+let z = 0; z ||= 3; z &&= 0; z &&= 9  //> z: - -> 0; z: 0 -> 3; z: 3 -> 0
+function* gen() { let g = 1; try { while (true) g = (yield g) ?? g + 1 } finally { c = g } }  //> g: - -> 1; g: 1 -> 5; c: 3 -> 5
+const it = gen(); it.next(); it.next(5); console.log(it.return(7))
+outer: for (let i = 0; i < 2; i++) { for (;;) { a = i; continue outer } }  //> i: - -> 0; a: 2 -> 0; i: 0 -> 1; a: 0 -> 1; i: 1 -> 2
+const tag = (s, ...v) => { a = v.length; return s.raw.join('|') }  //> s: - -> [ "x", "y", "" ]; v: - -> [ 9, 2 ]; a: 9 -> 2
+console.log(tag`x${a = 9}y${b++}`)  //> a: 1 -> 9; b: 2 -> 3
+try { (() => { early; let early = 2 })() } catch (e) { console.log(e.name) }
+console.log((function () { try { return a = 4 } finally { a = 5 } })(), a)  //> a: 2 -> 4; a: 4 -> 5
+const { x: { y: [deep = 1] = [] } = {}, ...others } = { m: 1 }  //> deep: - -> 1; others: - -> { m: 1 }
+switch (a) { case 5: let sw = 1; sw = 2; break; default: }  //> sw: - -> 1; sw: 1 -> 2
+do { var dw = a-- } while (a > 3)  //> a: 5 -> 4; dw: undefined -> 5; a: 4 -> 3; dw: 5 -> 4
+const o = { set v(x) { a = x }, get v() { return a }, ['m' + a]() { a = 1 } }  //> x: - -> 12; a: 3 -> 12; x: - -> 13; a: 12 -> 13; a: 13 -> 1
+o.v = 12; o.v++; o.m3()
+let seq = (a = 1, b = 2, a + b), tern = a ? (b = 3) : (c = 4)  //> a: 1 -> 1; b: 3 -> 2; seq: - -> 3; b: 2 -> 3; tern: - -> 3
+let sym = Symbol('q'); sym = 2n ** 64n  //> sym: - -> Symbol(q); sym: Symbol(q) -> 18446744073709551616
+eval('a = 77'); a++  //> a: 77 -> 78
+[a = 3, [b = 4] = []] = []; ({ a, b: c = 5 } = { a: 1 })  //> a: 78 -> 3; b: 3 -> 4; a: 3 -> 1; c: 5 -> 5
+const many = async function* () { for await (const v of [Promise.resolve(1), 2]) yield v };  //> v: - -> 1; v: - -> 2
+(async () => { for await (const v of many()) a = v; console.log(a) })()  //> v: - -> 1; a: 1 -> 1; v: - -> 2; a: 1 -> 2
+""", both=["[abcgnzvsix]", "deep", "others", "sw", "dw", "seq", "tern", "sym", "early"])
 
 
 class Rules(Case):

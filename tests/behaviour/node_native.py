@@ -96,6 +96,20 @@ function inflated() {
 """
 
 
+# how many rings the process has once it has read a file asynchronously
+CALLS_BY_RING = """const { watch } = require('watcher');
+const fs = require('fs');
+const data = watch(Buffer.alloc(64), { name: 'data' });
+fs.read(fs.openSync(__filename), data, 0, 20, 0, (error, count) => {
+  if (error || count !== 20) throw error;
+  let rings = 0;
+  for (const name of fs.readdirSync('/proc/self/fd'))
+    try { if (fs.readlinkSync(`/proc/self/fd/${name}`).includes('io_uring')) rings++; } catch { }
+  console.log(rings);
+});
+"""
+
+
 def compiled(directory):
     source = directory / "addon.c"
     source.write_text(ADDON)
@@ -123,12 +137,20 @@ class Native(node_support.Case):
     def test_what_node_itself_writes(self):
         self.on_all_nodes({"app.js": OWN}, self.all_told)
 
-    @unittest.skipUnless(os.getuid() == 0, "the engine uffd needs a privilege")
-    def test_the_same_by_io_uring(self):
+    def test_the_same_where_io_uring_is_asked_for(self):
         self.settings = {"UV_USE_IO_URING": "1"}
-        self.engines = ("auto",)
-        self.users = lambda node: (None,)
         self.on_all_nodes({"app.js": OWN}, self.all_told)
+
+    def test_io_uring_is_left_to_the_engine_that_stands_it(self):
+        program = CALLS_BY_RING
+        for version, node in node_support.INTERPRETERS:
+            for engine in ("inline", "uffd") if os.getuid() == 0 else ("inline",):
+                with self.subTest(node=node, engine=engine):
+                    self.write({"app.js": program})
+                    rings = [int(run.stdout) for run in (
+                        self.plain_node(node, [str(self.directory / "app.js")], {"UV_USE_IO_URING": "1"}),
+                        self.watched_node(node, [str(self.directory / "app.js")], {"UV_USE_IO_URING": "1", "WATCHER_ENGINE": engine, "WATCHER_LOG_LEVEL": "ERROR"}))]
+                    self.assertEqual(rings[1] < rings[0], engine == "inline" and rings[0] > 0, rings)
 
     def all_told(self, run):
         self.assertEqual(run.stderr, b"")

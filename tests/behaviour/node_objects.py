@@ -96,6 +96,36 @@ console.log(stack.add(1), stack.length, stack instanceof Stack)
         self.on_nodes({"app.js": program}, lambda run: self.assertEqual(
             [(e["line"], e["exact"], e.get("exact_line")) for e in run.events], [(3, False, False)]))
 
+    def test_rare_forms(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+const s = watch({ n: 0, list: [3], d: { e: 1 }, get g() { return this.n }, set g(x) { this.n = x } }, { name: 's' });  //> s[n] setattr: 4 -> 8; s[n] setattr: 8 -> 9
+({ a: s.n, b: s.list[0], ...s.rest } = { a: 5, b: 6, c: 7 })  //> s[n] setattr: 0 -> 5; s[list][0] setitem: 3 -> 6; s[rest] setattr: - -> { c: 7 }
+for (s.n of [1, 2]) ;  //> s[n] setattr: 5 -> 1; s[n] setattr: 1 -> 2
+s.n ??= 9; s.n ||= 9; s.n &&= 4; s.x ??= 5  //> s[n] setattr: 2 -> 4; s[x] setattr: - -> 5
+s.g = 8; s.g++
+console.log(delete s.nope, delete s.x, Reflect.deleteProperty(s, 'rest'))  //> s[x] delattr: 5 -> -; s[rest] delattr: { c: 7 } -> -
+console.log(Reflect.set(s, 'n', 12, {}), Reflect.set({}, 'n', 13, s), Reflect.set(s, 'n', 14))  //> s[n] setattr: 9 -> 13; s[n] setattr: 13 -> 14
+Object.defineProperties(s.d, { i: { value: 1, writable: true }, j: { value: 2 } })  //> s[d][i] setattr: - -> 1; s[d][j] setattr: - -> 2
+Object.freeze(s.d); s.d.i = 3
+s.list[3] = 1; s.list[2] = 2; s.list.named = 1  //> s[list][3] append: - -> 1; s[list][2] setitem: - -> 2; s[list][named] setattr: - -> 1
+Array.prototype.push.apply(s.list, [4])  //> s[list][4] append: - -> 4; s[list][length] setattr: 5 -> 5
+const twice = new Proxy(s, { set: (target, key, value, self) => Reflect.set(target, key, value * 2, self) })  //> s[n] setattr: 14 -> 42
+twice.n = 21; console.log(s.n)
+const child = Object.create(s); child.n = 99
+;[s.d, s.list] = [s.list, s.d]  //> s[d] setattr: { e: 1 } -> [ 6, <empty>, 2, 1, 4 ]; s[list] setattr: [ 6, <empty>, 2, 1, 4 ] -> { e: 1 }
+console.log(s, child.n, JSON.stringify(s), `${s.d}`)
+"""})
+
+    def test_private_names_of_another_instance(self):
+        self.on_nodes({"app.js": """\
+const { watch } = require('watcher')
+class Money { #n; shown = 0; constructor(n) { this.#n = n }
+  equals(other) { return this.#n === other.#n } take(other) { this.#n += other.#n; other.#n = 0; other.shown = 1; return this } }
+const one = watch(new Money(1), { name: 'one' }), two = watch(new Money(1), { name: 'two' })
+console.log(one.equals(two), one.equals(new Money(2)), one.take(two) === one, one.equals(two), two.shown)
+"""}, lambda run: self.assertEqual([told(e) for e in run.events], ["two[shown] setattr: 0 -> 1"]))
+
 
 class Graph(Case):
     def test_identity_inside_is_kept(self):
@@ -137,6 +167,38 @@ state.users[0].name = 'd'
                   "s.n = 1; pause(); s.n = 2; resume(); s.n = 3\n"
         self.on_nodes({"app.js": program}, lambda run: self.assertEqual([told(e) for e in run.events],
                                                                         ["s[n] setattr: 0 -> 1", "s[n] setattr: 2 -> 3"]))
+
+    def test_an_object_is_followed_wherever_it_was_put(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+const one = watch({ job: { n: 0 }, done: [] }, { name: 'one' }), two = watch({ all: new Map(), some: new Set() }, { name: 'two', depth: 9 })
+const { job } = one
+two.all.set('j', { inside: [job] })  //> two[all][j] setitem: - -> { inside: [ { n: 0 } ] }
+delete one.job  //> one[job] delattr: { n: 0 } -> -
+job.n = 1  //> two[all][j][inside][0][n] setattr: 0 -> 1
+one.done.push(job)  //> one[done][0] append: - -> { n: 1 }
+job.n = 2  //> one[done][0][n] setattr: 1 -> 2; two[all][j][inside][0][n] setattr: 1 -> 2
+two.some = new Set([job])  //> two[some] setattr: Set(0) {} -> Set(1) { { n: 2 } }
+console.log(two.some.has(job), two.some.size, two.some.add(job).size, two.some.delete(job), two.some.size)  //> two[some] discard: { n: 2 } -> -
+one.done = [...one.done].map((x) => x)  //> one[done] setattr: [ { n: 2 } ] -> [ { n: 2 } ]
+console.log(one.done.includes(job), one.done.indexOf(job), one.done.lastIndexOf(job), one.done.includes({}))
+const shared = { n: 0 }, twice = watch({ a: shared, b: { c: shared } }, { name: 'twice' }), { a } = twice
+delete twice.a  //> twice[a] delattr: { n: 0 } -> -
+a.n = 3  //> twice[b][c][n] setattr: 0 -> 3
+"""})
+
+    def test_copies_and_messages_are_those_of_the_object_itself(self):
+        self.on_nodes({"app.js": """\
+const { watch } = require('watcher')
+const { Worker, isMainThread, workerData, parentPort } = require('worker_threads'), v8 = require('v8')
+if (!isMainThread) { parentPort.once('message', (m) => parentPort.postMessage(watch({ m, workerData }, { name: 'back' }))) } else {
+const s = watch({ a: { b: [1, , 3] }, m: new Map([['k', { v: 1 }]]), d: new Date(0), st: new Set([{ q: 1 }]), get got() { return 1 } }, { name: 's' })
+s.self = s; s.literal = [s.a, { x: s.d }]
+console.log(structuredClone(s), structuredClone([s, s.a]), structuredClone(s.m), structuredClone.name, v8.deserialize(v8.serialize(s.literal)))
+const memory = new ArrayBuffer(8), moved = structuredClone({ memory, s: s.a }, { transfer: [memory] }); console.log(memory.byteLength, moved)
+for (const wrong of [() => {}, { get x() { throw new RangeError('g') } }]) try { structuredClone(wrong) } catch (e) { console.log(e.name, e.message) }
+const worker = new Worker(__filename, { workerData: s.a }); worker.postMessage(s.literal); worker.on('message', (m) => console.log(m)) }
+"""}, lambda run: None)
 
 
 class Host(Case):

@@ -71,23 +71,23 @@ function parametersOf(node, scopes) {
   return node.params.flatMap((pattern) => namesOf(pattern)).map((id) => [id, scopes.wantedAt(id)]).filter((p) => p[1]);
 }
 
-/// Identifiers that a pattern binds or assigns, in order; what it stores elsewhere is left out.
-function namesOf(pattern) {
+/// What a pattern binds or assigns to, in order: identifiers and members of objects.
+function leavesOf(pattern) {
   if (!pattern) return [];
   switch (pattern.type) {
-    case 'Identifier':
-      return [pattern];
     case 'ObjectPattern':
-      return pattern.properties.flatMap((item) => namesOf(item.type === 'Property' ? item.value : item.argument));
+      return pattern.properties.flatMap((item) => leavesOf(item.type === 'Property' ? item.value : item.argument));
     case 'ArrayPattern':
-      return pattern.elements.flatMap(namesOf);
+      return pattern.elements.flatMap(leavesOf);
     case 'AssignmentPattern':
-      return namesOf(pattern.left);
+      return leavesOf(pattern.left);
     case 'RestElement':
-      return namesOf(pattern.argument);
+      return leavesOf(pattern.argument);
     default:
-      return [];
+      return [pattern];
   }
 }
 
-module.exports = { Scopes, parametersOf, namesOf };
+const namesOf = (pattern) => leavesOf(pattern).filter((leaf) => leaf.type === 'Identifier');
+
+module.exports = { Scopes, parametersOf, namesOf, leavesOf };

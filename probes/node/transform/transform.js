@@ -5,7 +5,7 @@
 
 const MagicString = require('magic-string').default;
 const { inOrder, isFunction, isClass, keyName, qualifiedName, Tokens } = require('./tree.js');
-const { Scopes, parametersOf, namesOf } = require('./scopes.js');
+const { Scopes, parametersOf, namesOf, leavesOf } = require('./scopes.js');
 
 const kMark = 'watcher$';
 
@@ -81,6 +81,15 @@ class Transform {
     return `({set v(${value}){${node.name}=${kMark}s(${value},${node.name},${this.site(subject, node)})}}).v`;
   }
 
+  /// The same of a member of an object, which is asked for once, before the value.
+  propertySetter({ subject, object, key }, node) {
+    const [value, owner] = [`${kMark}v`, `${kMark}o`];
+    const site = this.site(subject, node);
+    const told = key[0] === '#' ? `${kMark}s(${value},${key} in ${owner}?${owner}.${key}:void 0,${site})`
+      : `${kMark}g(${value},${owner},${JSON.stringify(key)},${site})`;
+    return `(${owner}=>({set v(${value}){${owner}.${key}=${told}}}))(${object}).v`;
+  }
+
   bound(subject, node) {
     return `${kMark}b(${node.name},${this.site(subject, node)})`;
   }
@@ -97,7 +106,10 @@ class Transform {
   /// A pattern of assignments; true when anything in it is told.
   targets(pattern) {
     let any = false;
-    for (const node of namesOf(pattern)) {
+    for (const node of leavesOf(pattern)) {
+      const found = node.type === 'MemberExpression' && this.propertyAt(node);
+      if (found) this.text.update(node.start, node.end, this.propertySetter(found, node));
+      any ||= Boolean(found);
       const subject = this.assignable(node);
       if (!subject || subject.undeclared) continue;
       any = true;
@@ -166,7 +178,7 @@ class Transform {
   }
 
   loopTarget(left) {
-    if (left.type !== 'Identifier') return void this.targets(left);
+    if (isPattern(left) || left.type === 'MemberExpression') return void this.targets(left);
     const subject = this.assignable(left);
     if (subject && !subject.undeclared) this.text.update(left.start, left.end, this.setter(subject, left));
   }
