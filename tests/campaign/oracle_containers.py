@@ -197,6 +197,6 @@ class ContainerStatements:
             others = self.pick([f"{{{element}, 1}}", "set()", f"{{2, {element}, 'u'}}"])
             in_place = self.chance(50)
             line = self.add(f"{x} {sign} {others}" if in_place else f"{x}.{op}({others})")
-            self.event(scope, x, f"set_changes({op!r}, _s, {x})", line)
+            self.event(scope, x, f"set_changes({op!r}, _s, {x}, _was)", line)
             if in_place:
                 self.stored(scope, x, line, "set")

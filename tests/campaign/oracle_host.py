@@ -227,11 +227,10 @@ def update_changes(before, names, after):
     return [("update", [key_path(k)], describe(before[k]) if k in before else None, describe(after[k])) for k in names] or [("update", [], whole, whole)]
 
 
-def set_changes(op, before, after):
-    """One event an element that came or went; none: the set as a whole."""
-    whole = describe(after)
+def set_changes(op, before, after, was):
+    """One event an element that came or went; none: the set as a whole, whose elements may have another order then."""
     gone = [(op, [element_path(e)], describe(e), None) for e in before - after]
-    return gone + [(op, [element_path(e)], None, describe(e)) for e in after - before] or [(op, [], whole, whole)]
+    return gone + [(op, [element_path(e)], None, describe(e)) for e in after - before] or [(op, [], was, describe(after))]
 
 
 class Boom(Exception):
