@@ -32,7 +32,7 @@ constinit std::byte* first_stack_end = nullptr;  // of the process in between
 constinit Helper detached = Helper::kGuard;
 constinit HelperMain detached_main = nullptr;
 constinit long detached_result = 0;
-constexpr rlim_t kPlenty = 64;
+constexpr rlim_t kPlenty = 512;  // two files and two events of each of 64 threads, and what else is open
 constinit bool few_descriptors = false;
 
 std::uintptr_t own_thread_pointer() {
