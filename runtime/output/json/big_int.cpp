@@ -1,4 +1,4 @@
-#include "runtime/output/big_int.h"
+#include "runtime/output/json/big_int.h"
 
 #include <algorithm>
 #include <cstring>

@@ -9,9 +9,9 @@
 
 #include "config/options.h"
 #include "runtime/base/result.h"
-#include "runtime/output/http_client.h"
-#include "runtime/output/otlp_json.h"
-#include "runtime/output/sink.h"
+#include "runtime/output/sinks/http_client.h"
+#include "runtime/output/sinks/otlp_json.h"
+#include "runtime/output/sinks/sink.h"
 
 namespace watcher {
 

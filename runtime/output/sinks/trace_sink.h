@@ -15,8 +15,8 @@
 
 #include "runtime/base/result.h"
 #include "runtime/base/unique_fd.h"
-#include "runtime/output/event_lines.h"
-#include "runtime/output/sink.h"
+#include "runtime/output/journal/event_lines.h"
+#include "runtime/output/sinks/sink.h"
 
 namespace watcher {
 

@@ -1,4 +1,4 @@
-#include "runtime/output/decompress.h"
+#include "runtime/output/journal/decompress.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

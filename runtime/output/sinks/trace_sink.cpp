@@ -1,4 +1,4 @@
-#include "runtime/output/trace_sink.h"
+#include "runtime/output/sinks/trace_sink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

@@ -1,9 +1,9 @@
-#include "runtime/output/json_writer.h"
+#include "runtime/output/json/json_writer.h"
 
 #include <emmintrin.h>
 #include <rapidjson/internal/dtoa.h>
 
-#include "runtime/output/utf8.h"
+#include "runtime/output/json/utf8.h"
 
 namespace watcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/output/journal_follower.h"
+#include "runtime/output/sinks/journal_follower.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -9,7 +9,7 @@
 #include <chrono>
 #include <string>
 
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

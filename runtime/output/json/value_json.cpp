@@ -1,4 +1,4 @@
-#include "runtime/output/value_json.h"
+#include "runtime/output/json/value_json.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <string>
 
 #include "runtime/enrich/item_format.h"
-#include "runtime/output/big_int.h"
-#include "runtime/output/utf8.h"
+#include "runtime/output/json/big_int.h"
+#include "runtime/output/json/utf8.h"
 
 namespace watcher {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "runtime/base/result.h"
-#include "runtime/output/compress.h"
+#include "runtime/output/journal/compress.h"
 
 namespace watcher {
 

@@ -11,8 +11,8 @@
 #include <mutex>
 #include <string>
 
-#include "runtime/output/compress.h"
-#include "runtime/output/rotated_names.h"
+#include "runtime/output/journal/compress.h"
+#include "runtime/output/journal/rotated_names.h"
 #include "runtime/output/worker_thread.h"
 
 namespace watcher {

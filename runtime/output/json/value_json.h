@@ -4,7 +4,7 @@
 #pragma once
 
 #include "runtime/enrich/decode.h"
-#include "runtime/output/json_writer.h"
+#include "runtime/output/json/json_writer.h"
 
 namespace watcher {
 

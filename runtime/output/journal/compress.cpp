@@ -1,4 +1,4 @@
-#include "runtime/output/compress.h"
+#include "runtime/output/journal/compress.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/output/http_client.h"
+#include "runtime/output/sinks/http_client.h"
 
 #include <curl/curl.h>
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-#include "runtime/output/rotated_files.h"
+#include "runtime/output/journal/rotated_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <chrono>
 
 #include "runtime/base/unique_fd.h"
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/output/journal_reader.h"
+#include "runtime/output/journal/journal_reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,8 @@
 
 #include <optional>
 
-#include "runtime/output/own_file.h"
-#include "runtime/output/rotated_names.h"
+#include "runtime/output/journal/own_file.h"
+#include "runtime/output/journal/rotated_names.h"
 
 namespace watcher {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/output/digits.h"
-#include "runtime/output/json_buffer.h"
+#include "runtime/output/json/digits.h"
+#include "runtime/output/json/json_buffer.h"
 
 namespace watcher {
 

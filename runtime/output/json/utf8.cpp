@@ -1,4 +1,4 @@
-#include "runtime/output/utf8.h"
+#include "runtime/output/json/utf8.h"
 
 #include <cstdint>
 #include <cstring>

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "runtime/enrich/delta.h"
-#include "runtime/output/json_writer.h"
+#include "runtime/output/json/json_writer.h"
 
 namespace watcher {
 

@@ -1,4 +1,4 @@
-#include "runtime/output/otlp_sink.h"
+#include "runtime/output/sinks/otlp_sink.h"
 
 #include <errno.h>
 #include <rapidjson/document.h>
@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "runtime/output/event_lines.h"
+#include "runtime/output/journal/event_lines.h"
 
 namespace watcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/output/otlp_json.h"
+#include "runtime/output/sinks/otlp_json.h"
 
 #include <rapidjson/reader.h>
 #include <rapidjson/writer.h>

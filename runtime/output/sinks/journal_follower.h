@@ -12,8 +12,8 @@
 #include <optional>
 
 #include "runtime/base/result.h"
-#include "runtime/output/journal_reader.h"
-#include "runtime/output/sink.h"
+#include "runtime/output/journal/journal_reader.h"
+#include "runtime/output/sinks/sink.h"
 #include "runtime/output/worker_thread.h"
 
 namespace watcher {

@@ -11,8 +11,8 @@
 #include "runtime/enrich/decode.h"
 #include "runtime/enrich/delta.h"
 #include "runtime/enrich/symbol_cache.h"
-#include "runtime/output/delta_json.h"
-#include "runtime/output/json_writer.h"
+#include "runtime/output/json/delta_json.h"
+#include "runtime/output/json/json_writer.h"
 #include "runtime/queue/ring_reader.h"
 
 namespace watcher {

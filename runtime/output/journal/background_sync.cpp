@@ -1,4 +1,4 @@
-#include "runtime/output/background_sync.h"
+#include "runtime/output/journal/background_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -13,8 +13,8 @@
 
 #include "runtime/base/result.h"
 #include "runtime/base/unique_fd.h"
-#include "runtime/output/background_sync.h"
-#include "runtime/output/rotated_files.h"
+#include "runtime/output/journal/background_sync.h"
+#include "runtime/output/journal/rotated_files.h"
 
 namespace watcher {
 

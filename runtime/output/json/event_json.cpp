@@ -1,11 +1,11 @@
-#include "runtime/output/event_json.h"
+#include "runtime/output/json/event_json.h"
 
 #include <charconv>
 #include <cstdio>
 #include <cstring>
 
 #include "runtime/enrich/system_calls.h"
-#include "runtime/output/value_json.h"
+#include "runtime/output/json/value_json.h"
 
 namespace watcher {
 namespace {

@@ -1,8 +1,8 @@
-#include "runtime/output/delta_json.h"
+#include "runtime/output/json/delta_json.h"
 
 #include <algorithm>
 
-#include "runtime/output/digits.h"
+#include "runtime/output/json/digits.h"
 
 namespace watcher {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/output/rotated_names.h"
+#include "runtime/output/journal/rotated_names.h"
 
 #include <dirent.h>
 #include <errno.h>

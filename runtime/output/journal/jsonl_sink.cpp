@@ -1,4 +1,4 @@
-#include "runtime/output/jsonl_sink.h"
+#include "runtime/output/journal/jsonl_sink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {
