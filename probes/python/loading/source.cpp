@@ -4,10 +4,38 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <string_view>
+
+extern "C" void Py_GetArgcArgv(int*, wchar_t***);
+
 namespace watcher::python {
 namespace {
 
 constexpr int kEqual = 2;  // Py_EQ
+
+/// `python -x script.py`: has the interpreter been told to skip the first line of its script?
+bool skips_first_line() {
+  int count = 0;
+  wchar_t** words = nullptr;
+  Py_GetArgcArgv(&count, &words);
+  for (int i = 1; i < count && words[i][0] == L'-' && words[i][1] != 0; ++i) {
+    const std::wstring_view word = words[i];
+    const std::size_t last =
+        word[1] == L'-' ? 0 : word.find_first_of(L"cmWX");  // what takes the rest, or the next word
+    if (last != 0 && word.substr(0, last).find(L'x') != word.npos) return true;
+    if (last == word.size() - 1 || word == L"--check-hash-based-pycs") ++i;
+  }
+  return false;
+}
+
+bool is_script(const std::string& path) {
+  PyObject* words = PySys_GetObject("argv");
+  PyObject* first = words != nullptr ? PyList_GetItem(words, 0) : nullptr;
+  const char* name = first != nullptr ? PyUnicode_AsUTF8AndSize(first, nullptr) : nullptr;
+  struct stat one, two;
+  return name != nullptr && stat(name, &one) == 0 && stat(path.c_str(), &two) == 0 && one.st_ino == two.st_ino &&
+         one.st_dev == two.st_dev;
+}
 
 Ref read_file(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -17,6 +45,8 @@ Ref read_file(const std::string& path) {
   ssize_t got;
   while ((got = read(fd, chunk, sizeof chunk)) > 0) text.append(chunk, static_cast<std::size_t>(got));
   close(fd);
+  static const bool skips = skips_first_line();
+  if (skips && is_script(path)) text.erase(0, text.find('\n'));
   return got < 0 ? Ref() : Ref(PyBytes_FromStringAndSize(text.data(), static_cast<ssize_t>(text.size())));
 }
 
