@@ -67,8 +67,8 @@ struct Subject {
   Scope scope = Scope::kUnknown;
   bool exact = true;
 };
-/// Room for an event of this moment, filled in but for its values, of `payload_bytes`: a multiple of 8. Empty: it is not
-/// to be recorded.
+/// Room for an event of this moment, filled in but for its values, of `payload_bytes`: a multiple of 8. Empty: it is
+/// not to be recorded.
 inline Claim claim_event(Op op, const Subject& subject, std::uint32_t payload_bytes) {
   const DictionaryRef context = thread_context();
   const std::uint32_t span_bytes = stack_bytes(0, thread_state.span);
