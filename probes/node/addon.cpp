@@ -7,18 +7,18 @@
 #include <optional>
 #include <string>
 
-#include "probes/node/around.h"
-#include "probes/node/arrays.h"
-#include "probes/node/code_map.h"
-#include "probes/node/emit.h"
-#include "probes/node/fast_function.h"
-#include "probes/node/main_script.h"
-#include "probes/node/napi_values.h"
-#include "probes/node/positions.h"
-#include "probes/node/records.h"
-#include "probes/node/sql.h"
-#include "probes/node/stack_place.h"
-#include "probes/node/stores.h"
+#include "probes/node/context/sql.h"
+#include "probes/node/events/emit.h"
+#include "probes/node/host/around.h"
+#include "probes/node/host/fast_function.h"
+#include "probes/node/host/napi_values.h"
+#include "probes/node/loading/main_script.h"
+#include "probes/node/memory/arrays.h"
+#include "probes/node/names/stores.h"
+#include "probes/node/objects/records.h"
+#include "probes/node/positions/code_map.h"
+#include "probes/node/positions/positions.h"
+#include "probes/node/positions/stack_place.h"
 
 namespace watcher::node {
 namespace {

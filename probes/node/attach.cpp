@@ -11,10 +11,10 @@
 #include <string>
 
 #include "probes/node/addon.h"
-#include "probes/node/code_map.h"
-#include "probes/node/emit.h"
-#include "probes/node/host_calls.h"
-#include "probes/node/positions.h"
+#include "probes/node/events/emit.h"
+#include "probes/node/host/host_calls.h"
+#include "probes/node/positions/code_map.h"
+#include "probes/node/positions/positions.h"
 
 namespace watcher::node {
 namespace {
