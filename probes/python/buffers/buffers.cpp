@@ -1,12 +1,14 @@
 // Which buffers are watched, and for whom.
 #include "probes/python/buffers/buffers.h"
 
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "probes/python/api/unwatch.h"
 #include "probes/python/buffers/bulk_witness.h"
+#include "probes/python/objects/nested_buffers.h"
 #include "probes/python/objects/tracked.h"
 
 namespace watcher::python {
@@ -17,6 +19,7 @@ struct WatchedBuffer {
     std::uint64_t id;
     DictionaryRef variable;
     Scope scope;
+    bool part;  // the variable holds an object that holds it
   };
   std::vector<Region> regions;  // one for each variable that holds it
   std::byte* base = nullptr;
@@ -48,6 +51,8 @@ bool forget(PyObject* object, Op op) {
 
 void end_of_buffer(PyObject* object) {
   forget(object, Op::kFreed);
+  if (const WatchedContainer* part = watched_containers.find(object); part != nullptr && part->buffer)
+    release_buffer_part(object);
 }
 
 /// Said once of each name, however often it is bound.
@@ -86,8 +91,8 @@ std::uint64_t watch_region(const BufferMemory& memory, DictionaryRef variable, S
 }
 
 /// The first variable of a buffer: finds its memory a place and learns how its end becomes known.
-bool adopt(PyObject* value, BufferKind kind, const Tracked& tracked, BufferMemory* memory) {
-  move_to_own_pages(value, kind, tracked.references, memory);
+bool adopt(PyObject* value, BufferKind kind, int references, BufferMemory* memory) {
+  move_to_own_pages(value, kind, references, memory);
   LifeLine life{.tied = true};
   if (!memory->own_pages) life = tie_life_line(value, kind, end_of_buffer);
   if (!life.tied) return false;
@@ -105,7 +110,7 @@ static DictionaryRef track_memory(PyObject* value, BufferKind kind, const Tracke
   if (!read_buffer(value, kind, &memory)) return 0;
   const DictionaryRef variable =
       intern_variable(tracked.name, tracked.owner, tracked.scope, tracked.request, memory.format, memory.item_bytes);
-  if (known_buffer(value, memory) == nullptr && !adopt(value, kind, tracked, &memory))
+  if (known_buffer(value, memory) == nullptr && !adopt(value, kind, tracked.references, &memory))
     return refuse(value, tracked.name, "its end could not be noticed");
   WatchedBuffer& watched = watched_buffers()[value];
   for (const WatchedBuffer::Region& region : watched.regions)
@@ -115,8 +120,43 @@ static DictionaryRef track_memory(PyObject* value, BufferKind kind, const Tracke
     if (watched.regions.empty()) forget(value, Op::kCount);
     return refuse(value, tracked.name, "no engine takes it");
   }
-  watched.regions.push_back({region, variable, tracked.scope});
+  watched.regions.push_back({region, variable, tracked.scope, false});
   return variable;
+}
+
+/// Ends the regions of parts that are not among `wanted`.
+static void end_parts(PyObject* value, const std::vector<DictionaryRef>& wanted) {
+  const auto found = watched_buffers().find(value);
+  if (found == watched_buffers().end()) return;
+  std::erase_if(found->second.regions, [&](const WatchedBuffer::Region& region) {
+    if (!region.part || std::find(wanted.begin(), wanted.end(), region.variable) != wanted.end()) return false;
+    runtime->memory_unwatch(region.id, static_cast<int>(Op::kCount));
+    return true;
+  });
+  if (found->second.regions.empty()) forget(value, Op::kCount);
+}
+
+void track_buffer_part(PyObject* value, const std::vector<Way>& ways) {
+  if (ways.empty()) return end_parts(value, {});
+  KeepException keep;
+  BufferMemory memory;
+  const BufferKind kind = buffer_kind(value);
+  if (kind == BufferKind::kNone || !read_buffer(value, kind, &memory)) return end_parts(value, {});
+  constexpr int kHolderAndCaller = 2;
+  if (known_buffer(value, memory) == nullptr && !adopt(value, kind, kHolderAndCaller, &memory)) return;
+  std::vector<DictionaryRef> wanted;
+  for (const Way& way : ways) wanted.push_back(intern_part(way.variable, way.path, memory.format, memory.item_bytes));
+  WatchedBuffer& watched = watched_buffers()[value];
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto is_there = [&](const WatchedBuffer::Region& region) { return region.variable == wanted[i]; };
+    if (std::any_of(watched.regions.begin(), watched.regions.end(), is_there)) continue;
+    const std::uint64_t region = watch_region(memory, wanted[i], ways[i].scope);
+    if (region != 0)
+      watched.regions.push_back({region, wanted[i], ways[i].scope, true});
+    else
+      refuse(value, name_of_variable(wanted[i]), "no engine takes it");
+  }
+  end_parts(value, wanted);
 }
 
 DictionaryRef track_buffer(PyObject* value, const Tracked& tracked) {

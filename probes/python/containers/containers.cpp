@@ -7,6 +7,7 @@
 #include "probes/python/api/debugger.h"
 #include "probes/python/context/frames.h"
 #include "probes/python/interpreter/leading.h"
+#include "probes/python/objects/nested_buffers.h"
 #include "probes/python/objects/object_graph.h"
 #include "probes/python/objects/object_parts.h"
 #include "probes/python/objects/tracked.h"
@@ -238,6 +239,7 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable) {
       .paths = variable.paths};
   const bool added = watched->add(holder);
   if (!added && watched->unneeded()) let_go(value);
+  if (has_buffer_parts()) settle_buffer_parts(value);
   return added ? holder.variable : 0;
 }
 
@@ -245,6 +247,7 @@ bool untrack_container(PyObject* value, DictionaryRef variable, const void* fram
   WatchedContainer* watched = watched_containers.find(value);
   if (watched == nullptr || !watched->remove(variable, frame)) return false;
   if (watched->unneeded()) let_go(value);
+  if (has_buffer_parts()) settle_buffer_parts(value);
   return true;
 }
 

@@ -53,6 +53,7 @@ struct WatchedContainer {
   std::uint8_t level = 0;   // steps from the nearest variable, itself included
   bool reporting = false;   // an event of it is on its way up: it may be part of itself
   bool attributes = false;  // the dictionary of its only parent's attributes, handed out by `__dict__`
+  bool buffer = false;      // a part that is memory: nested_buffers.h
   const std::uint32_t* size_now = &kNoSize;
 
   /// False: no memory.

@@ -145,6 +145,22 @@ DictionaryRef intern_variable(std::string_view name, std::string_view owner, Sco
   return ref;
 }
 
+DictionaryRef intern_path(std::span<const PathStep> path) {
+  std::string bytes(padded8(static_cast<std::uint32_t>(sizeof(PathHeader)) + bytes_of(path)), 0);
+  put_path(reinterpret_cast<std::byte*>(bytes.data()), path);
+  return ring.dictionary().intern(bytes);
+}
+
+DictionaryRef intern_part(DictionaryRef variable, DictionaryRef path, std::string_view format,
+                          std::uint32_t item_bytes) {
+  VariableBlob blob{};
+  if (!ring.dictionary().read(BlobKind::kVariable, variable, &blob)) return 0;
+  blob.path = path;
+  blob.format = ring.dictionary().intern(format);
+  blob.item_size = item_bytes;
+  return ring.dictionary().intern(BlobKind::kVariable, blob);
+}
+
 std::string_view name_of_variable(DictionaryRef variable) {
   VariableBlob blob{};
   const bool known = ring && ring.dictionary().read(BlobKind::kVariable, variable, &blob);

@@ -21,10 +21,17 @@ extern constinit EventRing ring;
 /// Starts the session if it is not running. False: it cannot run (logged once); nothing is recorded then.
 bool ensure_session();
 
+struct PathStep;
+
 inline DictionaryRef intern(std::string_view text) {
   return ring ? ring.dictionary().intern(text) : 0;
 }
 DictionaryRef intern_place(std::string_view function, std::string_view file, int line);
+/// A path for intern_part.
+DictionaryRef intern_path(std::span<const PathStep> path);
+/// The variable once more, for memory that is a part of what it holds.
+DictionaryRef intern_part(DictionaryRef variable, DictionaryRef path, std::string_view format,
+                          std::uint32_t item_bytes);
 /// `owner` makes the id: file and function for names, so that it is the same in every process and run. `request` is
 /// what the watch() call asked for; null: none, or a rule names it.
 DictionaryRef intern_variable(std::string_view name, std::string_view owner, Scope scope, const WatchRequest* request,

@@ -9,6 +9,7 @@
 #include "probes/python/interpreter/leading.h"
 #include "probes/python/names/attribute_paths.h"
 #include "probes/python/objects/attributes.h"
+#include "probes/python/objects/nested_buffers.h"
 #include "probes/python/objects/object_parts.h"
 #include "probes/python/objects/plain_parts.h"
 
@@ -39,8 +40,9 @@ void add_part(const WatchedContainer& parent_entry, PyObject* child) {
   if (child == nullptr || is_number_or_text(child) || is_namespace(child) || is_unwatchable_part(child)) return;
   if (kind_of(child->type) != nullptr && parts_stay_plain(parent_entry.object->type)) return;
   const WatchedContainer parent = parent_entry;  // the table may grow
-  WatchedContainer* entry = watch_object(child, parent.level + 1);
-  if (entry != nullptr) entry->add_parent(parent);
+  const bool buffer = is_buffer_part(child);
+  WatchedContainer* entry = buffer ? add_buffer_part(child) : watch_object(child, parent.level + 1);
+  if (entry != nullptr && entry->add_parent(parent) && !buffer) note_buffers_below(child);
 }
 
 /// The event on its way from the object to the variables.
@@ -60,6 +62,7 @@ struct Journey {
   static inline constinit PathStep all_steps[kDeepest + 1]{};
   static inline constinit DictionaryRef told[kMaxTold]{};
   static inline constinit PyObject* orphans[kDeepest]{};
+  Reached* reached = nullptr;  // instead of writing events
   struct Listener {
     AttributePaths* paths;
     PyObject* object;
@@ -90,11 +93,16 @@ struct Journey {
     for (std::uint32_t i = 0; i < watched.count; ++i) {
       const Holder& holder = watched.holders[i];
       if (holder.paths != nullptr) {
-        if (count <= 1 && listener_count < kMaxListeners) listeners[listener_count++] = {holder.paths, watched.object};
+        if (count <= 1 && listener_count < kMaxListeners && reached == nullptr)
+          listeners[listener_count++] = {holder.paths, watched.object};
         continue;
       }
       if (is_told(holder.variable) || !holder.alive()) continue;
       if (told_count < kMaxTold) told[told_count++] = holder.variable;
+      if (reached != nullptr) {
+        reached->ways.push_back({holder.variable, holder.scope, intern_path({steps, static_cast<std::size_t>(count)})});
+        continue;
+      }
       emit(op, {.variable = holder.variable, .place = place, .scope = holder.scope, .exact = exact},
            {steps, static_cast<std::size_t>(count)}, before, after);
     }
@@ -117,6 +125,7 @@ struct Journey {
         continue;
       }
       ++i;
+      if (reached != nullptr) reached->above.push_back(parent->object);
       if (parent->reporting || level >= max_depth()) continue;
       if (!attributes) push(step);
       climb(*parent, level + (attributes ? 0 : 1));
@@ -152,6 +161,7 @@ WatchedContainer* watch_object(PyObject* object, int level) {
     watched_containers.remove(object);
     known = nullptr;
   }
+  if (known != nullptr && known->buffer) return nullptr;
   if (known != nullptr && known->level <= level) return known;
   if (known == nullptr) {
     if (!end_will_be_told(object) || !catch_changes(object) || (known = watched_containers.add(object)) == nullptr)
@@ -167,7 +177,9 @@ WatchedContainer* watch_object(PyObject* object, int level) {
 void adopt_part(PyObject* parent, PyObject* child) {
   if (child == nullptr || is_number_or_text(child)) return;
   const WatchedContainer* entry = watched_containers.find(parent);
-  if (entry != nullptr && entry->level < max_depth()) add_part(*entry, child);
+  if (entry == nullptr || entry->level >= max_depth()) return;
+  const BufferPartsBelow below;
+  add_part(*entry, child);
 }
 
 void adopt_parts(PyObject* parent, PyObject* const* children, std::size_t count) {
@@ -177,6 +189,7 @@ void adopt_parts(PyObject* parent, PyObject* const* children, std::size_t count)
 void adopt_all(PyObject* parent) {
   const WatchedContainer* entry = watched_containers.find(parent);
   if (entry == nullptr || entry->level >= max_depth()) return;
+  const BufferPartsBelow below;
   PyObject* child;
   for (Parts parts(parent); (child = parts.next()) != nullptr;) adopt_part(parent, child);
 }
@@ -210,6 +223,7 @@ static void release_parts(PyObject* object, std::uint32_t life) {
 void let_go(PyObject* object) {
   const WatchedContainer* watched = watched_containers.find(object);
   if (watched == nullptr) return;
+  if (watched->buffer) return release_buffer_part(object);
   const std::uint32_t life = watched->life;
   const bool has_parts = watched->level < max_depth();
   watched_containers.remove(object);
@@ -231,6 +245,17 @@ void forget_dying(PyObject* object) {
   for (AttributePaths* paths : ended) delete paths;
 }
 
+Reached variables_above(PyObject* object) {
+  Reached reached;
+  WatchedContainer* watched = watched_containers.find(object);
+  if (watched == nullptr) return reached;
+  const SettledContext context;
+  Journey journey(Op::kWrite, 0, nullptr, {}, {}, true);
+  journey.reached = &reached;
+  journey.climb(*watched, 1);
+  return reached;
+}
+
 void report(PyObject* object, Op op, DictionaryRef place, const PathStep* path, const Value& before, const Value& after,
             bool exact) {
   const SettledContext context;
@@ -241,6 +266,8 @@ void report(PyObject* object, Op op, DictionaryRef place, const PathStep* path, 
   Journey journey(op, place, path, before, after, exact);
   journey.climb(*watched, 1);
   for (int i = 0; i < journey.orphan_count; ++i) let_go(Journey::orphans[i]);
+  const bool at_the_end = op == Op::kAppend || op == Op::kExtend || op == Op::kAdd;  // all others stay where they are
+  if (has_buffer_parts() && !at_the_end) settle_buffer_parts(object);
   if (journey.listener_count == 0) [[likely]]
     return;
   const bool attribute = op == Op::kSetAttr || op == Op::kDelAttr;

@@ -7,7 +7,10 @@
 // Threads: the GIL is held.
 #pragma once
 
+#include <vector>
+
 #include "probes/python/containers/containers.h"
+#include "probes/python/objects/tracked.h"
 
 namespace watcher::python {
 
@@ -38,6 +41,13 @@ bool is_unwatchable_part(PyObject* object);
 void let_go(PyObject* object);
 /// The same for an object that is about to die.
 void forget_dying(PyObject* object);
+
+/// The variables that reach an object at this moment, each by the first path that is found, and all objects in between.
+struct Reached {
+  std::vector<Way> ways;
+  std::vector<const PyObject*> above;
+};
+Reached variables_above(PyObject* object);
 
 /// One event for each variable that reaches the object at this moment.
 void report(PyObject* object, Op op, DictionaryRef place, const PathStep* path, const Value& before, const Value& after,

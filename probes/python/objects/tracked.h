@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "probes/python/events/emit.h"
 
@@ -35,6 +36,16 @@ DictionaryRef track_container(PyObject* value, const Tracked& variable);
 DictionaryRef track_buffer(PyObject* value, const Tracked& variable);
 /// An object of a library that hands out its memory by another protocol: pandas, torch. May run code of that library.
 DictionaryRef track_lent_memory(PyObject* value, const Tracked& variable);
+
+/// By which way a variable reaches a part of what it holds.
+struct Way {
+  DictionaryRef variable;
+  Scope scope;
+  DictionaryRef path;  // intern_path
+};
+/// A buffer inside watched objects: exactly these ways lead to it. None: it is watched as a part no more, and may be
+/// dead.
+void track_buffer_part(PyObject* value, const std::vector<Way>& ways);
 
 /// The variable holds the value no more; when none is left, the value is as it was before. `variable` and `frame` are
 /// those of the tracking; `value` is only an address and may have died since.
