@@ -8,7 +8,9 @@ namespace watcher {
 namespace {
 
 // Out of line, so that the forwarding path saves no register for them.
-__attribute__((noinline)) void free_with(decltype(hooks.free_memory) hook, void* pointer) {
+__attribute__((noinline)) void free_with_hook(void* pointer) {
+  auto* hook = attached(hooks.free_memory);
+  if (hook == nullptr) return real::free(pointer);
   ErrnoKeeper keeper;
   if (pointer == nullptr || hook(pointer) != 0) return;
   if (auto* lift = attached(hooks.lift_watches)) LiftedWatches(lift, pointer, real::malloc_usable_size(pointer)).end();
@@ -38,8 +40,10 @@ __attribute__((noinline)) void* realloc_with(decltype(hooks.realloc_memory) hook
 }  // namespace
 
 WATCHER_INTERPOSER void free(void* pointer) noexcept {
-  auto* hook = attached(hooks.free_memory);
-  return hook == nullptr ? real::free(pointer) : free_with(hook, pointer);
+  // node calls it millions of times: half as many instructions as with the other interposers' way
+  auto* next = reinterpret_cast<decltype(&::free)>(real::free.known());
+  if (__builtin_expect(attached(hooks.free_memory) != nullptr || next == nullptr, 0)) return free_with_hook(pointer);
+  next(pointer);
 }
 
 WATCHER_INTERPOSER void* realloc(void* pointer, size_t bytes) noexcept {

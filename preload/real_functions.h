@@ -99,11 +99,10 @@ class NextSymbol {
   constexpr explicit NextSymbol(const char* name) : name_(name) {}
 
   /// Null when nobody behind us defines the name, and while this very thread is resolving it.
-  void* address() {
-    // Relaxed: every thread resolves to the same address, which publishes nothing else.
-    void* known = __atomic_load_n(&address_, __ATOMIC_RELAXED);
-    return __builtin_expect(known != nullptr, 1) ? known : resolve();
-  }
+  void* address() { return known() ?: resolve(); }
+
+  /// Null before the first look. Relaxed: every thread resolves to the same address, which publishes nothing else.
+  void* known() const { return __atomic_load_n(&address_, __ATOMIC_RELAXED); }
 
  private:
   __attribute__((cold)) void* resolve();

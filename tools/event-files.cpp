@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "runtime/base/unique_fd.h"
-#include "runtime/output/decompress.h"
-#include "runtime/output/rotated_names.h"
+#include "runtime/output/journal/decompress.h"
+#include "runtime/output/journal/rotated_names.h"
 #include "tools/recorded-events.h"
 
 namespace watcher {

@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "runtime/base/unique_fd.h"
-#include "runtime/output/rotated_names.h"
+#include "runtime/output/journal/rotated_names.h"
 #include "runtime/output/summary_json.h"
 #include "tools/recorded-events.h"
 #include "tools/watcher-commands.h"

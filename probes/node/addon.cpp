@@ -7,31 +7,44 @@
 #include <optional>
 #include <string>
 
-#include "probes/node/around.h"
-#include "probes/node/arrays.h"
-#include "probes/node/code_map.h"
-#include "probes/node/emit.h"
-#include "probes/node/fast_function.h"
-#include "probes/node/main_script.h"
-#include "probes/node/napi_values.h"
-#include "probes/node/positions.h"
-#include "probes/node/records.h"
-#include "probes/node/sql.h"
-#include "probes/node/stack_place.h"
-#include "probes/node/stores.h"
+#include "probes/node/context/sql.h"
+#include "probes/node/events/emit.h"
+#include "probes/node/host/around.h"
+#include "probes/node/host/fast_function.h"
+#include "probes/node/host/napi_values.h"
+#include "probes/node/loading/main_script.h"
+#include "probes/node/memory/arrays.h"
+#include "probes/node/names/stores.h"
+#include "probes/node/objects/records.h"
+#include "probes/node/positions/code_map.h"
+#include "probes/node/positions/positions.h"
+#include "probes/node/positions/stack_place.h"
 
 namespace watcher::node {
 namespace {
 
-constinit std::string* user_options = nullptr;  // process-lifetime; null: NODE_OPTIONS was not set
+// process-lifetime
+constinit std::string* user_options = nullptr;  // null: NODE_OPTIONS was not set
+constinit std::string* own_option = nullptr;
 
 Scope scope_of(const std::string& name) {
   return name == "local" ? Scope::kLocal : name == "global" ? Scope::kGlobal : Scope::kUnknown;
 }
 
-/// userOptions(): NODE_OPTIONS as the user set it, or undefined.
-napi_value give_user_options(napi_env env, napi_callback_info) {
-  return user_options != nullptr ? make_text(env, *user_options) : nullptr;
+/// optionsWithoutUs(text): what the user has in NODE_OPTIONS; null: no such variable. Undefined: we are not in there.
+napi_value give_options_without_us(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const std::string text = text_of(env, arguments.values[0]);
+  if (!text.starts_with(*own_option)) return nullptr;
+  if (text.size() > own_option->size()) return make_text(env, std::string_view(text).substr(own_option->size() + 1));
+  napi_value none = nullptr;
+  napi_get_null(env, &none);
+  return user_options == nullptr ? none : make_text(env, "");
+}
+
+/// ownOption(): that has node load boot.cjs.
+napi_value give_own_option(napi_env env, napi_callback_info) {
+  return make_text(env, *own_option);
 }
 
 /// asked(): is this run to be watched, whatever the program says?
@@ -147,6 +160,37 @@ napi_value give_mentions(napi_env env, napi_callback_info info) {
   return text ? make_number(env, mentions_in(*text)) : nullptr;
 }
 
+/// mentionsIn(text), likewise.
+napi_value give_mentions_in(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  return make_number(env, mentions_in(text_of(env, arguments.values[0])));
+}
+
+/// Hooks of `import` in the thread itself, before which we follow no `import` that nobody asked for.
+bool has_early_hooks(napi_env env) {
+  const napi_node_version* version = nullptr;
+  if (napi_get_node_version(env, &version) != napi_ok) return false;
+  const auto least = [&](std::uint32_t minor) { return version->minor >= minor; };
+  return version->major > 23 || (version->major == 23 && least(5)) || (version->major == 22 && least(15));
+}
+
+/// isInert(eval, main): is the program known to ask for nothing? `eval` is its text, if it is not the file `main`.
+napi_value give_is_inert(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  if (runtime->asked() != 0 || runtime->has_rules() != 0 || hooks_are_ours.load(std::memory_order_relaxed))
+    return make_bool(env, false);
+  std::optional<std::string> text = text_of(env, arguments.values[0]);
+  if (text->empty()) {
+    const std::string main = text_of(env, arguments.values[1]);
+    text = main.starts_with('/') ? regular_file(main.c_str()) : std::nullopt;
+  }
+  if (!text) return make_bool(env, false);
+  const int said = mentions_in(*text);
+  // without those hooks an import of ours fails all the same, and one of worker_threads has to be foreseen
+  const bool imports = (said & kImports) != 0 && (has_early_hooks(env) || text->find("worker_threads") != text->npos);
+  return make_bool(env, !imports && (said & kMentionsUs) == 0);
+}
+
 void leave_environment(void*) {
   forget_thread_isolate();
   forget_isolate();
@@ -174,12 +218,15 @@ napi_value complete_binding(napi_env env, napi_callback_info info) {
 }
 
 napi_value fill_binding(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {{"userOptions", give_user_options},
+  static constexpr BindingFunction kFunctions[] = {{"optionsWithoutUs", give_options_without_us},
+                                                   {"ownOption", give_own_option},
+                                                   {"isInert", give_is_inert},
                                                    {"asked", give_asked},
                                                    {"option", give_option},
                                                    {"hasRules", give_has_rules},
                                                    {"log", write_log},
                                                    {"mentions", give_mentions},
+                                                   {"mentionsIn", give_mentions_in},
                                                    {"startHooks", start_hooks},
                                                    {"inOurHooks", give_in_our_hooks},
                                                    {"complete", complete_binding}};
@@ -192,8 +239,9 @@ napi_value fill_binding(napi_env env, napi_value binding) {
 
 }  // namespace
 
-void offer_addon(const char* options) {
+void offer_addon(const char* options, const std::string& own) {
   if (options != nullptr) user_options = new std::string(options);
+  own_option = new std::string(own);
   static napi_module module{.nm_version = NAPI_MODULE_VERSION,
                             .nm_flags = 0,
                             .nm_filename = "watcher_node.so",

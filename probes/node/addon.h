@@ -6,10 +6,13 @@
 
 #include <cstddef>
 
+#include <string>
+
 namespace watcher::node {
 
-/// Registers the addon with node, which may not run yet. `options`: NODE_OPTIONS as the user set it, or null.
-void offer_addon(const char* options);
+/// Registers the addon with node, which may not run yet. `options`: NODE_OPTIONS as the user set it, or null; `own`:
+/// what we put in front of it.
+void offer_addon(const char* options, const std::string& own);
 
 /// Adds functions to the binding: one list a part.
 struct BindingFunction {

@@ -11,10 +11,10 @@
 #include <string>
 
 #include "probes/node/addon.h"
-#include "probes/node/code_map.h"
-#include "probes/node/emit.h"
-#include "probes/node/host_calls.h"
-#include "probes/node/positions.h"
+#include "probes/node/events/emit.h"
+#include "probes/node/host/host_calls.h"
+#include "probes/node/positions/code_map.h"
+#include "probes/node/positions/positions.h"
 
 namespace watcher::node {
 namespace {
@@ -113,9 +113,9 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
     return nullptr;
   }
   set_own_directory(boot.substr(0, boot.rfind('/')));
-  offer_addon(given);
-  lead_host_rings();
   const std::string ours = "--require " + quoted(boot);
+  offer_addon(given, ours);
+  lead_host_rings();
   setenv(kOptions, given == nullptr || given[0] == '\0' ? ours.c_str() : (ours + " " + given).c_str(), 1);
   return &probe;
 }

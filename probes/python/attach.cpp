@@ -8,17 +8,17 @@
 #include <memory>
 #include <string>
 
-#include "probes/python/bulk_witness.h"
-#include "probes/python/code_swap.h"
-#include "probes/python/compat.h"
-#include "probes/python/emit.h"
-#include "probes/python/frames.h"
-#include "probes/python/load_hooks.h"
-#include "probes/python/origins.h"
-#include "probes/python/package.h"
-#include "probes/python/spans.h"
-#include "probes/python/sql.h"
-#include "probes/python/stdin_text.h"
+#include "probes/python/api/package.h"
+#include "probes/python/buffers/bulk_witness.h"
+#include "probes/python/context/frames.h"
+#include "probes/python/context/spans.h"
+#include "probes/python/context/sql.h"
+#include "probes/python/events/emit.h"
+#include "probes/python/interpreter/compat.h"
+#include "probes/python/loading/code_swap.h"
+#include "probes/python/loading/load_hooks.h"
+#include "probes/python/loading/origins.h"
+#include "probes/python/loading/stdin_text.h"
 
 namespace watcher::python {
 namespace {

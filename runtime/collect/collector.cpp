@@ -9,7 +9,7 @@
 #include "runtime/collect/ring_directory.h"
 #include "runtime/collect/ring_drain.h"
 #include "runtime/collect/sink_set.h"
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

@@ -11,7 +11,7 @@
 #include "runtime/collect/recording_rules.h"
 #include "runtime/enrich/clock.h"
 #include "runtime/enrich/native_symbols.h"
-#include "runtime/output/event_json.h"
+#include "runtime/output/json/event_json.h"
 #include "runtime/process/processor_chain.h"
 #include "runtime/process/redaction.h"
 #include "runtime/process/variable_filter.h"

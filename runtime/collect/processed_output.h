@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/output/jsonl_sink.h"
+#include "runtime/output/journal/jsonl_sink.h"
 #include "runtime/output/summary.h"
 #include "runtime/process/processor_chain.h"
 

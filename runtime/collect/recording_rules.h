@@ -4,8 +4,8 @@
 #include "config/options.h"
 #include "runtime/enrich/decode.h"
 #include "runtime/enrich/delta.h"
-#include "runtime/output/delta_json.h"
-#include "runtime/output/jsonl_sink.h"
+#include "runtime/output/journal/jsonl_sink.h"
+#include "runtime/output/json/delta_json.h"
 
 namespace watcher {
 

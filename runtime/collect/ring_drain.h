@@ -12,7 +12,7 @@
 #include "runtime/collect/event_batch.h"
 #include "runtime/collect/handler_watchdog.h"
 #include "runtime/collect/ring_directory.h"
-#include "runtime/output/jsonl_sink.h"
+#include "runtime/output/journal/jsonl_sink.h"
 #include "runtime/output/summary.h"
 
 namespace watcher {

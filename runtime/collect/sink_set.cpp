@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/output/otlp_sink.h"
-#include "runtime/output/trace_sink.h"
+#include "runtime/output/sinks/otlp_sink.h"
+#include "runtime/output/sinks/trace_sink.h"
 
 namespace watcher {
 

@@ -9,7 +9,7 @@
 
 #include "config/options.h"
 #include "runtime/base/result.h"
-#include "runtime/output/journal_follower.h"
+#include "runtime/output/sinks/journal_follower.h"
 #include "runtime/output/summary.h"
 
 namespace watcher {

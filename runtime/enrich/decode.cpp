@@ -223,6 +223,11 @@ void resolve(const Dictionary& dictionary, DictionaryRef context_ref, EventView*
     view->variable_name = dictionary.string(variable.name);
     view->item_format = dictionary.string(variable.format);
     view->item_size = variable.item_size;
+    if (variable.path != 0) {
+      const std::string_view path = dictionary.string(variable.path);
+      PayloadCursor cursor(std::span(reinterpret_cast<const std::byte*>(path.data()), path.size()));
+      if (!read_path(cursor, &view->path)) view->path.clear();
+    }
     view->filter_ref = variable.filter;
     view->mutation_depth = variable.mutation_depth;
     if ((variable.flags & kScopeGiven) != 0)

@@ -295,20 +295,26 @@ void place_in_array(const Layout& layout, EventView* event) {
   event->items_apart = in_gap || (!one && !layout.together) || last.rest >= event->item_size;
 }
 
+PathPart items_in_a_row(const EventView& event, std::uint32_t size) {
+  const auto first = static_cast<std::int64_t>(event.memory_offset / size);
+  const auto end = first + static_cast<std::int64_t>((event.in_item + event.before.total + size - 1) / size);
+  return {.kind = end == first + 1 ? PathKind::kIndex : PathKind::kRange, .value = first, .end = end, .text = {}};
+}
+
 }  // namespace
 
 void place_items(EventView* event) {
   const std::uint32_t size = event->item_size != 0 ? event->item_size : 1;
   event->in_item = static_cast<std::uint32_t>(event->memory_offset % size);
+  const bool part = !event->path.empty();
   if (event->before.total == 0) return;
   Layout layout;
   const bool laid_out = event->item_format.starts_with('{') && take_layout(&event->item_format, size, &layout);
   if (laid_out) place_in_array(layout, event);
   const bool record = !event->is_bulk && event->item_format.starts_with("T{");
-  if (event->beside_items || !record || event->in_item + event->before.total > size) return;
-  if (!laid_out)
-    event->path.push_back({.value = static_cast<std::int64_t>(event->memory_offset / size), .end = 0, .text = {}});
-  place_in_record(event);
+  const bool in_record = !event->beside_items && record && event->in_item + event->before.total <= size;
+  if (!laid_out && (in_record || part)) event->path.push_back(items_in_a_row(*event, size));
+  if (in_record) place_in_record(event);
 }
 
 }  // namespace watcher

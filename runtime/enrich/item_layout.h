@@ -1,5 +1,5 @@
 // Which elements of an array, and which fields of records, lie at a place in its memory: from the layout in front of
-// the elements' format (probes/python/array_layout.h) and from PEP 3118 record formats.
+// the elements' format (probes/python/buffers/array_layout.h) and from PEP 3118 record formats.
 //
 // One thread.
 #pragma once

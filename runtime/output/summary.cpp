@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 #include "runtime/output/summary_json.h"
 
 namespace watcher {

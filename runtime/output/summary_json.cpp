@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "runtime/output/utf8.h"
+#include "runtime/output/json/utf8.h"
 
 namespace watcher {
 namespace {

@@ -12,7 +12,7 @@
 
 #include "config/options.h"
 #include "config/spelling.h"
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/own_file.h"
 
 namespace watcher {
 namespace {

@@ -88,6 +88,8 @@ struct VariableBlob {
   std::uint32_t mutation_depth;  // bytes of a change to tell; 0: as the session is configured
   DictionaryRef filter;          // FilterBlob: which of its events are written; 0: all
   std::uint32_t flags;           // VariableFlag
+  DictionaryRef path = 0;        // memory inside an object: the steps to it, as in an event (PathHeader); 0: none
+  std::uint32_t reserved = 0;
 };
 enum VariableFlag : std::uint32_t {
   kHidesThreads = 1,  // who else asked for thread and task names, this variable's events do without

@@ -10,7 +10,7 @@
 namespace watcher {
 
 inline constexpr std::uint64_t kRingMagic = 0x31676e6972747721;  // "!wtring1"
-inline constexpr std::uint32_t kRingVersion = 3;
+inline constexpr std::uint32_t kRingVersion = 4;
 inline constexpr std::size_t kPageBytes = 4096;
 
 enum class RingState : std::uint32_t {

@@ -284,7 +284,7 @@ bool Session::close() {
     log(WATCHER_WARNING, "the uffd engine's handler process was killed; stores of that moment are not told");
   // servers and shells fork often: a child that recorded nothing has nothing to wait for
   if (forked_ && ring_.header()->head.load(std::memory_order_relaxed) == 0) return true;
-  if (wait_until_closed()) return true;
+  if (wait_until_closed() || ring_.header()->head.load(std::memory_order_relaxed) == 0) return true;
   log(WATCHER_WARNING, "no collector took the last events; they wait in %s", output_.c_str());
   return false;
 }

@@ -1,5 +1,7 @@
 """How Watcher comes into a node program, and that the program cannot tell."""
 
+import shutil
+
 import harness
 import node_support
 from node_support import BUILD, INTERPRETERS
@@ -130,14 +132,28 @@ else { console.log(typeof require('watcher').watch); process.exit(3); }
                 self.assertEqual((run.stdout, run.status), (b"runs\n", 0))
                 self.assertIn(b"is not watched", run.stderr)
 
-    def test_a_node_that_never_watches_shows_nothing(self):
-        program = self.write({"app.js": "console.log(process.env.NODE_OPTIONS, Object.keys(require.cache).length, process.execArgv)\n"})
+    def never_watched(self, program, shim=node_support.PRELOAD):
         for version, node in INTERPRETERS:
             with self.subTest(node=node):
                 plain = self.execute([node, str(program)])
-                bare = self.execute([node, str(program)], {"LD_PRELOAD": node_support.PRELOAD})
+                bare = self.execute([node, str(program)], {"LD_PRELOAD": shim})
                 self.assertEqual((bare.stdout, bare.stderr, bare.returncode), (plain.stdout, plain.stderr, plain.returncode))
                 self.assertFalse((self.directory / "watcher_output").exists())
+
+    def test_a_node_that_never_watches_shows_nothing(self):
+        shown = "console.log(process.env.NODE_OPTIONS, Object.keys(require.cache).length, process.execArgv, process._preload_modules);\n"
+        self.never_watched(self.write({"app.js": shown + "new (require('worker_threads').Worker)(" + repr(shown) + ", { eval: true, env: { A: 'a' } });\n"
+                                       "console.log(Object.keys(require.cache).length);\n"}))
+
+    def test_a_node_that_never_watches_and_finds_our_files_gone(self):
+        home = self.directory / "watcher"
+        (home / "node").mkdir(parents=True)
+        for file in ("preload/libwatcher_preload.so", "runtime/libwatcher_runtime.so", "probes/node/watcher_node.so"):
+            shutil.copy(BUILD / file, home)
+        shutil.copy(BUILD / "probes/node/boot.cjs", home / "node")
+        self.never_watched(self.write({"app.js": "const { Worker } = require('worker_threads');\nconst name = 'watch' + 'er';\n"
+                                       "try { require(name); } catch (error) { console.log(error.message); }\n"}),
+                           str(home / "libwatcher_preload.so"))
 
 
 if __name__ == "__main__":

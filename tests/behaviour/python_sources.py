@@ -133,6 +133,12 @@ class Sources(Case):
                 run = self.both(python, ["app.pyc"])
                 self.assertEqual(changes(run.events), [("store", None, 1), ("store", None, 0), ("store", 0, 2)])
 
+    def test_a_script_whose_first_line_is_skipped(self):
+        self.rules('[[watch]]\nfile = "batch.py"\nglobal = ["v"]\n')
+        self.write({"batch.py": "@echo this is no Python\nv = 1\nv += 1\nprint(v)\n"})
+        for options in (["-x"], ["-X", "utf8", "-Bx"]):
+            self.on_each([*options, "batch.py"], "", COUNT, [("batch.py", 2, "<module>"), ("batch.py", 3, "<module>")])
+
     def test_modules_without_source(self):
         self.write({"lone.py": "v = 1\ndef f():\n    global v\n    v = 2\nf()\n"})
         self.rules('[[watch]]\nfile = "lone.py"\nglobal = ["v"]\n')

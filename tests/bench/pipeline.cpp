@@ -18,7 +18,7 @@
 
 #include "runtime/base/unique_fd.h"
 #include "runtime/collect/collector.h"
-#include "runtime/output/jsonl_sink.h"
+#include "runtime/output/journal/jsonl_sink.h"
 #include "runtime/queue/ring_file.h"
 
 namespace watcher {

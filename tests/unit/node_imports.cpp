@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "probes/node/import_table.h"
+#include "probes/node/host/import_table.h"
 
 namespace watcher::test {
 namespace {

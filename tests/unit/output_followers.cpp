@@ -6,11 +6,11 @@
 
 #include <functional>
 
-#include "runtime/output/event_lines.h"
-#include "runtime/output/journal_follower.h"
-#include "runtime/output/journal_reader.h"
-#include "runtime/output/otlp_json.h"
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/event_lines.h"
+#include "runtime/output/journal/journal_reader.h"
+#include "runtime/output/journal/own_file.h"
+#include "runtime/output/sinks/journal_follower.h"
+#include "runtime/output/sinks/otlp_json.h"
 #include "tests/unit/queue_fixture.h"
 
 namespace watcher::test {

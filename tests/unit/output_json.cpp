@@ -6,9 +6,9 @@
 #include <limits>
 #include <random>
 
-#include "runtime/output/big_int.h"
-#include "runtime/output/event_json.h"
-#include "runtime/output/utf8.h"
+#include "runtime/output/json/big_int.h"
+#include "runtime/output/json/event_json.h"
+#include "runtime/output/json/utf8.h"
 #include "tests/unit/queue_fixture.h"
 
 namespace watcher::test {

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <map>
 
-#include "runtime/output/jsonl_sink.h"
-#include "runtime/output/own_file.h"
+#include "runtime/output/journal/jsonl_sink.h"
+#include "runtime/output/journal/own_file.h"
 #include "tests/unit/queue_fixture.h"
 
 namespace watcher::test {

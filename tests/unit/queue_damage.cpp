@@ -4,7 +4,7 @@
 #include <random>
 
 #include "runtime/enrich/decode.h"
-#include "runtime/output/event_json.h"
+#include "runtime/output/json/event_json.h"
 #include "runtime/queue/ring_reader.h"
 #include "tests/unit/queue_fixture.h"
 
