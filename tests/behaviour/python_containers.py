@@ -196,6 +196,15 @@ x.clear()
             ("clear", [], "set()", "set()"),
         ])
 
+    def test_an_update_that_adds_nothing_but_rearranges_tells_both_orders(self):
+        self.check_events("""
+x = watch({8, 0, 16}, name="x")
+print(x)
+x.update({0, 8, 16})
+print(x)
+x.update([])
+""", [("update", [], "{8, 0, 16}", "{0, 16, 8}"), ("update", [], "{0, 16, 8}", "{0, 16, 8}")])
+
     def test_events_name_function_line_and_thread(self):
         def check(run):
             self.assertEqual([(e["function"].split(".")[-1], e["line"], e["path"]) for e in run.of("x")],

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "probes/python/containers/containers.h"
+#include "probes/python/events/repr.h"
 
 namespace watcher::python {
 namespace {
@@ -36,11 +37,12 @@ bool contains(PyObject* set, PyObject* plain_element) {
   return found > 0;
 }
 
-/// All elements, by reference: sets keep the objects they were given.
+/// All elements, or the first ones, by reference: sets keep the objects they were given.
 struct Elements : HeldItems {
-  explicit Elements(PyObject* set) : HeldItems(static_cast<std::size_t>(size_of_set(set))) {
+  explicit Elements(PyObject* set) : Elements(set, static_cast<std::size_t>(size_of_set(set))) {}
+  Elements(PyObject* set, std::size_t most) : HeldItems(most) {
     std::size_t position = 0;
-    while (PyObject* element = next_of_set(set, &position)) add(element);
+    while (PyObject* element = size() < most ? next_of_set(set, &position) : nullptr) add(element);
   }
 };
 
@@ -134,7 +136,12 @@ class NamedElements {
 template <class Call>
 auto by_elements(const Mutation& change, PyObject* self, Op op, const Elements& named, Call call) {
   std::vector<bool> was_in(named.size());
-  for (std::size_t i = 0; i < named.size(); ++i) was_in[i] = contains(self, named[i]);
+  bool idle = true;
+  for (std::size_t i = 0; i < named.size(); ++i) {
+    was_in[i] = contains(self, named[i]);
+    idle = idle && was_in[i] == (op == Op::kUpdate);
+  }
+  const Elements before(self, idle ? kMaxReprItems + 1 : 0);  // what changes nothing may still rearrange
   const auto result = call();
   KeepException keep;
   bool any = false;
@@ -145,7 +152,10 @@ auto by_elements(const Mutation& change, PyObject* self, Op op, const Elements& 
     any = true;
   }
   if (!any && succeeded(result))
-    change.record(op, nullptr, encode_repr(self, scratch_before), encode_repr(self, scratch_after));
+    change.record(
+        op, nullptr,
+        idle ? encode_items(set_kind, before.data(), before.size(), scratch_before) : encode_repr(self, scratch_before),
+        encode_repr(self, scratch_after));
   return result;
 }
 
