@@ -165,6 +165,20 @@ Known make_known(EventRing& ring, Parts parts) {
   return {make_blob(ring, parts), true};
 }
 
+// What is executed again is mostly the same text at the same place. The text is compared: other texts come to lie
+// there.
+struct Recent {
+  std::string statement, driver;
+  DictionaryRef database = 0;
+  DictionaryRef ref = 0;  // 0: unused
+  bool cut = false;
+};
+constexpr std::size_t kRecent = 64;
+Recent& recent_at(const char* statement) {
+  static auto* slots = new Recent[kRecent];  // process-lifetime
+  return slots[(reinterpret_cast<std::uintptr_t>(statement) * 0x9e3779b97f4a7c15u >> 32) % kRecent];
+}
+
 }  // namespace
 
 std::string_view operation_of(std::string_view statement, char (&room)[16]) {
@@ -192,6 +206,10 @@ DictionaryRef intern_sql_database(EventRing& ring, std::string_view name) {
 }
 
 DictionaryRef intern_sql(EventRing& ring, const SqlText& sql) {
+  Recent& recent = recent_at(sql.statement.data());
+  if (recent.ref != 0 && recent.statement == sql.statement && recent.database == sql.database &&
+      recent.driver == sql.driver && recent.cut == sql.cut && sql.params.empty())
+    return recent.ref;
   const Parts parts{.driver = sql.driver,
                     .statement = sql.statement,
                     .operation = 0,
@@ -202,7 +220,10 @@ DictionaryRef intern_sql(EventRing& ring, const SqlText& sql) {
   const auto found = known_statements().find(hash);
   const Known known = found != known_statements().end() ? found->second : make_known(ring, parts);
   if (found == known_statements().end() && !known.cut) known_statements().emplace(hash, known);
-  if (known.cut) ring.header()->contexts_cut.fetch_add(1, std::memory_order_relaxed);
+  if (known.cut)
+    ring.header()->contexts_cut.fetch_add(1, std::memory_order_relaxed);
+  else if (sql.params.empty())
+    recent = {std::string(sql.statement), std::string(sql.driver), sql.database, known.ref, sql.cut};
   return known.ref;
 }
 

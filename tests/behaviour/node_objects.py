@@ -127,6 +127,47 @@ console.log(one.equals(two), one.equals(new Money(2)), one.take(two) === one, on
 """}, lambda run: self.assertEqual([told(e) for e in run.events], ["two[shown] setattr: 0 -> 1"]))
 
 
+class Memory(Case):
+    """Typed arrays and buffers inside watched objects."""
+
+    def test_stores_have_the_whole_path(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+class Frame { constructor() { this.pixels = new Float64Array(2); this.raw = { list: [Buffer.alloc(3)] } } }
+const frame = watch(new Frame(), { name: 'frame' })
+frame.pixels[1] = 5  //> frame[pixels][1] write: 0.0 -> 5.0
+frame.raw.list[0].write('Z', 2)  //> frame[raw][list][0][2] write: 0 -> 90
+frame.late = new Map()  //> frame[late] setattr: - -> Map(0) {}
+frame.late.set('k', new Int16Array(1))  //> frame[late][k] setitem: - -> Int16Array(1) [ 0 ]
+frame.late.get('k')[0] = -7  //> frame[late][k][0] write: 0 -> -7
+frame.pixels.fill(1)  //> frame[pixels][0:2] write: [0.0, 5.0] -> [1.0, 1.0]
+console.log(frame)
+"""})
+
+    def test_paths_follow_what_is_moved_and_end_with_what_is_taken_out(self):
+        self.check_notes({"app.js": """\
+const { watch, unwatch } = require('watcher')
+const list = watch([new Uint8Array([1, 2]), new Uint8Array([3, 4])], { name: 'list' })
+list.unshift(new Uint8Array(1))  //> list[0] appendleft: - -> Uint8Array(1) [ 0 ]
+list[1][0] = 10  //> list[1][0] write: 1 -> 10
+const gone = list.splice(1, 1)[0]  //> list[1:2] delitem: [ Uint8Array(2) [ 10, 2 ] ] -> -
+gone[0] = 30
+list[1][1] = 40  //> list[1][1] write: 4 -> 40
+const b = new Uint8Array(2)
+const one = watch({ b }, { name: 'one' }), two = watch([one], { name: 'two' })
+b[0] = 1  //> one[b][0] write: 0 -> 1; two[0][b][0] write: 0 -> 1
+unwatch(one)
+b[1] = 2  //> two[0][b][1] write: 0 -> 2
+two.pop()  //> two[0] pop: { b: Uint8Array(2) [ 1, 2 ] } -> -
+b[0] = 3
+const sent = watch({ bytes: new Uint8Array(8) }, { name: 'sent' })
+structuredClone(sent.bytes.buffer, { transfer: [sent.bytes.buffer] })
+sent.bytes = new Uint8Array(1)  //> sent[bytes] setattr: Uint8Array(0) [] -> Uint8Array(1) [ 0 ]
+sent.bytes[0] = 1  //> sent[bytes][0] write: 0 -> 1
+console.log(list, gone, b, sent)
+"""})
+
+
 class Graph(Case):
     def test_identity_inside_is_kept(self):
         self.on_nodes({"app.js": """\

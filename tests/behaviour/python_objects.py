@@ -293,6 +293,20 @@ ctypes.pythonapi.PyDict_SetItem(ctypes.py_object(x), ctypes.py_object("k"), ctyp
 x["n"] = 2
 """}, check)
 
+    def test_an_item_that_c_code_stored_is_what_was_there_before(self):
+        def check(run):
+            last = run.of("x")[-1]
+            self.assertEqual((last["op"], last["path"], value(last["before"]), value(last["after"])), ("setitem", ["k"], 8, 9))
+
+        self.on_all({"program.py": HEAD + """
+import ctypes
+x = watch({}, name="x")
+for stored in 1, 2:
+    x["k"] = stored
+ctypes.pythonapi.PyDict_SetItem(ctypes.py_object(x), ctypes.py_object("k"), ctypes.py_object(8))
+x["k"] = 9
+"""}, check)
+
     def test_known_limit_unbound_methods_of_a_list_are_noticed_by_its_size_at_the_next_change(self):
         def check(run):
             self.assertEqual([(e["op"], e["path"], e["exact"], value(e["after"])) for e in run.of("x")],

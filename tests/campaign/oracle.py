@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "behaviour"))
 
 import harness  # noqa: E402
+import oracle_programs  # noqa: E402
 from oracle_programs import HELPER, NAMES  # noqa: E402
 from oracle_scenarios import FUNCTIONS_A_FILE, Program  # noqa: E402
 
@@ -145,6 +146,8 @@ def main():
     known = [(harness._version(python), python) for python in options.python] if options.python else harness.INTERPRETERS
     failed = 0
     for version, python in known:
+        exact = subprocess.run([python, "-c", "import sys; print(sys.hexversion)"], capture_output=True, text=True, check=True).stdout
+        oracle_programs.SWAPS_WRONGLY = 0x030b0000 <= int(exact) < 0x030b0300
         files = -(-options.count // FUNCTIONS_A_FILE)
         seeds = range(options.seed, options.seed + files)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

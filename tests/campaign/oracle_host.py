@@ -7,6 +7,7 @@ without it, the same expectations come out (ORACLE_EXPECTED names the file for t
 import atexit
 import collections
 import ctypes
+import gc
 import itertools
 import json
 import os
@@ -19,11 +20,20 @@ VALUE_BYTES, REPR_BYTES, REPR_ITEMS, REPR_DEPTH = 65536, 1024, 64, 4
 NEW_COMPREHENSIONS = sys.version_info >= (3, 12)
 TELLS_DICTIONARIES = sys.version_info >= (3, 12)  # dictionary watchers: what changed globals by their dictionary is exact
 
+# What dies with a cycle would die sooner or later with Watcher than without it: only `attempt` collects.
+gc.disable()
+gc.freeze()
+
 expectations = []
 groups = itertools.count()
 living = {}  # id of a container → {id of the Expected: weak reference}
 CONTAINERS = (list, dict, set, collections.deque, collections.OrderedDict, collections.defaultdict)
 DEPTH = 4
+
+
+def keeps():
+    """A thread lets nothing die at a rebinding either: before the store is told, another one may make a container at the same address."""
+    return KEEP or threading.current_thread() is not threading.main_thread()
 
 
 def is_container(value):
@@ -169,7 +179,7 @@ class Expected:
         self.before = describe(value)
         if is_container(value):
             self.thread = threading.get_ident()
-            self.held, self.kept = id(value), value if KEEP else None
+            self.held, self.kept = id(value), value if keeps() else None
             living.setdefault(self.held, {})[id(self)] = weakref.ref(self)
 
     def delete(self, line, function=None, file=None):
@@ -325,6 +335,9 @@ def attempt(function, *args, **kwargs):
         return function(*args, **kwargs)
     except Boom as error:
         sys.stdout.write("Boom %s\n" % (error.args[:1],))
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            gc.collect()
 
 
 def in_threads(function, *argument_lists):

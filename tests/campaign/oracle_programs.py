@@ -5,6 +5,7 @@ import random
 from oracle_containers import DICTS, LISTS, SETS, ContainerStatements
 
 NAMES = ["a", "b", "c", "d", "e"]
+SWAPS_WRONGLY = False  # up to 3.11.2 the compiler leaves `x` in `b` of `b, b = x, y` in a function; set for such an interpreter
 HEADER = """\
 import asyncio, collections, contextlib, importlib, sys
 import oracle_host as H
@@ -253,6 +254,8 @@ class Writer(ContainerStatements):
         values = self.fresh("_v")
         form, order = self.pick([("{0}, {0} = {2}[0], {2}[1]", "00"), ("{0}, BOX[0], {0} = {2}[0], 0, {2}[1]", "00"), ("{0}, {1}, {0} = {2}[0], {2}[1], {2}[2]", "100"),
                                  ("({0}, {1}), {0} = ({2}[0], {2}[1]), {2}[2]", "100"), ("for {0}, {0} in [({2}[0], {2}[1])]: pass", "00")])
+        if SWAPS_WRONGLY:
+            form = form.replace("= {2}[0], {2}[1]", "= *{2}[:1], {2}[1]")
         self.add(f"{values} = [{self.value()}, {self.value()}, {self.value()}]")
         line = self.add(form.format(one, two, values))
         if order == "00":

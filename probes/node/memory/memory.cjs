@@ -36,27 +36,72 @@ function describe(value) {
   return { bytes: new Uint8Array(buffer, byteOffset, byteLength), format, itemBytes: value.BYTES_PER_ELEMENT ?? 1 };
 }
 
+/** Can its pages be watched? */
+function isReachable(bytes, called) {
+  if (binding.isOurs(bytes)) return true;
+  binding.log(2, `${called} is not watched: it was made before Watcher was loaded; run the program under watcher-exec, or ` +
+    "call require('watcher') before");
+  return false;
+}
+
+/** The region is the value's from now on. */
+function follow(value, bytes, itemBytes, region) {
+  require('./range_calls.cjs').install();
+  const watched = { region, itemBytes, offset: bytes.byteOffset, length: bytes.length, variable: binding.memoryVariable(region) };
+  require('./growth.cjs').follow(value, bytes.buffer, watched);
+  return watched;
+}
+
 function watch(value, terms) {
   const known = regions.get(value) ?? new Map();
   if (known.has(terms.name)) return;
   const { bytes, format, itemBytes } = describe(value);
   if (bytes.length === 0) return;
   const called = terms.name || 'a buffer';
-  if (!binding.isOurs(bytes)) {
-    binding.log(2, `${called} is not watched: it was made before Watcher was loaded; run the program under watcher-exec, or ` +
-      "call require('watcher') before");
-    return;
-  }
+  if (!isReachable(bytes, called)) return;
   const region = binding.watchMemory(bytes, terms.name, format, itemBytes, terms.depthBytes, terms.when, terms.sample, terms.maxPerSecond);
   if (region <= 0) {
     binding.log(2, `${called} is not watched: no engine takes its memory (error ${-region})`);
     return;
   }
-  require('./range_calls.cjs').install();
-  const watched = { region, itemBytes, offset: bytes.byteOffset, length: bytes.length, variable: binding.memoryVariable(region) };
-  require('./growth.cjs').follow(value, bytes.buffer, watched);
-  known.set(terms.name, watched);
+  known.set(terms.name, follow(value, bytes, itemBytes, region));
   regions.set(value, known);
+}
+
+/** What is watched of values inside watched objects, by variable and path. */
+const partRegions = new WeakMap();
+let refused = false;
+
+function regionsOfPart(value, told, known) {
+  const wanted = new Map();
+  const { bytes, format, itemBytes } = describe(value);
+  if (bytes.length === 0 || (refused && !binding.isOurs(bytes))) return wanted;
+  refused = !isReachable(bytes, 'a buffer inside a watched object');
+  if (refused) return wanted;
+  for (let i = 0; i < told.length; i += 2) {
+    const variable = binding.partVariable(told[i], told[i + 1], format, itemBytes);
+    const region = known.has(variable) ? 0 : binding.rewatchMemory(bytes, itemBytes, variable);
+    if (region > 0) wanted.set(variable, follow(value, bytes, itemBytes, region));
+    else if (known.has(variable)) wanted.set(variable, known.get(variable));
+  }
+  return wanted;
+}
+
+/** `told`: by which variables the value is reached, and by which paths; [] ends what was begun for others. */
+function watchPart(value, told) {
+  const known = partRegions.get(value) ?? new Map();
+  let wanted = new Map();
+  try {
+    if (told.length > 0) wanted = regionsOfPart(value, told, known);
+  } catch {
+    // detached, or its view is out of bounds: there is nothing to watch
+  }
+  for (const [variable, watched] of known) {
+    if (wanted.has(variable)) continue;
+    binding.unwatchMemory(watched.region);
+    watched.variable = undefined;
+  }
+  partRegions.set(value, wanted);
 }
 
 function unwatch(value) {
@@ -70,4 +115,4 @@ function unwatch(value) {
   return ended;
 }
 
-module.exports = { isMemory, watch, unwatch };
+module.exports = { isMemory, watch, watchPart, unwatch };

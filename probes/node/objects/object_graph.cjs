@@ -12,7 +12,7 @@ const binding = process._linkedBinding('watcher');
 const kUnbound = Symbol('unbound');
 const ops = binding.ops();
 const { change, nearPlace, callingPlace } = binding;
-const state = { paused: false };
+const state = { paused: false, changed: undefined }; // `changed`: called after changes that may move parts
 
 /// target → Part
 const parts = new WeakMap();
@@ -131,10 +131,12 @@ const shown = (value) => (isPlain(value) || value === kUnbound ? [value, undefin
 /// may have been several changes, on other lines.
 function tell(part, op, key, before, after, exact = true) {
   if (!state.paused) tellShown(part, op, key, shown(before), shown(after), exact);
+  else state.changed?.();
 }
 
 function tellShown(part, op, key, before, after, exact = true) {
   if (!state.paused) write(part, op, key, before[0], before[1], after[0], after[1], exact);
+  state.changed?.();
 }
 
 /// Types are undefined for values themselves.
@@ -159,4 +161,4 @@ function join(parent, key, target) {
   return part;
 }
 
-module.exports = { parts, partOf, memberOf, join, newWay, stepOf, tell, tellShown, write, shown, ops, state, kUnbound };
+module.exports = { parts, partOf, memberOf, join, newWay, stepOf, tell, tellShown, write, shown, ops, state, Routes, kUnbound };

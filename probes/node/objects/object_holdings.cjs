@@ -6,6 +6,7 @@ Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isObject, rawOf } = require('./describe.cjs');
 const { parts, join } = require('./object_graph.cjs');
+const buffers = require('./object_buffers.cjs');
 const { isMap, isSet, isProxy, isAnyArrayBuffer, isModuleNamespaceObject } = require('util').types;
 const { getOwnPropertyDescriptor } = Object;
 const { ownKeys } = Reflect;
@@ -37,6 +38,10 @@ class Search {
     if (typeof value !== 'object' || value === null) return;
     const target = rawOf(value);
     if (isProxy(target) || isModuleNamespaceObject(target)) return;
+    if (isView(target) || isAnyArrayBuffer(target)) {
+      if (this.steps[from] + 1 < this.most) buffers.add(this.link(from, key, target));
+      return;
+    }
     const place = this.places.get(target);
     if (place !== undefined) {
       this.partAt(place);
@@ -64,7 +69,7 @@ class Search {
     const target = this.objects[place];
     if (isMap(target)) for (const [key, value] of entries.call(target)) this.meet(place, key, value);
     else if (isSet(target)) for (const value of values.call(target)) this.meet(place, value, value);
-    else if (!isView(target) && !isAnyArrayBuffer(target)) this.lookIntoProperties(place, target);
+    else this.lookIntoProperties(place, target);
   }
 
   lookIntoProperties(place, target) {
@@ -96,6 +101,7 @@ function hold(holder, key, value) {
 /// All that a newly watched object holds.
 function holdAll(part) {
   if (!barren.has(part.target)) new Search(part).run(0);
+  buffers.settle();
 }
 
 module.exports = { hold, holdAll };

@@ -7,6 +7,7 @@ const { isObject, isPlain, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');
 const { parts, partOf, join, newWay, stepOf, tell, tellShown, write, shown, ops, state, kUnbound } = require('./object_graph.cjs');
 const { hold, holdAll } = require('./object_holdings.cjs');
+const buffers = require('./object_buffers.cjs');
 const { arrayMethod } = require('./object_arrays.cjs');
 const { watchMap, watchSet } = require('./object_collections.cjs');
 const copies = require('./object_copies.cjs');
@@ -241,6 +242,7 @@ function unwatch(value) {
   if (watched) {
     part.roots.clear();
     newWay();
+    buffers.settle();
   }
   return watched;
 }

@@ -109,6 +109,24 @@ napi_value make_object_variable(napi_env env, napi_callback_info info) {
   return make_number(env, intern_variable(text_of(env, arguments.values[0]), {}, Scope::kUnknown, terms));
 }
 
+/// partVariable(variable, path, format, itemBytes): the same for memory that is reached by a path(); as rewatchMemory()
+/// takes it.
+napi_value make_part_variable(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  VariableBlob blob{};
+  const auto variable = static_cast<DictionaryRef>(number_of(env, arguments.values[0]));
+  if (!ring || !ring.dictionary().read(BlobKind::kVariable, variable, &blob)) return make_number(env, 0);
+  Path path;
+  path.read_start(env, arguments.values[1]);
+  std::string bytes(path.payload_bytes(), 0);
+  if (!bytes.empty()) path.put(reinterpret_cast<std::byte*>(bytes.data()));
+  blob.path = bytes.empty() ? 0 : ring.dictionary().intern(bytes);
+  blob.format = ring.dictionary().intern(text_of(env, arguments.values[2]));
+  blob.item_size = static_cast<std::uint32_t>(number_of(env, arguments.values[3], 1));
+  const DictionaryRef part = ring.dictionary().intern(BlobKind::kVariable, blob);
+  return make_number(env, part * 4.0 + static_cast<double>(Scope::kUnknown));
+}
+
 std::string_view type_text(napi_value value, std::string* room) {
   napi_valuetype kind = napi_undefined;
   if (value != nullptr) napi_typeof(thread_env, value, &kind);
@@ -159,8 +177,10 @@ napi_value give_ops(napi_env env, napi_callback_info) {
 }  // namespace
 
 void add_records(napi_env env, napi_value binding) {
-  static constexpr BindingFunction kFunctions[] = {
-      {"objectVariable", make_object_variable}, {"path", make_path}, {"ops", give_ops}};
+  static constexpr BindingFunction kFunctions[] = {{"objectVariable", make_object_variable},
+                                                   {"path", make_path},
+                                                   {"ops", give_ops},
+                                                   {"partVariable", make_part_variable}};
   add_functions(env, binding, kFunctions);
   add_function(binding, "change", record_change);
 }

@@ -128,6 +128,7 @@ void record_call(int event, PyObject* dict, PyObject* key, PyObject* value) {
 
 // The collector clears a dying dict, too: a clear by the C API is told by the size, at the next change.
 int on_dict_change(int event, PyObject* dict, PyObject* key, PyObject* value) {
+  forget_latest_item(dict);
   const WatchedContainer* watched = watched_containers.find(dict);
   if (watched == nullptr || watched->attributes || event > kDictDeleted || Mutation::under_way(dict)) return 0;
   if (current_frame() == nullptr) return 0;  // the interpreter takes itself apart
@@ -162,8 +163,8 @@ void watch_dict_calls(PyObject* dict) {
 }
 
 // The bit is what PyDict_Watch sets. Notifying costs several times what looking at it does.
+constexpr int kWatchers = 24;  // low bits of ma_version_tag (3.12), _ma_watcher_tag (3.13)
 int set_item_untold(PyObject* dict, PyObject* key, PyObject* value) {
-  constexpr int kWatchers = 24;  // low bits of ma_version_tag (3.12), _ma_watcher_tag (3.13)
   if (watcher_id < 0) return PyDict_SetItem(dict, key, value);
   const std::uint64_t ours = field<std::uint64_t>(dict, kWatchers) & std::uint64_t{1} << watcher_id;
   field_ref<std::uint64_t>(dict, kWatchers) &= ~ours;
@@ -172,7 +173,12 @@ int set_item_untold(PyObject* dict, PyObject* key, PyObject* value) {
   return status;
 }
 
+bool tells_changes(const PyObject* dict) {
+  return watcher_id >= 0 && (field<std::uint64_t>(dict, kWatchers) >> watcher_id & 1) != 0;
+}
+
 void unwatch_dict_calls(PyObject* dict) {
+  forget_latest_item(dict);
   if (watcher_id >= 0 && PyDict_Unwatch(watcher_id, dict) != 0) PyErr_Clear();
 }
 

@@ -53,8 +53,9 @@ int delete_unplain(const Mutation& change, PyObject* self, PyObject* key) {
   return 0;
 }
 
-/// The item that was stored last. It is still there as long as its dict has the version that the store gave it, which
-/// no dict ever had before: the loop that counts in one item needs no look-up of what it was (up to 3.12).
+/// The item that was stored last: the loop that counts in one item needs no look-up of what it was. It is still there
+/// as long as its dict has the version that the store gave it, which no dict ever had before; 3.13 has no versions, but
+/// our dict watcher tells of other changes.
 struct LatestItem {
   const PyObject* dict = nullptr;
   std::uint64_t version = 0, step = 0;
@@ -63,7 +64,7 @@ struct LatestItem {
 constinit LatestItem latest_item;
 
 std::uint64_t version_of(const PyObject* dict) {
-  constexpr int kVersion = 24;  // ma_version_tag
+  constexpr int kVersion = 24;  // ma_version_tag; 3.13: who watches it
   return field<std::uint64_t>(dict, kVersion);
 }
 
@@ -72,13 +73,15 @@ bool set_quickly(PyObject* self, PyObject* key, PyObject* value, int* status) {
   QuickChange quick(self);
   if (value == nullptr || !quick || !quick.take_after(value) || !quick.take_key(key)) return false;
   const LatestItem& latest = latest_item;
-  if (compat.minor <= 12 && latest.dict == self && latest.step == quick.step() && latest.version == version_of(self))
+  if (latest.dict == self && latest.step == quick.step() && latest.version == version_of(self))
     quick.take_before(latest.value);
   else if (!quick.take_before(value_of(self, key)))
     return false;
   *status = set_item_untold(self, key, value);
   if (*status != 0) return true;
-  latest_item = {.dict = self, .version = version_of(self), .step = quick.step(), .value = quick.after()};
+  const bool known = compat.minor <= 12 || tells_changes(self);
+  latest_item = {
+      .dict = known ? self : nullptr, .version = version_of(self), .step = quick.step(), .value = quick.after()};
   quick.tell(Op::kSetItem);
   return true;
 }
@@ -280,6 +283,10 @@ const PyTypeSlot slots[] = {{kSlotMappingSetItem, reinterpret_cast<void*>(set_su
                             {kSlotInit, reinterpret_cast<void*>(init)}};
 
 }  // namespace
+
+void forget_latest_item(const PyObject* dict) {
+  if (latest_item.dict == dict) latest_item.dict = nullptr;
+}
 
 constinit ContainerKind dict_kind{"dict", "builtins.dict", &PyDict_Type, mutators, slots, reduce};
 

@@ -27,6 +27,10 @@ inline DictionaryRef known_name(PyObject* text) {
 
 /// PyDict_SetItem without our dict watcher (3.12+), for a store that is told. bypasses.cpp.
 int set_item_untold(PyObject* dict, PyObject* key, PyObject* value);
+/// Does our dict watcher tell of the changes that are made past set_item_untold?
+bool tells_changes(const PyObject* dict);
+/// The dict is changed past set_item_untold, or ends. containers_dict.cpp.
+void forget_latest_item(const PyObject* dict);
 
 class QuickChange {
  public:

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-#include <unordered_map>
-
 #include "probes/python/context/flows.h"
+#include "probes/python/context/sql_known.h"
 #include "probes/python/events/emit.h"
 #include "probes/python/interpreter/interned.h"
 #include "probes/python/interpreter/layout.h"
@@ -15,16 +14,6 @@ namespace {
 constinit bool started = false;
 constinit bool recording_params = false;
 constinit bool types_pending = false;  // a driver's C module is being imported: no event tells that it is there
-
-// What is known of a cursor (its statement and connection) or a connection (its database), by address.
-struct Known {
-  DictionaryRef ref;
-  const void* connection;
-};
-auto& known_objects() {
-  static auto* table = new std::unordered_map<const void*, Known>;  // process-lifetime
-  return *table;
-}
 
 bool option_is(const char* name, const char* wanted) {
   const char* value = runtime->option(name);
@@ -45,10 +34,11 @@ std::string_view view_of(PyObject* text) {
 
 DictionaryRef database_of(const SqlCall& call) {
   if (call.connection == nullptr) return 0;
-  const auto known = known_objects().find(call.connection);
-  if (known != known_objects().end()) return known->second.ref;
+  if (const Known* known = known_objects.find(call.connection)) return known->ref;
+  KeepException keep;
   const DictionaryRef name = ask_for_database(call.driver, call.connection);
-  known_objects()[call.connection] = {name, nullptr};
+  PyErr_Clear();
+  known_objects.put(call.connection, {name, nullptr});
   if (call.driver == SqlDriver::kPsycopg || call.driver == SqlDriver::kMySqlDb) sql_follow(call.connection);
   return name;
 }
@@ -62,7 +52,7 @@ void make_current(const Known& statement) {
 
 void remember(const SqlCall& call, const Known& statement) {
   if (call.cursor == nullptr) return;
-  const bool fresh = known_objects().insert_or_assign(call.cursor, statement).second;
+  const bool fresh = known_objects.put(call.cursor, statement);
   if (fresh && (call.driver == SqlDriver::kPsycopg || call.driver == SqlDriver::kMySqlDb)) sql_follow(call.cursor);
 }
 
@@ -119,6 +109,7 @@ void sql_sees_connect() {
 
 DictionaryRef sql_execute(const SqlCall& call, PyObject* statement, PyObject* params) {
   StatementText text;
+  if (!recording_params && read_plain_statement(statement, &text)) return begin(call, text, nullptr);
   KeepException keep;
   const DictionaryRef begun = read_statement(statement, &text) ? begin(call, text, params) : 0;
   PyErr_Clear();
@@ -138,12 +129,11 @@ void sql_command(const SqlCall& call, std::string_view command) {
 }
 
 void sql_fetch(PyObject* cursor) {
-  const auto known = known_objects().find(cursor);
-  if (known != known_objects().end()) make_current(known->second);
+  if (const Known* known = known_objects.find(cursor)) make_current(*known);
 }
 
 void sql_made_cursor(PyObject* cursor, PyObject* connection, DictionaryRef statement) {
-  if (statement != 0) known_objects()[cursor] = {statement, connection};
+  if (statement != 0) known_objects.put(cursor, {statement, connection});
 }
 
 void sql_closed(PyObject* connection) {
@@ -152,12 +142,12 @@ void sql_closed(PyObject* connection) {
 }
 
 void sql_database(PyObject* connection, std::string_view name) {
-  known_objects()[connection] = {intern_database(name), nullptr};
+  known_objects.put(connection, {intern_database(name), nullptr});
   sql_follow(connection);
 }
 
 void sql_forget(const PyObject* object) {
-  known_objects().erase(object);
+  known_objects.forget(object);
 }
 
 void sql_follow(PyObject* object) {

@@ -23,9 +23,13 @@ Ref wrapped_by(PyObject* composable) {
   return wrapped;
 }
 
-std::string_view text_of(PyObject* text, char* room, std::size_t size, std::uint64_t* total) {
+bool is_ascii(const PyObject* text) {
   constexpr std::uint32_t kCompactAscii = 3;
-  if ((field<std::uint32_t>(text, 32) >> 5 & 3) != kCompactAscii) return {room, write_utf8(text, room, size, total)};
+  return (field<std::uint32_t>(text, 32) >> 5 & 3) == kCompactAscii;
+}
+
+std::string_view text_of(PyObject* text, char* room, std::size_t size, std::uint64_t* total) {
+  if (!is_ascii(text)) return {room, write_utf8(text, room, size, total)};
   *total = static_cast<std::uint64_t>(size_of(text));
   return {reinterpret_cast<const char*>(text) + compat.text_ascii, std::min<std::size_t>(*total, size)};
 }
@@ -73,6 +77,12 @@ void StatementText::put(std::string_view prefix, std::string_view name, std::str
     total += part.size();
   }
   text = {room, used};
+}
+
+bool read_plain_statement(PyObject* statement, StatementText* out) {
+  if (statement == nullptr || statement->type != &PyUnicode_Type || !is_ascii(statement)) return false;
+  out->text = text_of(statement, out->room, sizeof out->room, &out->total);
+  return true;
 }
 
 bool read_statement(PyObject* statement, StatementText* out) {

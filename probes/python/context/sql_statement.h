@@ -28,6 +28,8 @@ struct StatementText {
 /// Text of a str, bytes, or one of the psycopgs' composed statements (their literals as `?`). False: it is something
 /// else.
 bool read_statement(PyObject* statement, StatementText* out);
+/// The same of a str of ASCII alone, which raises nothing.
+bool read_plain_statement(PyObject* statement, StatementText* out);
 
 /// Dictionary reference of the SqlBlob. `params` may be null. Different statements beyond a budget are told without
 /// their literals, and beyond another one by their operation: marked in the event and counted.

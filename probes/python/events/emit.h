@@ -121,10 +121,11 @@ inline __attribute__((always_inline)) void fill_slot(const Claim& claim, std::ui
 inline __attribute__((always_inline)) void emit_slot(Op op, std::uint8_t flags, DictionaryRef variable,
                                                      DictionaryRef place, std::uint64_t step, Word before, Word after) {
   const std::uint32_t thread = known_thread_id;
+  const std::uint64_t now = __builtin_ia32_rdtsc();  // behind the exchange it would wait for that
   const Claim claim = attention == 0 && thread != 0 ? ring.claim_at_once() : Claim{};
   if (!claim) [[unlikely]]
     return emit_slot_later(op, flags, variable, place, step, before, after);
-  fill_slot(claim, __builtin_ia32_rdtsc(), 0, thread, op, flags, variable, place, step, before, after);
+  fill_slot(claim, now, 0, thread, op, flags, variable, place, step, before, after);
 }
 
 /// Writes one event; an empty path: the whole variable. Blocks or drops as configured when the ring is full.

@@ -77,23 +77,32 @@ int store_original(PyObject* self, PyObject* name, PyObject* value) {
   return result;
 }
 
-/// As stored_attribute, but may leave an exception. A property's stores are stores of their own.
-PyObject* lying_attribute(PyObject* object, PyObject* name, bool* known) {
-  *known = true;
+PyObject** dict_place(PyObject* object) {
+  return is_class(object) ? &field_ref<PyObject*>(object, kTypeDict) : _PyObject_GetDictPtr(object);
+}
+
+/// Where stores to an attribute go: into a dictionary, or past one (a slot, a property).
+struct Destination {
+  PyObject* descriptor;  // of the class, when it takes stores; else null
+  PyObject** dict;       // null: there is none
+};
+Destination destination_of(PyObject* object, PyObject* name) {
   PyObject* descriptor = _PyType_Lookup(object->type, name);
-  if (descriptor != nullptr && descriptor->type == &PyMemberDescr_Type) {
-    const auto* member = field<const PyMemberDef*>(descriptor, kMemberDefinition);
-    // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
-    *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
-             PyType_IsSubtype(object->type, field<PyObject*>(descriptor, kDescriptorType)) != 0;
-    return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
-  }
-  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) {
-    *known = false;
-    return nullptr;
-  }
-  PyObject* attributes = attributes_of(object);
-  return attributes != nullptr ? PyDict_GetItemWithError(attributes, name) : nullptr;
+  if (descriptor != nullptr && field(descriptor->type, kTypeDescrSet) != nullptr) return {descriptor, nullptr};
+  return {nullptr, dict_place(object)};
+}
+
+/// As stored_attribute, but may leave an exception. A property's stores are stores of their own.
+PyObject* lying_attribute(PyObject* object, PyObject* name, const Destination& at, bool* known) {
+  *known = at.descriptor == nullptr || at.descriptor->type == &PyMemberDescr_Type;
+  if (at.descriptor == nullptr)
+    return at.dict != nullptr && *at.dict != nullptr ? PyDict_GetItemWithError(*at.dict, name) : nullptr;
+  if (!*known) return nullptr;
+  const auto* member = field<const PyMemberDef*>(at.descriptor, kMemberDefinition);
+  // A class may borrow another one's slot: a store by it is refused, for its objects end before it.
+  *known = (member->type == kObjectMember || member->type == kOldObjectMember) &&
+           PyType_IsSubtype(object->type, field<PyObject*>(at.descriptor, kDescriptorType)) != 0;
+  return *known ? field<PyObject*>(object, static_cast<int>(member->offset)) : nullptr;
 }
 
 /// An attribute that lies in the instance and is there already. False: it takes the long way.
@@ -102,9 +111,12 @@ bool store_quickly(WatchedContainer* watched, PyObject* name, PyObject* value, i
   if (!quick || value == nullptr || !quick.take_after(value) || !quick.take_name(name)) return false;
   bool known = false;
   PyObject* self = watched->object;
-  const PyObject* old = lying_attribute(self, name, &known);
+  const Destination at = destination_of(self, name);
+  const PyObject* old = lying_attribute(self, name, at, &known);
   if (!known || old == nullptr || !quick.take_before(old)) return false;
-  *status = originals[kInstance](self, name, value);
+  // what the interpreter comes to when it has looked for both once more
+  *status = at.dict != nullptr && *at.dict != nullptr ? PyDict_SetItem(*at.dict, name, value)
+                                                      : originals[kInstance](self, name, value);
   if (*status == 0) quick.tell(Op::kSetAttr);
   return true;
 }
@@ -213,14 +225,13 @@ bool has_slots(PyObject* type) {
 }  // namespace
 
 PyObject* stored_attribute(PyObject* object, PyObject* name, bool* known) {
-  PyObject* value = lying_attribute(object, name, known);
+  PyObject* value = lying_attribute(object, name, destination_of(object, name), known);
   if (value == nullptr) PyErr_Clear();
   return value;
 }
 
 PyObject* attributes_of(PyObject* object) {
-  if (is_class(object)) return field<PyObject*>(object, kTypeDict);
-  PyObject** dict = _PyObject_GetDictPtr(object);
+  PyObject** dict = dict_place(object);
   return dict != nullptr ? *dict : nullptr;
 }
 
