@@ -101,6 +101,23 @@ else {
                 plain = self.execute([node, str(program)])
                 self.assertEqual(self.execute([node, str(program)], {"LD_PRELOAD": node_support.PRELOAD}).stdout, plain.stdout)
 
+    def test_a_program_that_empties_the_cache_of_modules(self):
+        """As test runners and what reloads servers do: there is one watcher all the same."""
+        program = self.write({"app.js": """
+const first = require('watcher');
+const array = first.watch(new Float64Array(8), { name: 'array' }), object = first.watch({ x: 1 }, { name: 'object', trackThreads: true });
+console.log(Object.keys(require.cache).length);
+for (const key of Object.keys(require.cache)) delete require.cache[key];
+const again = require('watcher');
+array[1] = 2, object.x = 3;
+console.log(again === first, again.watch(object, { name: 'object' }) === object, again.unwatch(array), again.unwatch(object));
+"""})
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                run = self.watched_node(node, [str(program)])
+                self.assertEqual((run.stdout, run.status), (b"1\ntrue true true true\n", 0), run.stderr[-400:])
+                self.assertEqual([event["variable_name"] for event in run.events], ["array", "object"])
+
     def test_a_node_without_shared_memory(self):
         for version, node in INTERPRETERS:
             with self.subTest(node=node):

@@ -2,6 +2,7 @@
 // shown to native code as bytes of this thread, so that a fault handler has it too. No code of the API's or of the
 // program's is called.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { AsyncLocalStorage, createHook } = require('async_hooks');
 const { isMap, isProxy } = require('util').types;

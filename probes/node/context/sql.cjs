@@ -1,6 +1,7 @@
 // Which SQL statement a flow of asynchronous calls executes: begun where a driver's method is called, kept by the async
 // context, shown to native code as one reference a thread, so that a fault handler has it too.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { AsyncLocalStorage, createHook } = require('async_hooks');
 const { describe, isPlain } = require('./describe.cjs');

@@ -1,6 +1,7 @@
 // The methods by which each driver is asked to execute a statement. They are the drivers' own, with a look at their
 // arguments in front (binding.around); what they return, throw and are called is unchanged.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { begin, under, share } = require('./sql.cjs');
 const binding = process._linkedBinding('watcher');

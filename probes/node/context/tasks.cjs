@@ -1,5 +1,6 @@
 // Which asynchronous call runs: node's async id, as the task of a thread's events.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { createHook, executionAsyncId } = require('async_hooks');
 const binding = process._linkedBinding('watcher');

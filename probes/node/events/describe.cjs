@@ -1,6 +1,7 @@
 // What an event shows of an object: a bounded text, made without running code of the program's. No getter, no toJSON, no
 // trap of a proxy, no method that a program can replace.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isProxy, isDate, isMap, isSet, isRegExp, isTypedArray, isNativeError } = require('util').types;
 const { getOwnPropertyDescriptor, getPrototypeOf } = Object;

@@ -2,6 +2,7 @@
 // is known that something will be: before the program where a run is watched or its main script names us, else at the
 // first require('watcher').
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 const binding = process._linkedBinding('watcher');
 if (binding.start === undefined) binding.complete();
 const { isMainThread, threadId, threadName } = require('worker_threads');

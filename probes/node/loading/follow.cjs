@@ -1,11 +1,10 @@
 // What boot.cjs leaves for programs that load us, or workers, or may import us: once a thread, when it is needed.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 const binding = process._linkedBinding('watcher');
 const Module = module.constructor;
 
 const OURS = 'watcher';
-
-delete require.cache[__filename];
 
 let followed = false;
 

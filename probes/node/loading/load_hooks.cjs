@@ -1,5 +1,6 @@
 // Sends the source of files that have rules through the transform, on its way from the loader to the compiler.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const Module = require('module');
 const { fileURLToPath, pathToFileURL } = require('url');
@@ -25,10 +26,16 @@ function makeSite({ name, scope, owner, function: functions, file, line, rule })
 
 const kMapReference = 'sourceMappingURL=';
 
+function loadTransform() {
+  const { transform: loaded } = require('./transform.cjs');
+  Object.defineProperty(require.cache, require.resolve('./transform.cjs'), { enumerable: false });
+  return loaded;
+}
+
 /// The text to run instead; null when this one is to be left alone.
 function instrumented(source, file, sourceType) {
   if (file.startsWith(__dirname) || (rulesFor(file).length === 0 && !source.includes(kMapReference))) return null;
-  transform ??= require('./transform.cjs').transform;
+  transform ??= loadTransform();
   try {
     return transform(source, { file, sourceType, rulesFor, makeSite, allLocals: binding.option('track_locals') === 'true' });
   } catch (error) {

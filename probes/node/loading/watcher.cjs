@@ -1,5 +1,6 @@
 // What require('watcher') gives.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 const binding = process._linkedBinding('watcher');
 const { activate, trackThreads } = require('./activate.cjs');
 const memory = require('./memory.cjs');

@@ -1,5 +1,6 @@
 // Values that are memory: typed arrays, buffers, views, and the memory of WebAssembly. They are watched in place.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 const binding = process._linkedBinding('watcher');
 const { types } = require('util');
 

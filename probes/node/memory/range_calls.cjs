@@ -1,6 +1,7 @@
 // Builtins that store to a whole range of a typed array or Buffer: into a watched one, what they would store is computed
 // beside and put in place as one event. What this file does not take over, the builtin does itself, store by store.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 const binding = process._linkedBinding('watcher');
 
 const { apply } = Reflect;

@@ -1,6 +1,7 @@
 // What transformed code calls (transform.js): each tells one store. Hidden properties of the global object, so nothing is
 // added to the scope of a module, and optimised code takes them for constants.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { describe, isPlain, isObject } = require('./describe.cjs');
 const { getOwnPropertyDescriptor, getPrototypeOf, defineProperty, isExtensible } = Object;

@@ -1,6 +1,7 @@
 // An array's own methods on a watched array: they run on the array itself, and each element that they put in or take out
 // is an event. What sort, reverse and copyWithin do is one event, of the whole array; splice and fill tell of a range.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isObject, rawOf } = require('./describe.cjs');
 const { hold } = require('./object_holdings.cjs');

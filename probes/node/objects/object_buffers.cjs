@@ -2,6 +2,7 @@
 // where nobody can ask how it is reached: so it is watched under the path of the moment, which is looked for anew after
 // each change of an object.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { parts, state, Routes } = require('./object_graph.cjs');
 const memory = require('./memory.cjs');

@@ -1,6 +1,7 @@
 // Watched Maps and Sets: the object itself, with methods of its own in front of its class's. They are not enumerable, so
 // that inspecting, comparing and cloning see what they always saw.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { rawOf } = require('./describe.cjs');
 const { hold } = require('./object_holdings.cjs');

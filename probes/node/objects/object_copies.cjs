@@ -1,6 +1,7 @@
 // What a program copies or sends: structuredClone, messages and v8.serialize take no proxies, so they get what ours stand
 // for. A value that has none in it stays the object that it is.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isObject, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');

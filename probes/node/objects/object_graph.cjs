@@ -2,6 +2,7 @@
 // asks upwards, by identity, where the part is held now. So paths are those of the moment, and cycles, shared parts and
 // parts that were taken out need no bookkeeping.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { describe, isPlain, isObject, rawOf } = require('./describe.cjs');
 const { getOwnPropertyDescriptor } = Object;

@@ -2,6 +2,7 @@
 // object that several hold would be lost to those that nobody has looked into: so known parts, and what is found twice,
 // are looked for in each new value.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isObject, rawOf } = require('./describe.cjs');
 const { parts, join } = require('./object_graph.cjs');

@@ -1,5 +1,6 @@
 // How an object can be watched, by what it is.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const types = require('util').types;
 const { getOwnPropertyDescriptor, getPrototypeOf } = Object;

@@ -1,6 +1,7 @@
 // watch() of objects: a proxy in front of plain objects, arrays, instances and dates; Map and Set get methods of their own
 // in place, since their state is out of a proxy's reach.
 'use strict';
+Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isObject, isPlain, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');
