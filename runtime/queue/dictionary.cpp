@@ -1,5 +1,10 @@
 #include "runtime/queue/dictionary.h"
 
+#include <sys/syscall.h>
+
+#include "runtime/base/raw_syscall.h"
+#include "runtime/queue/ring_header.h"
+
 #define XXH_INLINE_ALL
 #define XXH_VECTOR 0  // signal zone: scalar code only
 #include <xxhash.h>
@@ -40,11 +45,40 @@ bool is_blob(const std::byte* heap, DictionaryRef ref, std::uint32_t hash, std::
 
 }  // namespace
 
+struct Dictionary::Search {
+  Search(BlobKind kind, const void* from, std::uint32_t length)
+      : bytes(from),
+        hash(static_cast<std::uint32_t>(XXH64(from, length, static_cast<std::uint64_t>(kind)))),
+        packed(pack(kind, length)) {}
+  const void* bytes;
+  std::uint32_t hash;
+  std::uint32_t packed;
+  DictionaryRef added = 0;  // the blob of ours that waits for an entry
+  bool full = false;        // there was no room for it
+};
+
+// A hole of the file would be a SIGBUS on a full disk: the kernel is asked for blocks, and says when it has none.
+bool Dictionary::back(std::uint32_t end_unit) {
+  constexpr std::uint32_t kStepUnits = (1u << 20) / 8;
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, Linux 5.14
+  std::uint32_t backed = header_->backed_units.load(std::memory_order_acquire);
+  while (backed != 0 && backed < end_unit) {
+    const std::uint32_t wanted = end_unit - backed > kStepUnits ? end_unit : backed + kStepUnits;
+    const std::uint32_t until = wanted < heap_units_ ? wanted : heap_units_;
+    const auto begin = reinterpret_cast<std::uintptr_t>(heap_ + std::size_t{backed} * 8) & ~(kPageBytes - 1);
+    const auto end =
+        (reinterpret_cast<std::uintptr_t>(heap_ + std::size_t{until} * 8) + kPageBytes - 1) & ~(kPageBytes - 1);
+    if (raw_syscall(SYS_madvise, begin, end - begin, kPopulateWrite) != 0) return false;
+    if (header_->backed_units.compare_exchange_strong(backed, until, std::memory_order_acq_rel)) backed = until;
+  }
+  return true;
+}
+
 // A compare-exchange, because a fetch_add that must be taken back could hand the same units to two producers.
 DictionaryRef Dictionary::reserve(std::uint32_t units) {
   std::uint32_t at = header_->used_units.load(std::memory_order_relaxed);
   do {
-    if (at == 0 || at > heap_units_ || units > heap_units_ - at) return 0;
+    if (at == 0 || at > heap_units_ || units > heap_units_ - at || !back(at + units)) return 0;
   } while (!header_->used_units.compare_exchange_weak(at, at + units, std::memory_order_relaxed));
   return at;
 }
@@ -60,35 +94,62 @@ DictionaryRef Dictionary::append(std::uint32_t hash, std::uint32_t kind_and_leng
   return at;
 }
 
-DictionaryRef Dictionary::intern(BlobKind kind, const void* bytes, std::uint32_t length) {
-  if (header_ == nullptr || length > kMaxBlobBytes) return 0;
-  const auto hash = static_cast<std::uint32_t>(XXH64(bytes, length, static_cast<std::uint64_t>(kind)));
-  const std::uint32_t packed = pack(kind, length);
-  DictionaryRef mine = 0;
+/// 0: neither there nor an entry free where it would be.
+DictionaryRef Dictionary::put(DictionaryIndex* index, std::uint32_t entries, Search* search) {
   for (std::uint32_t probe = 0; probe < kMaxProbes; ++probe) {
-    std::atomic<std::uint32_t>& entry = header_->index[(hash + probe) % DictionaryHeader::kIndexEntries];
+    DictionaryIndex& entry = index[(search->hash + probe) % entries];
     std::uint32_t ref = entry.load(std::memory_order_acquire);
     if (ref == 0) {
-      if (mine == 0 && (mine = append(hash, packed, bytes)) == 0) break;
+      if (search->added == 0) search->added = append(search->hash, search->packed, search->bytes);
+      if (search->added == 0) return search->full = true, 0;
       // Release: the blob is whole before its entry is seen. Acquire: the winner's blob is, when we lost the race.
-      if (entry.compare_exchange_strong(ref, mine, std::memory_order_acq_rel, std::memory_order_acquire)) return mine;
+      if (entry.compare_exchange_strong(ref, search->added, std::memory_order_acq_rel, std::memory_order_acquire))
+        return search->added;
     }
-    if (is_blob(heap_, ref, hash, packed, bytes)) return ref;
+    if (is_blob(heap_, ref, search->hash, search->packed, search->bytes)) return ref;
   }
-  header_->refused.fetch_add(1, std::memory_order_relaxed);
   return 0;
+}
+
+DictionaryRef Dictionary::search(const DictionaryIndex* index, std::uint32_t entries, const Search& search) const {
+  for (std::uint32_t probe = 0; probe < kMaxProbes; ++probe) {
+    const std::uint32_t ref = index[(search.hash + probe) % entries].load(std::memory_order_acquire);
+    if (ref == 0) return 0;
+    if (is_blob(heap_, ref, search.hash, search.packed, search.bytes)) return ref;
+  }
+  return 0;
+}
+
+DictionaryIndex* Dictionary::more_index() const {
+  const std::uint32_t at = header_->more_index.load(std::memory_order_acquire);
+  return at != 0 ? reinterpret_cast<DictionaryIndex*>(heap_ + std::size_t{at} * 8) : nullptr;
+}
+
+/// Null: there is no room. Two threads may both reserve one; what is reserved is zeros.
+DictionaryIndex* Dictionary::add_index() {
+  if (DictionaryIndex* known = more_index()) return known;
+  const std::uint32_t at = reserve(DictionaryHeader::kMoreEntries * sizeof(DictionaryIndex) / 8);
+  std::uint32_t none = 0;
+  if (at != 0) header_->more_index.compare_exchange_strong(none, at, std::memory_order_acq_rel);
+  return more_index();
+}
+
+DictionaryRef Dictionary::intern(BlobKind kind, const void* bytes, std::uint32_t length) {
+  if (header_ == nullptr || length > kMaxBlobBytes) return 0;
+  Search search(kind, bytes, length);
+  DictionaryRef ref = put(header_->index, DictionaryHeader::kIndexEntries, &search);
+  if (ref == 0 && !search.full)
+    if (DictionaryIndex* more = add_index()) ref = put(more, DictionaryHeader::kMoreEntries, &search);
+  if (ref == 0) header_->refused.fetch_add(1, std::memory_order_relaxed);
+  return ref;
 }
 
 DictionaryRef Dictionary::lookup(BlobKind kind, const void* bytes, std::uint32_t length) const {
   if (header_ == nullptr || length > kMaxBlobBytes) return 0;
-  const auto hash = static_cast<std::uint32_t>(XXH64(bytes, length, static_cast<std::uint64_t>(kind)));
-  for (std::uint32_t probe = 0; probe < kMaxProbes; ++probe) {
-    const std::uint32_t ref =
-        header_->index[(hash + probe) % DictionaryHeader::kIndexEntries].load(std::memory_order_acquire);
-    if (ref == 0) return 0;
-    if (is_blob(heap_, ref, hash, pack(kind, length), bytes)) return ref;
-  }
-  return 0;
+  const Search wanted(kind, bytes, length);
+  const DictionaryRef ref = search(header_->index, DictionaryHeader::kIndexEntries, wanted);
+  const DictionaryIndex* more = ref == 0 ? more_index() : nullptr;
+  return more != nullptr ? search(more, DictionaryHeader::kMoreEntries, wanted) : ref;
 }
 
 std::string_view Dictionary::find(BlobKind kind, DictionaryRef ref) const {

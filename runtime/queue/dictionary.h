@@ -15,15 +15,21 @@ namespace watcher {
 
 enum class BlobKind : std::uint8_t { kString = 1, kVariable, kPlace, kContext, kSql, kFilter, kModule };
 
+/// Open addressing; 0 free, else DictionaryRef. Release/acquire pair.
+using DictionaryIndex = std::atomic<std::uint32_t>;
+
 /// Fixed-size part of the ring file; the heap follows. All offsets are in units of 8 bytes from the start of the heap,
 /// 0 is never used.
 struct DictionaryHeader {
   static constexpr std::uint32_t kIndexEntries = 1u << 16;
-  std::atomic<std::uint32_t> used_units;  // next free heap unit; moved by producers, by compare-exchange
-  std::uint32_t heap_units;               // for whoever inspects the file
-  std::atomic<std::uint32_t> refused;     // blobs that found no room: counted, shown in summary.json
+  static constexpr std::uint32_t kMoreEntries = 1u << 19;
+  std::atomic<std::uint32_t> used_units;    // next free heap unit; moved by producers, by compare-exchange
+  std::uint32_t heap_units;                 // for whoever inspects the file
+  std::atomic<std::uint32_t> refused;       // blobs that found no room: counted, shown in summary.json
+  std::atomic<std::uint32_t> backed_units;  // the heap has blocks on the disk up to here; 0: all of it
+  std::atomic<std::uint32_t> more_index;    // where in the heap a second index lies, once this one is full
   std::uint32_t reserved;
-  std::atomic<std::uint32_t> index[kIndexEntries];  // open addressing; 0 free, else DictionaryRef. Release/acquire pair
+  DictionaryIndex index[kIndexEntries];
 };
 
 /// A view; borrowed memory, copyable.
@@ -72,6 +78,12 @@ class Dictionary {
   std::byte* heap() const { return heap_; }
 
  private:
+  struct Search;
+  DictionaryRef put(DictionaryIndex* index, std::uint32_t entries, Search* search);
+  DictionaryRef search(const DictionaryIndex* index, std::uint32_t entries, const Search& search) const;
+  DictionaryIndex* more_index() const;
+  DictionaryIndex* add_index();
+  bool back(std::uint32_t end_unit);
   DictionaryRef reserve(std::uint32_t units);
   DictionaryRef append(std::uint32_t hash, std::uint32_t kind_and_length, const void* bytes);
 

@@ -23,6 +23,7 @@ using Path = TextBuffer<PATH_MAX>;
 constexpr int kRenameAttempts = 8;
 constexpr std::uint32_t kFewestSlots = 64 * 1024 / kSlotBytes;  // and bytes of heap: of a ring made smaller than asked
 constexpr std::uint64_t kSmallestHeapBytes = 64 * 1024;
+constexpr std::uint64_t kBackedHeapBytes = 4 << 20;  // 60,000 names and places
 
 // Where this process's rings go; needed again in fork children. Written once, before any thread of ours could fork.
 constinit char output_directory[PATH_MAX];
@@ -61,21 +62,21 @@ int write_at(int fd, const void* bytes, std::size_t length, std::uint64_t offset
 }
 
 // A file system without fallocate gets its blocks by being written to: a hole would be a SIGBUS on a full disk.
-int fill_with_zeros(int fd, std::uint64_t bytes) {
+int fill_with_zeros(int fd, std::uint64_t begin, std::uint64_t end) {
   static constinit const char zeros[64 * 1024] = {};
-  for (std::uint64_t at = 0; at < bytes; at += sizeof zeros) {
-    const std::uint64_t left = bytes - at;
+  for (std::uint64_t at = begin; at < end; at += sizeof zeros) {
+    const std::uint64_t left = end - at;
     const int error = write_at(fd, zeros, left < sizeof zeros ? left : sizeof zeros, at);
     if (error != 0) return error;
   }
   return 0;
 }
 
-int preallocate(int fd, std::uint64_t bytes) {
+int preallocate(int fd, std::uint64_t begin, std::uint64_t end) {
   long result;
-  do result = raw_syscall(SYS_fallocate, fd, 0, 0, bytes);
+  do result = raw_syscall(SYS_fallocate, fd, 0, begin, end - begin);
   while (result == -EINTR);
-  if (result == -EOPNOTSUPP || result == -ENOSYS) return fill_with_zeros(fd, bytes);
+  if (result == -EOPNOTSUPP || result == -ENOSYS) return fill_with_zeros(fd, begin, end);
   return static_cast<int>(-result);
 }
 
@@ -105,18 +106,39 @@ void format_header(RingHeader* header, const RingSettings& settings, const RingL
   header->state.store(RingState::kOpen, std::memory_order_relaxed);
 }
 
-int write_dictionary_head(int fd, std::uint32_t used_units, std::uint64_t heap_bytes) {
-  const std::uint32_t words[2] = {used_units, static_cast<std::uint32_t>(heap_bytes / 8)};
+int write_dictionary_head(int fd, std::uint32_t used_units, std::uint64_t heap_bytes, std::uint64_t backed_bytes) {
+  const std::uint32_t words[4] = {used_units, static_cast<std::uint32_t>(heap_bytes / 8), 0,
+                                  static_cast<std::uint32_t>(backed_bytes / 8)};
   return write_at(fd, words, sizeof words, RingLayout::dictionary_offset());
+}
+
+/// How much of the heap has blocks from the start. The rest is a hole of the file, backed when it is needed.
+std::uint64_t backed_at_first(const RingLayout& layout, const EventRing* parent) {
+  const std::uint64_t copied =
+      parent != nullptr ? padded_to_page(std::uint64_t{parent->dictionary().used_units()} * 8) : 0;
+  const std::uint64_t backed = copied > kBackedHeapBytes ? copied + kBackedHeapBytes : kBackedHeapBytes;
+  return backed < layout.heap_bytes ? backed : layout.heap_bytes;
+}
+
+int preallocate_ring(int fd, const RingLayout& layout, std::uint64_t backed_bytes) {
+  const std::uint64_t first = layout.heap_offset() + backed_bytes;
+  if (first >= layout.slots_offset()) return preallocate(fd, 0, layout.file_bytes());
+  const int error = preallocate(fd, 0, first);
+  return error != 0 ? error : preallocate(fd, layout.slots_offset(), layout.file_bytes());
 }
 
 // The parent goes on writing while we copy. Index first, extent of the heap next, heap last: whatever the copied index
 // mentions was whole before, and lies within the copied extent.
-int copy_dictionary(int fd, const Dictionary& from, const RingLayout& layout) {
+int copy_dictionary(int fd, const Dictionary& from, const RingLayout& layout, std::uint64_t backed_bytes) {
   int error = write_at(fd, from.header(), sizeof(DictionaryHeader), RingLayout::dictionary_offset());
   const std::uint32_t used = from.used_units();
+  if (std::uint64_t{used} * 8 > backed_bytes) {  // other threads went on
+    const std::uint64_t more = padded_to_page(std::uint64_t{used} * 8);
+    if (error == 0) error = preallocate(fd, layout.heap_offset() + backed_bytes, layout.heap_offset() + more);
+    backed_bytes = more;
+  }
   if (error == 0) error = write_at(fd, from.heap(), std::size_t{used} * 8, RingLayout::heap_offset());
-  return error != 0 ? error : write_dictionary_head(fd, used, layout.heap_bytes);
+  return error != 0 ? error : write_dictionary_head(fd, used, layout.heap_bytes, backed_bytes);
 }
 
 int map_at(std::byte* address, std::uint64_t bytes, int fd, std::uint64_t offset) {
@@ -189,10 +211,11 @@ int build_file(const Path& temporary, const RingSettings& settings, const RingLa
     header.engine_reason = parent->header()->engine_reason;
     header.host = parent->header()->host;
   }
-  int error = preallocate(fd.get(), layout.file_bytes());
+  const std::uint64_t backed = backed_at_first(layout, parent);
+  int error = preallocate_ring(fd.get(), layout, backed);
   if (error == 0)
-    error = parent != nullptr ? copy_dictionary(fd.get(), parent->dictionary(), layout)
-                              : write_dictionary_head(fd.get(), 1, layout.heap_bytes);
+    error = parent != nullptr ? copy_dictionary(fd.get(), parent->dictionary(), layout, backed)
+                              : write_dictionary_head(fd.get(), 1, layout.heap_bytes, backed);
   if (error == 0) error = write_at(fd.get(), &header, sizeof header, 0);
   return error != 0 ? error : map_ring(address, fd.get(), layout);
 }
@@ -247,6 +270,7 @@ int create_ring(const RingSettings& settings, const RingLayout& layout, EventRin
 /// By half. On a full disk as far as it may be, for the output and the rings of children need room as well. False when
 /// it is as small already.
 bool make_smaller(RingLayout* layout, bool disk_is_full) {
+  if (layout->heap_bytes > kBackedHeapBytes) return layout->heap_bytes = kBackedHeapBytes, true;  // mostly a hole
   const bool fewer_slots = layout->slot_count > kFewestSlots;
   const bool smaller_heap = layout->heap_bytes > kSmallestHeapBytes;
   if (fewer_slots) layout->slot_count = disk_is_full ? kFewestSlots : layout->slot_count / 2;
@@ -270,7 +294,7 @@ int ring_create(const RingSettings& settings, EventRing* ring) {
   for (;;) {
     const int error = create_ring(settings, layout, ring);
     const bool disk_is_full = error == ENOSPC || error == EDQUOT;
-    if ((!disk_is_full && error != EFBIG) || !make_smaller(&layout, disk_is_full)) return error;
+    if ((!disk_is_full && error != EFBIG && error != ENOMEM) || !make_smaller(&layout, disk_is_full)) return error;
   }
 }
 

@@ -14,9 +14,9 @@
 namespace watcher {
 
 struct RingSettings {
-  const char* directory = nullptr;   // absolute, exists; copied
-  std::uint32_t slot_count = 65536;  // rounded up to a power of two
-  std::uint32_t heap_bytes = 4u << 20;
+  const char* directory = nullptr;       // absolute, exists; copied
+  std::uint32_t slot_count = 65536;      // rounded up to a power of two
+  std::uint32_t heap_bytes = 32u << 20;  // 4 MiB of it have blocks from the start
   OnFull on_full = OnFull::kBlock;
   Clock clock = Clock::kTsc;
   std::uint64_t run_id = 0;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -266,6 +267,47 @@ TEST_CASE("the dictionary gives the same bytes the same reference, in all thread
   CHECK(names.string(names.intern("one more")) == "one more");
   CHECK(names.intern(std::string(70'000, 'x')) == 0);
   CHECK(names.header()->refused == 1);
+}
+
+TEST_CASE(
+    "the dictionary of a large program grows, in a fork child, too, and into the disk's blocks only as far as it is "
+    "used") {
+  const TempDirectory directory;
+  EventRing ring;
+  RingSettings settings;
+  settings.directory = directory.path().c_str();
+  settings.slot_count = 1024;
+  REQUIRE(ring_create(settings, &ring) == 0);
+  struct stat at_first {
+  }, grown{};
+  stat(own_ring(directory).c_str(), &at_first);
+  CHECK(at_first.st_blocks * 512 < 5 << 20);
+  const auto name = [](int i) { return "the name of a variable, or of a file: number " + std::to_string(i); };
+  constexpr int kNames = 300'000, kOfChild = 10'000;
+  const Dictionary& kept = ring.dictionary();
+  std::vector<DictionaryRef> refs;
+  for (int i = 0; i < kNames; ++i) refs.push_back(ring.dictionary().intern(name(i)));
+  const auto all_there = [&](const Dictionary& names, int count) {
+    for (int i = 0; i < count; ++i)
+      if (names.string(refs[static_cast<std::size_t>(i)]) != name(i) ||
+          names.lookup(BlobKind::kString, name(i).data(), static_cast<std::uint32_t>(name(i).size())) !=
+              refs[static_cast<std::size_t>(i)])
+        return false;
+    return names.header()->refused == 0;
+  };
+  CHECK(all_there(kept, kNames));
+  stat(own_ring(directory).c_str(), &grown);
+  CHECK(grown.st_size == at_first.st_size);
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool renewed = ring_renew_in_child(&ring) == 0 && all_there(ring.dictionary(), kNames);
+    for (int i = kNames; i < kNames + kOfChild; ++i) refs.push_back(ring.dictionary().intern(name(i)));
+    _exit(renewed && all_there(ring.dictionary(), kNames + kOfChild) ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+  CHECK(all_there(open_reader(own_ring(directory)).dictionary(), kNames));
 }
 
 TEST_CASE("an earlier ring of the pid is set aside, not overwritten") {
