@@ -45,6 +45,8 @@ UNAVOIDABLE = [
     ("opcache", "*.TestRacesDoNotCrash.*", "3.13"),  # … or look for what the interpreter makes of code that handles plain objects
     ("descr", "*.SharedKeyTests.test_subclasses", "3.[89]"),  # a watched instance's dictionary shares no keys
     ("descr", "*.SharedKeyTests.test_subclasses", "3.10"),
+    # Debian's 3.11.2 compiles `b, b = x, y` wrongly (its own tests fail); with a hook behind the names it does not
+    ("compile", "*.test_apply_static_swaps*", "3.11"),
     # a slot that is led through us is the type's own to a subinterpreter that begins later
     ("types", "*.SubinterpreterTests.test_static_types_inherited_slots", "3.13"),
     # they compile a text of their own under the watched file's name, of which Watcher tells
