@@ -1,6 +1,7 @@
 #include "probes/node/addon.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -141,10 +142,21 @@ napi_value set_no_inlining(napi_env, napi_callback_info) {
 
 constinit std::atomic<bool> hooks_are_ours{false};
 
-/// startHooks(): the thread that module.register() starts before 22.15 is there because of us.
-napi_value start_hooks(napi_env, napi_callback_info) {
+/// startHooks(): the thread that module.register() starts before 22.15 is there because of us. False: it must not be,
+/// for where address space is limited V8 may end the process for want of room for that thread's isolate.
+napi_value start_hooks(napi_env env, napi_callback_info) {
+  rlimit space{};
+  if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) {
+    static std::atomic<bool> said{false};
+    if (!said.exchange(true))
+      runtime->log(
+          WATCHER_WARNING,
+          "the address space is limited (ulimit -v): names in ES modules are not watched, and import 'watcher' "
+          "is not found");
+    return make_bool(env, false);
+  }
   hooks_are_ours.store(true, std::memory_order_relaxed);
-  return nullptr;
+  return make_bool(env, true);
 }
 
 /// inOurHooks(): may this be that thread? A worker has a port to its parent.

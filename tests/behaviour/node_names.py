@@ -2,7 +2,8 @@
 
 import subprocess
 
-from node_programs import BUILD, Case, main, told
+from harness import Run
+from node_programs import BUILD, NODES, Case, main, told
 
 
 def rule(file, **names):
@@ -307,6 +308,20 @@ console.log(ran)
 """}, lambda run: self.assertEqual([told(e) for e in run.of("seen")][-1],
                                     'seen: <Proxy> -> { a: [Getter], list: [ 1, <empty>, 3 ], [Symbol(s)]: Map(1) { {} => Set(1) { 1 } } }'),
             config=rule("app.js", both=["seen"]))
+
+    def test_a_limited_address_space(self):
+        """Before 22.15 module hooks would need a second isolate, for which there may be no room."""
+        program = self.write({"app.js": "let x = 1\nx = 2\nconsole.log(x)\n"})
+        (self.directory / "rules.toml").write_text('[[watch]]\nfile = "app.js"\nglobal = ["x"]\n')
+        (self.directory / "rules.toml").chmod(0o644)
+        for version, node in NODES:
+            with self.subTest(node=version):
+                output = self.directory / f"limited-{version}"
+                command = [str(BUILD / "tools/watcher-exec"), "--output", str(output), "--config", "rules.toml", "--", "prlimit", "--as=1500000000", node, str(program)]
+                run = Run(self.execute(command), output)
+                self.assertEqual((run.status, run.stdout), (0, b"2\n"))
+                self.assertEqual([event["line"] for event in run.events], [1, 2])
+                self.assertEqual(b"the address space is limited" in run.stderr, version < 22)
 
     def test_a_thrown_error_is_reported_as_ever(self):
         # the columns of a line with hooks, and the excerpt of it, are those of the hooked source
