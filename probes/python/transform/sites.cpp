@@ -81,7 +81,8 @@ void add_other_cells(PyObject* code, const Site& entry, CodeSites* table) {
 
 void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
   constexpr int kSuspends = 0x20 | 0x80 | 0x200;  // CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-  auto* table = new CodeSites;                    // process-lifetime: the hooks in the code refer to it
+  const bool optimized = (field<int>(code, compat.code_flags) & 1) != 0;  // CO_OPTIMIZED
+  auto* table = new CodeSites;  // process-lifetime: the hooks in the code refer to it
   table->suspends = (field<int>(code, compat.code_flags) & kSuspends) != 0;
   table->sites = sites;
   std::map<std::pair<const Comprehension*, std::string>, std::uint16_t> slots;
@@ -96,7 +97,9 @@ void bind_sites(PyObject* code, const std::vector<Site*>& sites) {
     site->slot = found->second;
     bool own = false;
     site->cell_index = cell_index(code, site->text, site->comprehension != nullptr && !own_code, &own);
-    if (site->cell_index < 0) site->local_index = index_in(field<PyObject*>(code, compat.code_local_names), site->text);
+    // in a module's or class's frame only a comprehension's variables lie beside the namespace (3.12+)
+    if (site->cell_index < 0 && (optimized || site->comprehension != nullptr))
+      site->local_index = index_in(field<PyObject*>(code, compat.code_local_names), site->text);
     if (site->cell_index >= 0) {
       const std::pair<std::int32_t, bool> cell{site->cell_index, site->from_rule};
       bool known = !own;

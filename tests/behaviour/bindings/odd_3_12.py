@@ -9,3 +9,15 @@ def f():
     return a
 f()
 a = [f"{(b := n)}" for n in (1, 2)]  #: b=1; b=2; a=['1', '2']
+# a comprehension's variable beside the namespace of a class or module, and a name of it that an import has bound
+class K:
+    b = [a for a in (3,)]  #: a=3; b=[3]
+    try:
+        from stars import a, missing  #: a=1
+    except ImportError:
+        pass
+b = [a for a in (3,)]  #: a=3; b=[3]
+try:
+    from stars import a, missing  #: a=1
+except ImportError:
+    pass
