@@ -317,7 +317,7 @@ console.log(ran)
         for version, node in NODES:
             with self.subTest(node=version):
                 output = self.directory / f"limited-{version}"
-                command = [str(BUILD / "tools/watcher-exec"), "--output", str(output), "--config", "rules.toml", "--", "prlimit", "--as=1500000000", node, str(program)]
+                command = [str(BUILD / "tools/watcher-exec"), "--output", str(output), "--config", "rules.toml", "--", "prlimit", "--as=3000000000", node, str(program)]
                 run = Run(self.execute(command), output)
                 self.assertEqual((run.status, run.stdout), (0, b"2\n"))
                 self.assertEqual([event["line"] for event in run.events], [1, 2])

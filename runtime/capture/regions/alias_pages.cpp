@@ -19,9 +19,10 @@
 namespace watcher {
 namespace {
 
-// Address space is all that a reservation costs; a host with a limit on that gets less.
+// Address space is all that a reservation costs; of what a host is limited to it takes a small part.
 constexpr std::size_t kReservations[] = {std::size_t{64} << 30, std::size_t{8} << 30, std::size_t{1} << 30,
-                                         std::size_t{128} << 20};
+                                         std::size_t{128} << 20, std::size_t{16} << 20};
+constexpr rlim_t kShareOfLimit = 32;
 constexpr std::uint32_t kCommitPages = 1024;
 constexpr std::size_t kSizeClasses = 32;
 constexpr int kProbesInClass = 16;
@@ -132,9 +133,11 @@ bool reserve(std::size_t bytes, bool aliased) {
 
 bool ensure_reserved() {
   if (arena.base != nullptr) return true;
+  rlimit limit{};
+  const bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
   for (const bool aliased : {true, false})
     for (const std::size_t bytes : kReservations)
-      if (reserve(bytes, aliased)) return true;
+      if ((!limited || bytes <= limit.rlim_cur / kShareOfLimit) && reserve(bytes, aliased)) return true;
   return false;
 }
 
