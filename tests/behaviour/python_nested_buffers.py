@@ -73,6 +73,25 @@ print(b)
         self.holds(source, "one", [(6, ["b", 0], 0, 1)])
         self.holds(source, "two", [(6, [0, "b", 0], 0, 1), (8, [0, "b", 1], 0, 2)])
 
+    def test_memory_that_grows_under_another_path_or_name(self):
+        self.holds("""l = watch([bytearray(1), array.array("i", [0] * 12), bytearray(12)], name="l")
+del l[0]
+l[0].extend(l[0][:])
+l[0][22] = 77
+l[1].extend(bytes(50))
+l[1][60] = 78
+b = watch(l[1], name="other")
+b.extend(bytes(50))
+b[100] = 79
+print(l, b)
+""", "l", [(6, [0, 22], 0, 77), (8, [1, 60], 0, 78), (11, [1, 100], 0, 79)])
+        self.holds("""b = watch(array.array("i", [0] * 12), name="b")
+other = watch(b, name="other")
+other.extend(other[:])
+other[22] = 7
+print(b)
+""", "other", [(6, [22], 0, 7)])
+
     def test_memory_that_grows(self):
         def check(run):
             self.assertEqual(stores(run, "d")[-1], (7, ["b", 303], 100, 65))

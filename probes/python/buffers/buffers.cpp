@@ -101,6 +101,15 @@ bool adopt(PyObject* value, BufferKind kind, int references, BufferMemory* memor
   return true;
 }
 
+/// For one variable more of a buffer that is known: a region of its own, which must grow as the first one's does.
+bool take_in(PyObject* value, BufferKind kind, int references, BufferMemory* memory) {
+  const WatchedBuffer* known = known_buffer(value, *memory);
+  if (known == nullptr) return adopt(value, kind, references, memory);
+  if (known->own_pages)
+    move_to_own_pages(value, kind, references, memory);  // it is there: this says how far it reaches
+  return true;
+}
+
 }  // namespace
 
 static DictionaryRef track_memory(PyObject* value, BufferKind kind, const Tracked& tracked) {
@@ -110,7 +119,7 @@ static DictionaryRef track_memory(PyObject* value, BufferKind kind, const Tracke
   if (!read_buffer(value, kind, &memory)) return 0;
   const DictionaryRef variable =
       intern_variable(tracked.name, tracked.owner, tracked.scope, tracked.request, memory.format, memory.item_bytes);
-  if (known_buffer(value, memory) == nullptr && !adopt(value, kind, tracked.references, &memory))
+  if (!take_in(value, kind, tracked.references, &memory))
     return refuse(value, tracked.name, "its end could not be noticed");
   WatchedBuffer& watched = watched_buffers()[value];
   for (const WatchedBuffer::Region& region : watched.regions)
@@ -143,7 +152,7 @@ void track_buffer_part(PyObject* value, const std::vector<Way>& ways) {
   const BufferKind kind = buffer_kind(value);
   if (kind == BufferKind::kNone || !read_buffer(value, kind, &memory)) return end_parts(value, {});
   constexpr int kHolderAndCaller = 2;
-  if (known_buffer(value, memory) == nullptr && !adopt(value, kind, kHolderAndCaller, &memory)) return;
+  if (!take_in(value, kind, kHolderAndCaller, &memory)) return;
   std::vector<DictionaryRef> wanted;
   for (const Way& way : ways) wanted.push_back(intern_part(way.variable, way.path, memory.format, memory.item_bytes));
   WatchedBuffer& watched = watched_buffers()[value];

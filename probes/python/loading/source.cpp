@@ -83,11 +83,13 @@ bool same_head(PyObject* a, PyObject* b) {
                                   kEqual) == 1;
 }
 
+// A list of constants that is only gone through is one constant, and many where a hook comes between.
 bool holds_all(PyObject* set, PyObject* tuple) {
-  for (ssize_t i = 0; i < size_of(tuple); ++i)
-    if (!is_code(tuple_items(tuple)[i]) && tuple_items(tuple)[i]->type != &PyBool_Type &&
-        PySequence_Contains(set, tuple_items(tuple)[i]) != 1)
-      return false;
+  for (ssize_t i = 0; i < size_of(tuple); ++i) {
+    PyObject* constant = tuple_items(tuple)[i];
+    if (is_code(constant) || constant->type == &PyBool_Type || PySequence_Contains(set, constant) == 1) continue;
+    if (constant->type != &PyTuple_Type || !holds_all(set, constant)) return false;
+  }
   return true;
 }
 

@@ -154,6 +154,7 @@ def f():
     b = [a for a in (2, 3)]  #: a=2; a=3; b=[2, 3]
     c = a  #: c=1
     b = [a for a in (1, 2) for a in (a + 10, a + 20)]  #: a=1; a=11; a=21; a=2; a=12; a=22; b=[11, 21, 12, 22]
+    b = [a for c in (1,) for a in [8, 9]]  #: c=1; a=8; a=9; b=[8, 9]
     b = [[a for a in (b, b)] for b in (1,)]  #: b=1; a=1; a=1; b=[[1, 1]]
     b = list(a for a, *c in ((1, 2),) if c)  #: a=1; c=[2]; b=[1]
     b = {a: c for (a, (c, a)) in ((1, (2, 3)),)}  #: a=1; c=2; a=3; b={3: 2}
