@@ -74,23 +74,39 @@ print(b)
         self.holds(source, "two", [(6, [0, "b", 0], 0, 1), (8, [0, "b", 1], 0, 2)])
 
     def test_memory_that_grows_under_another_path_or_name(self):
-        self.holds("""l = watch([bytearray(1), array.array("i", [0] * 12), bytearray(12)], name="l")
+        def single(run, name):
+            return [store for store in stores(run, name) if isinstance(store[1][-1], int)]
+
+        def check(run):
+            self.assertEqual(single(run, "l"), [(6, [0, 22], 0, 77), (8, [1, 60], 0, 78)])
+            self.assertEqual(single(run, "other"), [(11, [22], 0, 79)])
+
+        self.on_all({"program.py": HEAD + """l = watch([bytearray(1), array.array("i", [0] * 12), bytearray(12)], name="l")
 del l[0]
 l[0].extend(l[0][:])
 l[0][22] = 77
 l[1].extend(bytes(50))
 l[1][60] = 78
-b = watch(l[1], name="other")
-b.extend(bytes(50))
-b[100] = 79
+b = watch(watch(array.array("i", [0] * 12), name="b"), name="other")
+b.extend(b[:])
+b[22] = 79
 print(l, b)
-""", "l", [(6, [0, 22], 0, 77), (8, [1, 60], 0, 78), (11, [1, 100], 0, 79)])
-        self.holds("""b = watch(array.array("i", [0] * 12), name="b")
-other = watch(b, name="other")
-other.extend(other[:])
-other[22] = 7
-print(b)
-""", "other", [(6, [22], 0, 7)])
+"""}, check)
+
+    def test_another_name_for_memory_that_has_moved(self):
+        def check(run):
+            for name, path in (("l", [0]), ("other", []), ("c", ["k"])):
+                self.assertIn((8, [*path, 90000], 0, 3), stores(run, name))
+            self.assertIn((5, [0, 100], 0, 79), stores(run, "l"))
+
+        self.on_all({"program.py": HEAD + """l = watch([bytearray(12)], name="l"); l[0].extend(bytes(5000))
+b = watch(l[0], name="other")
+b[100] = 79
+b.extend(bytes(90000))
+c = watch({"k": b}, name="c")
+b[90000] = 3
+print(len(b))
+"""}, check)
 
     def test_memory_that_grows(self):
         def check(run):

@@ -69,9 +69,13 @@ WatchedBuffer* known_buffer(PyObject* object, const BufferMemory& memory) {
   const auto found = watched_buffers().find(object);
   if (found == watched_buffers().end()) return nullptr;
   WatchedBuffer& known = found->second;
-  const bool same = known.base == memory.base &&
-                    (known.own_pages ? runtime->memory_allocated(known.base) != 0 : known.bytes == memory.bytes);
-  if (same) return &known;
+  // memory on pages of ours is where realloc has taken it, watched all along; that of another object would not be there
+  if (known.own_pages && runtime->memory_allocated(memory.base) != 0) {
+    known.base = memory.base;
+    known.bytes = memory.bytes;
+    return &known;
+  }
+  if (!known.own_pages && known.base == memory.base && known.bytes == memory.bytes) return &known;
   forget(object, Op::kCount);
   return nullptr;
 }
