@@ -132,7 +132,7 @@ class Recovering(Tool):
     def delivered(self):
         """Ids, in the trace of which the array may be open."""
         text = pathlib.Path(self.directory, "trace.json").read_text().rstrip("\n").rstrip(",")
-        entries = json.loads(text if text.endswith("]") else text + "]")
+        entries = json.loads(text if text.endswith("]") else text + "]") if text else []  # stopped before the first was written
         return [entry["args"]["event_id"] for entry in entries if entry["ph"] == "B"]
 
     def kill_run(self):
