@@ -15,6 +15,7 @@ constexpr int kWindows = 1024;
 constexpr std::uintptr_t kMaxRunPages = 15;  // with what widening adds, no more pages than a context can lock
 constexpr std::int64_t kFirstLookNs = 1'000'000;
 constexpr std::int64_t kNextLookNs = 20'000'000;
+constexpr std::int64_t kExpectedNs = 100'000'000;  // a store of equal values is told that much later
 constexpr std::int64_t kLateNs = 50'000'000;       // before looking why the thread does not close it itself
 constexpr std::int64_t kLatestNs = 2'000'000'000;  // in any case
 constexpr std::int64_t kNoRoomNs = 1'000'000'000;  // for the ring's reader to make room
@@ -39,6 +40,12 @@ struct Window {
 constinit Window windows[kWindows] = {};
 constinit std::byte* snapshots = nullptr;
 constinit std::atomic<int> used_windows{0};  // how many were ever in use: bounds the search
+
+bool equal_bytes(const std::byte* a, const std::byte* b) {
+  std::size_t same = 0;
+  while (same < kPageBytes && a[same] == b[same]) ++same;
+  return same == kPageBytes;
+}
 
 std::byte* snapshot_of(const Window& window) {
   return snapshots + static_cast<std::size_t>(&window - windows) * kPageBytes;
@@ -194,6 +201,21 @@ void protect_sleeper(Window* window) {
   page->lock.unlock();
 }
 
+/// A writer that is no thread of the host may not have got a processor yet: it comes again when the page is protected
+/// meanwhile. False: it has stored.
+bool still_expected(Window* window) {
+  Page* page = find_page(window->page);
+  if (!page->lock.try_lock(Holder::kHelper)) return true;
+  const bool mine = window_of(*page) == window;
+  const bool expected = mine && equal_bytes(snapshot_of(*window), reinterpret_cast<const std::byte*>(window->page));
+  if (expected && window->state.load(std::memory_order_relaxed) == WindowState::kOpen) {
+    userfault_protect(window->page, kPageBytes, true);
+    window->state.store(WindowState::kUntold, std::memory_order_release);
+  }
+  page->lock.unlock();
+  return expected;
+}
+
 /// On a busy machine a thread may long be about to close its window. Only one that blocks the signal never will.
 bool will_close(const Opening& opening, std::int64_t age_ns) {
   if (!opening.told_by_thread || age_ns > kLatestNs) return false;
@@ -212,6 +234,8 @@ void tend(Window* window, std::int64_t now_ns) {
   if (in_call) {
     if (window->state.load(std::memory_order_relaxed) == WindowState::kOpen) protect_sleeper(window);
     window->since_ns = now_ns;
+  } else if (opening.thread_id == 0 && age_ns < kExpectedNs && still_expected(window)) {
+    return;
   } else if (does == ThreadDoes::kNothing || !will_close(opening, age_ns)) {
     if (!close_thread(opening.thread_id, nullptr, age_ns > kLatestNs + kNoRoomNs))
       window->look_ns = now_ns + kFirstLookNs;
@@ -224,6 +248,7 @@ bool reopen(Window* window, const Opening& opening) {
   if (opening.address < window->opening.address) window->opening.address = opening.address;
   window->opening.told_by_thread |= opening.told_by_thread;
   if (window->opening.system_call == 0) window->opening.system_call = opening.system_call;
+  window->look_ns = monotonic_ns() + kFirstLookNs;
   window->state.store(WindowState::kOpen, std::memory_order_relaxed);
   userfault_protect(window->page, kPageBytes, false);
   return true;
