@@ -164,20 +164,6 @@ napi_value give_in_our_hooks(napi_env env, napi_callback_info) {
   return make_bool(env, hooks_are_ours.load(std::memory_order_relaxed) && gettid() != getpid());
 }
 
-/// mentions(file): has the script a text `watcher` (1), a word `import` (2)? Undefined: it cannot be read twice. Less
-/// work than in JavaScript, for programs that are none of our business.
-napi_value give_mentions(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  const std::optional<std::string> text = regular_file(text_of(env, arguments.values[0]).c_str());
-  return text ? make_number(env, mentions_in(*text)) : nullptr;
-}
-
-/// mentionsIn(text), likewise.
-napi_value give_mentions_in(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  return make_number(env, mentions_in(text_of(env, arguments.values[0])));
-}
-
 /// Hooks of `import` in the thread itself, before which we follow no `import` that nobody asked for.
 bool has_early_hooks(napi_env env) {
   const napi_node_version* version = nullptr;
@@ -186,21 +172,34 @@ bool has_early_hooks(napi_env env) {
   return version->major > 23 || (version->major == 23 && least(5)) || (version->major == 22 && least(15));
 }
 
-/// isInert(eval, main): is the program known to ask for nothing? `eval` is its text, if it is not the file `main`.
+/// mentions(eval, main, flags): what the program says of us (main_script.h); `eval` is its text, if it is not the file
+/// `main`. Undefined: not known. Less work than in JavaScript, for programs that are none of our business.
+napi_value give_mentions(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  const std::string text = text_of(env, arguments.values[0]), main = text_of(env, arguments.values[1]);
+  const std::string flags = text_of(env, arguments.values[2]);
+  static constinit std::atomic<int> program_said{0};
+  std::optional<int> said;
+  if (!text.empty())
+    said = mentions_in(text, flags);
+  else if (main.starts_with('/'))
+    said = mentions(main, flags);
+  else if (gettid() != getpid())  // a worker, whose script is not known yet
+    said = program_said.load(std::memory_order_relaxed) | kImports | kImportsWorkers;
+  if (!said) return nullptr;
+  if ((*said & kMentionsUs) != 0) program_said.store(kMentionsUs, std::memory_order_relaxed);
+  // without those hooks an import of ours fails all the same
+  return make_number(env, has_early_hooks(env) ? *said : *said & ~kImports);
+}
+
+/// isInert(said): is the program known to ask for nothing?
 napi_value give_is_inert(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  if (runtime->asked() != 0 || runtime->has_rules() != 0 || hooks_are_ours.load(std::memory_order_relaxed))
-    return make_bool(env, false);
-  std::optional<std::string> text = text_of(env, arguments.values[0]);
-  if (text->empty()) {
-    const std::string main = text_of(env, arguments.values[1]);
-    text = main.starts_with('/') ? regular_file(main.c_str()) : std::nullopt;
-  }
-  if (!text) return make_bool(env, false);
-  const int said = mentions_in(*text);
-  // without those hooks an import of ours fails all the same, and one of worker_threads has to be foreseen
-  const bool imports = (said & kImports) != 0 && (has_early_hooks(env) || text->find("worker_threads") != text->npos);
-  return make_bool(env, !imports && (said & kMentionsUs) == 0);
+  const Arguments<1> arguments(env, info);
+  napi_valuetype type = napi_undefined;
+  const bool silent = napi_typeof(env, arguments.values[0], &type) == napi_ok && type == napi_number &&
+                      number_of(env, arguments.values[0]) == 0;
+  return make_bool(env, silent && runtime->asked() == 0 && runtime->has_rules() == 0 &&
+                            !hooks_are_ours.load(std::memory_order_relaxed));
 }
 
 void leave_environment(void*) {
@@ -238,7 +237,6 @@ napi_value fill_binding(napi_env env, napi_value binding) {
                                                    {"hasRules", give_has_rules},
                                                    {"log", write_log},
                                                    {"mentions", give_mentions},
-                                                   {"mentionsIn", give_mentions_in},
                                                    {"startHooks", start_hooks},
                                                    {"inOurHooks", give_in_our_hooks},
                                                    {"complete", complete_binding}};

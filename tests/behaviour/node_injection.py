@@ -50,6 +50,23 @@ class Injection(node_support.Case):
             with self.subTest(node=node):
                 self.assertEqual(self.watched_node(node, [str(program)]).stdout, b"function\n")
 
+    def test_import_where_only_a_file_behind_the_main_script_names_us(self):
+        """A run that nobody asked to be watched, on node before 22.15 too."""
+        watching = "import { watch, stats } from 'watcher'; const a = watch(new Float64Array(4), { name: 'a' }); a[1] = 2; "
+        told = watching + "export const told = stats().emitted; "
+        worker = "import { Worker } from 'node:worker_threads'; new Worker(new URL('worker.mjs', import.meta.url), { env: { A: 'a' } });"
+        self.write({"lib/told.mjs": told, "lib/again.mjs": "export * from './told.mjs';", "lib/later.js": "module.exports = import('./told.mjs')",
+                    "lib/worker.mjs": watching + "console.log(stats().emitted, process.env.NODE_OPTIONS)", "lib/starts.mjs": worker,
+                    "imports.mjs": "import { told } from './lib/again.mjs'; console.log(told);",
+                    "requires.js": "require('./lib/later').then((m) => console.log(m.told));",
+                    "starts.mjs": "import './lib/starts.mjs'",
+                    "both.mjs": worker.replace("worker.mjs", "lib/worker.mjs") + "import './lib/told.mjs'"})
+        for version, node in INTERPRETERS:
+            for main, output in {"imports.mjs": b"1\n", "requires.js": b"1\n", "starts.mjs": b"1 undefined\n", "both.mjs": b"2 undefined\n"}.items():
+                with self.subTest(node=node, main=main):
+                    run = self.execute([node, str(self.directory / main)], {"LD_PRELOAD": node_support.PRELOAD})
+                    self.assertEqual((run.stdout, run.returncode), (output, 0), run.stderr[-600:])
+
     def test_eval_and_standard_input(self):
         self.same({"unused.js": ""}, ["-e", "console.log(typeof require('watcher').watch, process.env.NODE_OPTIONS)"])
         self.same({"unused.js": ""}, ["-"], stdin=b"console.log(typeof require('watcher').watch)")

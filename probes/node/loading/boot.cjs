@@ -3,7 +3,7 @@
 'use strict';
 const binding = process._linkedBinding('watcher');
 const Module = module.constructor; // require('module') loads more than that
-const { env, argv, _eval, _preload_modules: preloaded } = process;
+const { env, argv, execArgv, _eval, _preload_modules: preloaded } = process;
 
 // what the program sees of NODE_OPTIONS, of the preloaded modules and of the cache is its own
 const options = binding.optionsWithoutUs(env.NODE_OPTIONS);
@@ -21,5 +21,7 @@ const resolve = binding.lead(Module, '_resolveFilename', (...request) => follow(
 ]);
 const followWorkers = () =>
   binding.lead(Module, '_load', () => follow().followWorkers(), undefined, ['worker_threads', 'node:worker_threads']);
-if (binding.isInert(_eval, argv[1])) followWorkers();
-else follow().begin(preloaded, followWorkers);
+const said = (main, text) => binding.mentions(text, main, `${execArgv} ${options}`);
+const mentions = said(argv[1], _eval);
+if (binding.isInert(mentions)) followWorkers();
+else follow().begin(preloaded, followWorkers, mentions, said);

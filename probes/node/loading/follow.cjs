@@ -84,35 +84,34 @@ function resolveForImport() {
   }
 }
 
-/** What the main script says of us: 1, a text `watcher`; 2, an `import`. Where it cannot be known, it may do either later. */
-function mentions() {
-  if (process._eval) return binding.mentionsIn(process._eval);
-  const main = process.argv[1];
-  if (main === undefined) return 2;
-  const path = require('path').resolve(main); // a module loaded first may have changed the folder
-  const said = binding.mentions(path);
-  if (said !== undefined) return said;
+const US = 1;
+const IMPORTS = 2;
+const IMPORTS_WORKERS = 4;
+
+/** What a main script says of us that is not the file of its name. Where it cannot be known, it may do all but name us. */
+function mentionsBehind(main, said) {
   try {
-    return binding.mentions(Module._findPath(path)) ?? 2;
+    const path = require('path').resolve(main); // a module loaded first may have changed the folder
+    return said(path) ?? said(Module._findPath(path)) ?? IMPORTS + IMPORTS_WORKERS;
   } catch {
-    return 2;
+    return IMPORTS + IMPORTS_WORKERS;
   }
 }
 
 /** Before the program, where it is not known to be none of our business. Loading worker_threads costs up to 3 ms: a program
     that cannot import it pays when it loads it. */
-function begin(preloaded, followWorkersWhenUsed) {
+function begin(preloaded, followWorkersWhenUsed, known, said) {
   // the user's modules have no business in a thread that is there for us
   if (binding.inOurHooks() && require('worker_threads').parentPort === null) preloaded.length = 0;
   const asked = binding.asked();
-  const said = mentions();
-  const mentioned = asked || (said & 1) !== 0;
+  const mentions = known ?? mentionsBehind(process.argv[1], said);
+  const mentioned = asked || (mentions & US) !== 0;
+  const early = typeof require('module').registerHooks === 'function';
   // hooks of `import` show in the stack traces of modules that are not found, and cost time
-  if (mentioned || (said & 2) !== 0) {
-    const early = typeof require('module').registerHooks === 'function';
-    if (!early) followWorkers();
-    if (early || mentioned) resolveForImport();
-  } else followWorkersWhenUsed();
+  const hooked = mentioned || (early && (mentions & IMPORTS) !== 0);
+  if (hooked) resolveForImport();
+  if (hooked ? !early : (mentions & IMPORTS_WORKERS) !== 0) followWorkers();
+  if (!hooked) followWorkersWhenUsed();
   if (mentioned) require('./activate.cjs').activate();
   if (binding.hasRules()) require('./load_hooks.cjs').watchNames();
   if (asked && binding.option('track_sql') === 'true') require('./load_hooks.cjs').watchStatements();

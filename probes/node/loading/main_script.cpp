@@ -1,61 +1,117 @@
 #include "probes/node/loading/main_script.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <memory>
+#include <vector>
+
 namespace watcher::node {
 namespace {
 
+using Text = std::string_view;
+
 bool is_word(char letter) {
   return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9') ||
-         letter == '_';
+         letter == '_' || letter == '$' || letter < 0;
 }
 
 bool is_quote(char letter) {
   return letter == '"' || letter == '\'' || letter == '`';
 }
 
-std::string_view without_space(std::string_view text) {
+char first(Text text) {
+  return text.empty() ? '\0' : text[0];
+}
+
+Text without_space(Text text) {
   const std::size_t at = text.find_first_not_of(" \t\r\n");
-  return at == text.npos ? std::string_view() : text.substr(at);
+  return at == text.npos ? Text() : text.substr(at);
 }
 
 /// As text.find(), which is slow where the word's first letter is frequent: main scripts can be bundles of megabytes.
-std::size_t find(std::string_view text, std::string_view word, std::size_t from) {
+std::size_t position_of(Text word, Text text, std::size_t from = 0) {
   const void* found = memmem(text.data() + from, text.size() - from, word.data(), word.size());
   return found == nullptr ? text.npos : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
-/// Is `word` there, with fits(letter before it, text behind it)?
-template <class Fits>
-bool stands_in(std::string_view text, std::string_view word, Fits fits) {
-  for (std::size_t at = find(text, word, 0); at != text.npos; at = find(text, word, at + 1))
-    if (fits(at != 0 ? text[at - 1] : ' ', text.substr(at + word.size()))) return true;
+/// Calls use(letter before it, text behind it) wherever `word` stands, until that returns true.
+template <class Use>
+bool stands_in(Text text, Text word, Use use) {
+  for (std::size_t at = position_of(word, text); at != text.npos; at = position_of(word, text, at + 1))
+    if (use(at != 0 ? text[at - 1] : ' ', text.substr(at + word.size()))) return true;
   return false;
 }
 
-/// A word of JavaScript's, not of a comment's: a pattern, a text or a call follows, or a name and ` from`.
-bool is_import(char before, std::string_view behind) {
-  if (is_word(before) || behind.empty() || is_word(behind[0])) return false;
+template <class Use>
+void each_word(Text text, Text word, Use use) {
+  stands_in(text, word, [&](char before, Text behind) {
+    if (!is_word(before) && !is_word(first(behind))) use(behind);
+    return false;
+  });
+}
+
+bool mentions_us(Text text) {
+  return stands_in(text, "watcher",
+                   [](char before, Text behind) { return is_quote(before) && is_quote(first(behind)); });
+}
+
+/// A word of JavaScript's, not of a comment's: a pattern or a call follows, or a name and ` from`.
+bool is_import(Text behind) {
   behind = without_space(behind);
-  if (behind.empty()) return false;
-  if (is_quote(behind[0]) || std::string_view("({*/").find(behind[0]) != std::string_view::npos) return true;
+  if (Text("({*/").find(first(behind)) != Text::npos) return !behind.empty();
   std::size_t name = 0;
-  while (name < behind.size() && (is_word(behind[name]) || behind[name] == '$' || behind[name] < 0)) ++name;
+  while (name < behind.size() && is_word(behind[name])) ++name;
   behind = without_space(behind.substr(name));
   return name != 0 && (behind.starts_with(',') || behind.starts_with("from") || behind.starts_with('/'));
 }
 
-}  // namespace
+/// The text that stands there and is known before the program runs, and what is behind it.
+struct Literal {
+  Text text;
+  Text behind;
+};
+std::optional<Literal> literal(Text at) {
+  if (!is_quote(first(at))) return std::nullopt;
+  const std::size_t end = at.find(at[0], 1);
+  if (end == at.npos) return std::nullopt;
+  const Text text = at.substr(1, end - 1);
+  if (text.find_first_of("\\\n$%") != text.npos) return std::nullopt;
+  return Literal{text, at.substr(end + 1)};
+}
 
-std::optional<std::string> regular_file(const char* path) {
+/// Built into node, and no way to run code that was not looked at.
+bool is_closed_builtin(Text name) {
+  static constexpr Text kNames[] = {
+      "assert",      "async_hooks", "buffer", "child_process",  "cluster", "console",    "constants",
+      "crypto",      "dgram",       "dns",    "events",         "fs",      "http",       "http2",
+      "https",       "net",         "os",     "path",           "process", "perf_hooks", "punycode",
+      "querystring", "readline",    "stream", "string_decoder", "timers",  "tls",        "tty",
+      "url",         "util",        "v8",     "worker_threads", "zlib"};
+  if (name.starts_with("node:")) name.remove_prefix(5);
+  name = name.substr(0, name.find('/'));
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+bool is_path(Text name) {
+  return name.starts_with("./") || name.starts_with("../") || name.starts_with('/');
+}
+
+bool is_regular(const char* path, std::size_t* bytes) {
   struct stat found {};
-  if (stat(path, &found) != 0 || !S_ISREG(found.st_mode)) return std::nullopt;
+  if (stat(path, &found) != 0 || !S_ISREG(found.st_mode)) return false;
+  *bytes = static_cast<std::size_t>(found.st_size);
+  return true;
+}
+
+std::optional<std::string> text_of(const char* path, std::size_t bytes) {
   const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return std::nullopt;
-  std::string text(static_cast<std::size_t>(found.st_size), '\0');
+  std::string text(bytes, '\0');
   const ssize_t got = read(descriptor, text.data(), text.size());
   close(descriptor);
   if (got < 0) return std::nullopt;
@@ -63,11 +119,130 @@ std::optional<std::string> regular_file(const char* path) {
   return text;
 }
 
-int mentions_in(std::string_view text) {
-  const auto quoted = [](char before, std::string_view behind) {
-    return is_quote(before) && !behind.empty() && is_quote(behind[0]);
-  };
-  return (stands_in(text, "watcher", quoted) ? kMentionsUs : 0) + (stands_in(text, "import", is_import) ? kImports : 0);
+/// A program as far as it can be read: the time is start-up of programs that have nothing to do with us.
+class Program {
+ public:
+  explicit Program(Text flags) : open_(has(flags, "-r") || has(flags, "--test")) {
+    if (has(flags, "--import") || has(flags, "loader")) imports_ = open_ = true;
+    files_.reserve(kFiles);  // a file that is looked at stays where it is while more are added
+  }
+
+  /// The file's folder is what the paths in `text` are relative to.
+  int read(Text text, const std::string& file) {
+    look_at(text, file);
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      const std::optional<std::string> next = text_of(files_[i].c_str(), bytes_[i]);
+      if (next)
+        look_at(*next, files_[i]);
+      else
+        open_ = true;
+    }
+    return (us_ ? kMentionsUs : 0) + (imports_ && open_ ? kImports : 0) + (imports_ && workers_ ? kImportsWorkers : 0);
+  }
+
+ private:
+  static constexpr std::size_t kFiles = 16, kBytes = 128 << 10;  // besides the main script
+
+  static bool has(Text text, Text word) { return position_of(word, text) != text.npos; }
+
+  void look_at(Text text, const std::string& file) {
+    if (mentions_us(text)) us_ = true;
+    if (has(text, "worker_threads")) follow_workers(text, file);
+    each_word(text, "import", [&](Text behind) { import(behind, file); });
+    each_word(text, "from", [&](Text behind) { from(behind, file); });
+    each_word(text, "require", [&](Text behind) { require(behind, file); });
+  }
+
+  /// A worker's file is named in a text of its own, below the folder or by a path relative to it.
+  void follow_workers(Text text, const std::string& file) {
+    workers_ = true;
+    for (std::size_t end = position_of("js", text); end != text.npos; end = position_of("js", text, end + 1)) {
+      const char quote = first(text.substr(end + 2));
+      const std::size_t before = is_quote(quote) ? text.rfind(quote, end) : text.npos;
+      if (before == text.npos) continue;
+      const Text name = text.substr(before + 1, end + 1 - before);
+      if (name.find_first_of(" \n(") == name.npos) follow(std::string(name), file, true);
+    }
+  }
+
+  void import(Text behind, const std::string& file) {
+    const Text next = without_space(behind);
+    if (is_quote(first(next)))
+      named(literal(next), file, true);
+    else if (first(next) == '(')
+      named(argument(next), file, true);
+    else if (is_import(behind))
+      imports_ = true;  // `from` has the name
+  }
+
+  void from(Text behind, const std::string& file) {
+    const Text next = without_space(behind);
+    if (is_quote(first(next))) named(literal(next), file, true);
+    if (next.starts_with("/*") || next.starts_with("//")) open_ = true;
+  }
+
+  void require(Text behind, const std::string& file) {
+    const Text next = without_space(behind);
+    if (first(next) == '(') named(argument(next), file, false);
+  }
+
+  /// The text that is all of a call's first argument.
+  static std::optional<Literal> argument(Text call) {
+    const std::optional<Literal> found = literal(without_space(call.substr(1)));
+    if (!found) return std::nullopt;
+    const char end = first(without_space(found->behind));
+    return end == ')' || end == ',' ? found : std::nullopt;
+  }
+
+  void named(const std::optional<Literal>& name, const std::string& file, bool imported) {
+    if (imported) imports_ = true;
+    if (name && is_closed_builtin(name->text)) return;
+    if (!name || !is_path(name->text) ||
+        !follow(std::string(name->text.substr(0, name->text.find('?'))), file, imported))
+      open_ = true;
+  }
+
+  /// Is the file one that will be looked at?
+  bool follow(const std::string& path, const std::string& from, bool imported) {
+    const std::string base = path.starts_with('/') ? path : from.substr(0, from.rfind('/') + 1) + path;
+    for (const char* end : {"", ".js", ".json", "/index.js"}) {
+      const std::unique_ptr<char, decltype(&free)> real(realpath((base + end).c_str(), nullptr), &free);
+      std::size_t bytes = 0;
+      if (real != nullptr && is_regular(real.get(), &bytes)) return add(real.get(), bytes);
+      if (imported) return false;
+    }
+    return false;
+  }
+
+  bool add(const char* file, std::size_t bytes) {
+    if (std::find(files_.begin(), files_.end(), file) != files_.end()) return true;
+    if (files_.size() == kFiles || bytes > left_) return false;
+    left_ -= bytes;
+    files_.emplace_back(file);
+    bytes_.push_back(bytes);
+    return true;
+  }
+
+  bool us_ = false, workers_ = false, imports_ = false, open_ = false;
+  std::size_t left_ = kBytes;
+  std::vector<std::string> files_;
+  std::vector<std::size_t> bytes_;
+};
+
+}  // namespace
+
+std::optional<int> mentions(const std::string& file, Text flags) {
+  const std::unique_ptr<char, decltype(&free)> real(realpath(file.c_str(), nullptr), &free);
+  std::size_t bytes = 0;
+  if (real == nullptr || !is_regular(real.get(), &bytes)) return std::nullopt;
+  const std::optional<std::string> text = text_of(real.get(), bytes);
+  if (!text) return std::nullopt;
+  return Program(flags).read(*text, real.get());
+}
+
+int mentions_in(Text text, Text flags) {
+  const std::unique_ptr<char, decltype(&free)> directory(getcwd(nullptr, 0), &free);
+  return Program(flags).read(text, directory != nullptr ? std::string(directory.get()) + "/" : "");
 }
 
 }  // namespace watcher::node
