@@ -61,6 +61,11 @@ class Transform {
     this.text.appendLeft(end, `${close}${rest}`);
   }
 
+  /// In front of what may stand directly behind a word: `return++x`, `var{x}=y`.
+  prepend(start, text) {
+    this.text.prependRight(start, /[\w$]/.test(this.source[start - 1] ?? '') ? ` ${text}` : text);
+  }
+
   before(block, text, put = 'push') {
     if (!this.entries.has(block)) this.entries.set(block, []);
     this.entries.get(block)[put](text);
@@ -152,7 +157,7 @@ class Transform {
     if (declaration.kind === 'var') {
       // the names are declared in front, so that the pattern can be one of assignments
       this.targets(id);
-      this.text.prependRight(id.start, `${names.map((name) => name.name).join()},{}=(`);
+      this.prepend(id.start, `${names.map((name) => name.name).join()},{}=(`);
       this.text.appendLeft(end, ')');
       return;
     }
@@ -250,7 +255,7 @@ class Transform {
   /// The statement stays as it is; the hook gets the value before and after, and gives the statement's own.
   around(node, subject, before, after) {
     const site = this.site(subject, node.left || node.argument);
-    this.text.prependRight(node.start, `${kMark}u(${before},`);
+    this.prepend(node.start, `${kMark}u(${before},`);
     this.text.appendLeft(node.end, `,${after},${site})`);
   }
 

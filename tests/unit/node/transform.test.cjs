@@ -59,12 +59,17 @@ test('what it gives can be compiled', () => {
   const forms = ['for (var x of [1]);', 'for (x in {});', 'if (1) x = 1; else x = 2', 'x => x', 'async x => ({ x })', 'with (o) x = 1', 'var [x = 1] = []',
     'var { x } = o, y', '[x, ...y] = z', 'x ??= () => 1', 'try {} catch ([x]) {}', 'switch (1) { case 1: function x() {} }', 'do x--; while (x)',
     'l: for (const x of y) continue l', 'class x { static { x.y = 1 } }', 'export_ = x = class {}', 'x = y = x', '(x) = 1', '({ x: (x) } = o)',
-    'function* f() { x = yield x }', 'async function f() { for await (x of y) x += await x }', 'delete globalThis.x', 'x = async function () {}'];
+    'function* f() { x = yield x }', 'async function f() { for await (x of y) x += await x }', 'delete globalThis.x', 'x = async function () {}',
+    // as minifiers write it
+    'var{x}=o', 'typeof++x;void--x', 'function f(){return++x}', 'switch(y){case--x:}', 'if(y);else++x', 'for(var{x}of y);', 'do++x\nwhile(y)'];
   const untold = [];
   for (const form of forms) {
     const { text } = transformed(form.startsWith('class') ? form : `var x, y, z, o; ${form}`);
     if (text === null) untold.push(form);
-    else new Function(text);
+    else {
+      new Function(text);
+      assert.doesNotMatch(text, /[\w$]watcher\$|varx/);
+    }
   }
   assert.deepStrictEqual(untold, ['with (o) x = 1', 'switch (1) { case 1: function x() {} }', 'delete globalThis.x']);
 });
