@@ -60,34 +60,29 @@ function isClass(value) {
 
 class Text {
   constructor() {
-    this.parts = [];
+    this.text = '';
     this.left = kMostBytes;
   }
   put(part) {
     if (this.left <= 0) return;
-    this.parts.push(part.length <= this.left ? part : part.slice(0, this.left) + '...');
+    this.text += part.length <= this.left ? part : part.slice(0, this.left) + '...';
     this.left -= part.length;
   }
-  get full() {
-    return this.left <= 0;
+  /** In front of item number `count`: is there room for it? */
+  begin(count, open) {
+    this.put(count === 0 ? open : ', ');
+    if (count < kMostItems) return this.left > 0;
+    this.put('...');
+    return false;
   }
 }
 
-function putItems(text, items, open, close, empty) {
-  let count = 0;
-  for (const put of items) {
-    text.put(count === 0 ? open : ', ');
-    if (++count > kMostItems) text.put('...');
-    else put();
-    if (count > kMostItems || text.full) break;
-  }
-  text.put(count === 0 ? empty : close);
-}
-
+const isPlainName = /^[A-Za-z$_][\w$]*$/;
 const isName = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
 function putKey(text, key) {
-  text.put(typeof key === 'symbol' ? `[${textOfSymbol(key)}]` : isName.test(key) ? key : stringify(key));
+  if (typeof key === 'symbol') text.put(`[${textOfSymbol(key)}]`);
+  else text.put(isPlainName.test(key) || isName.test(key) ? key : stringify(key));
 }
 
 function putProperty(text, own, depth, seen) {
@@ -96,46 +91,49 @@ function putProperty(text, own, depth, seen) {
   else text.put(own.get === undefined ? '[Setter]' : own.set === undefined ? '[Getter]' : '[Getter/Setter]');
 }
 
-function* properties(text, object, depth, seen, keys = ownKeys(object)) {
-  for (const key of keys) {
+function putProperties(text, object, head, depth, seen) {
+  let count = 0;
+  for (const key of ownKeys(object)) {
     const own = getOwnPropertyDescriptor(object, key);
     if (!own || !own.enumerable) continue;
-    yield () => {
-      putKey(text, key);
-      text.put(': ');
-      putProperty(text, own, depth, seen);
-    };
+    if (!text.begin(count++, `${head}{ `)) break;
+    putKey(text, key);
+    text.put(': ');
+    putProperty(text, own, depth, seen);
   }
+  text.put(count === 0 ? `${head}{}` : ' }');
 }
 
-function* elements(text, array, depth, seen) {
+function putElements(text, array, depth, seen) {
   const length = dataValue(array, 'length');
-  for (let i = 0; i < length; ++i) yield () => putProperty(text, getOwnPropertyDescriptor(array, i), depth, seen);
+  for (let i = 0; i < length && text.begin(i, '[ '); ++i) putProperty(text, getOwnPropertyDescriptor(array, i), depth, seen);
+  text.put(length === 0 ? '[]' : ' ]');
 }
 
-function* pairs(text, map, depth, seen) {
+function putPairs(text, map, head, depth, seen) {
+  let count = 0;
   const iterator = mapEntries(map);
-  for (let step = nextOfMap(iterator); !step.done; step = nextOfMap(iterator)) {
+  for (let step = nextOfMap(iterator); !step.done && text.begin(count++, `${head} { `); step = nextOfMap(iterator)) {
     const [key, value] = step.value;
-    yield () => {
-      putValue(text, key, depth, seen);
-      text.put(' => ');
-      putValue(text, value, depth, seen);
-    };
+    putValue(text, key, depth, seen);
+    text.put(' => ');
+    putValue(text, value, depth, seen);
   }
+  text.put(count === 0 ? `${head} {}` : ' }');
 }
 
-function* members(text, set, depth, seen) {
+function putMembers(text, set, head, depth, seen) {
+  let count = 0;
   const iterator = setValues(set);
-  for (let step = nextOfSet(iterator); !step.done; step = nextOfSet(iterator)) {
-    const { value } = step;
-    yield () => putValue(text, value, depth, seen);
-  }
+  for (let step = nextOfSet(iterator); !step.done && text.begin(count++, `${head} { `); step = nextOfSet(iterator))
+    putValue(text, step.value, depth, seen);
+  text.put(count === 0 ? `${head} {}` : ' }');
 }
 
-function* numbers(text, array) {
+function putNumbers(text, array, head) {
   const length = lengthOfTyped(array);
-  for (let i = 0; i < length; ++i) yield () => putValue(text, array[i], 0, []);
+  for (let i = 0; i < length && text.begin(i, `${head} `); ++i) putValue(text, array[i], 0, []);
+  text.put(length === 0 ? `${head}]` : ' ]');
 }
 
 function putFunction(text, value) {
@@ -154,16 +152,12 @@ function putObject(text, object, depth, seen) {
   if (depth >= kMostDepth) return text.put(`[${name}]`);
   const around = [...seen, object];
   const next = depth + 1;
-  if (isArray(object)) return putItems(text, elements(text, object, next, around), '[ ', ' ]', '[]');
-  if (isMap(object)) return putItems(text, pairs(text, object, next, around), `${name}(${sizeOfMap(object)}) { `, ' }', `${name}(0) {}`);
-  if (isSet(object)) return putItems(text, members(text, object, next, around), `${name}(${sizeOfSet(object)}) { `, ' }', `${name}(0) {}`);
-  if (isTypedArray(object)) {
-    const head = `${nameOfTyped(object)}(${lengthOfTyped(object)}) [`;
-    return putItems(text, numbers(text, object), `${head} `, ' ]', `${head}]`);
-  }
+  if (isArray(object)) return putElements(text, object, next, around);
+  if (isMap(object)) return putPairs(text, object, `${name}(${sizeOfMap(object)})`, next, around);
+  if (isSet(object)) return putMembers(text, object, `${name}(${sizeOfSet(object)})`, next, around);
+  if (isTypedArray(object)) return putNumbers(text, object, `${nameOfTyped(object)}(${lengthOfTyped(object)}) [`);
   if (isNativeError(object)) return text.put(`[${name}: ${dataValue(object, 'message') ?? ''}]`);
-  const head = name === 'Object' ? '' : `${name} `;
-  return putItems(text, properties(text, object, next, around), `${head}{ `, ' }', `${head}{}`);
+  putProperties(text, object, name === 'Object' ? '' : `${name} `, next, around);
 }
 
 function putValue(text, value, depth, seen) {
@@ -186,7 +180,7 @@ const isPlain = (value) => {
 function describe(value) {
   const text = new Text();
   putValue(text, value, 0, []);
-  return [text.parts.join(''), typeof value === 'symbol' ? 'symbol' : typeName(rawOf(value))];
+  return [text.text, typeof value === 'symbol' ? 'symbol' : typeName(rawOf(value))];
 }
 
 module.exports = { describe, isPlain, isObject, targets, rawOf };
