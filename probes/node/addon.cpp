@@ -18,6 +18,7 @@
 #include "probes/node/names/stores.h"
 #include "probes/node/objects/records.h"
 #include "probes/node/positions/code_map.h"
+#include "probes/node/positions/heap_words.h"
 #include "probes/node/positions/positions.h"
 #include "probes/node/positions/stack_place.h"
 
@@ -134,6 +135,11 @@ napi_value listen(napi_env env, napi_callback_info) {
   return make_bool(env, listening);
 }
 
+/// tellsBaseline(): the lines of Sparkplug's code can be had.
+napi_value tells_baseline(napi_env env, napi_callback_info) {
+  return make_bool(env, load_v8_api() && heap_layout() != nullptr);
+}
+
 /// noInlining(): V8's flags are set so.
 napi_value set_no_inlining(napi_env, napi_callback_info) {
   expect_no_inlining();
@@ -217,7 +223,8 @@ napi_value complete_binding(napi_env env, napi_callback_info info) {
                                                    {"threadName", set_thread_name},
                                                    {"stats", give_stats},
                                                    {"listen", listen},
-                                                   {"noInlining", set_no_inlining}};
+                                                   {"noInlining", set_no_inlining},
+                                                   {"tellsBaseline", tells_baseline}};
   napi_value binding = nullptr;
   napi_get_cb_info(env, info, nullptr, nullptr, &binding, nullptr);
   add_functions(env, binding, kFunctions);

@@ -13,7 +13,7 @@ let active = false;
     (inlined_positions.h); without inlining it needs nobody's tables. */
 function keepLines(position) {
   const v8 = require('v8');
-  v8.setFlagsFromString('--no-sparkplug');
+  if (!binding.tellsBaseline()) v8.setFlagsFromString('--no-sparkplug');
   if (Number.parseInt(process.versions.v8, 10) >= 11) v8.setFlagsFromString('--no-maglev');
   if (position === 'fast') return;
   v8.setFlagsFromString('--no-turbo-inlining');

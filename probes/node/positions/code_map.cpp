@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "probes/node/positions/code_names.h"
+#include "probes/node/positions/heap_words.h"
 #include "probes/node/positions/inlined_positions.h"
 
 namespace watcher::node {
@@ -189,6 +190,7 @@ bool listen_to_code() {
   if (!load_v8_api()) return false;
   void* isolate = v8.current_isolate();
   if (isolate == nullptr) return false;
+  heap_layout();  // the first call is no fault handler's
   v8.listen(isolate, kEnumerateExisting, hear);
   return true;
 }
