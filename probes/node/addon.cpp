@@ -135,9 +135,14 @@ napi_value listen(napi_env env, napi_callback_info) {
   return make_bool(env, listening);
 }
 
-/// tellsBaseline(): the lines of Sparkplug's code can be had.
-napi_value tells_baseline(napi_env env, napi_callback_info) {
-  return make_bool(env, load_v8_api() && heap_layout() != nullptr);
+/// knownTiers(): of which compilers of V8's the lines can be had, besides TurboFan.
+napi_value give_known_tiers(napi_env env, napi_callback_info) {
+  const HeapLayout* layout = load_v8_api() ? heap_layout() : nullptr;
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  napi_set_named_property(env, object, "baseline", make_bool(env, layout != nullptr));
+  napi_set_named_property(env, object, "maglev", make_bool(env, layout != nullptr && layout->jump_loop != 0));
+  return object;
 }
 
 /// noInlining(): V8's flags are set so.
@@ -224,7 +229,7 @@ napi_value complete_binding(napi_env env, napi_callback_info info) {
                                                    {"stats", give_stats},
                                                    {"listen", listen},
                                                    {"noInlining", set_no_inlining},
-                                                   {"tellsBaseline", tells_baseline}};
+                                                   {"knownTiers", give_known_tiers}};
   napi_value binding = nullptr;
   napi_get_cb_info(env, info, nullptr, nullptr, &binding, nullptr);
   add_functions(env, binding, kFunctions);

@@ -89,8 +89,9 @@ SHAPES = [
 ]
 
 
-def shapes(seed, functions, base, other, locals_, bytes_):
-    """A file of functions of such shapes: with so many variables each, the first one of about so many bytes of bytecode."""
+def shapes(seed, functions, base, other, locals_, bytes_, laps=0):
+    """A file of functions of such shapes: with so many variables each, the first one of about so many bytes of bytecode, or
+    each of a loop of so many laps, of which the last ones store where it is told."""
     dice = random.Random(seed)
     lines = ["'use strict'; const A = globalThis.__A, F = globalThis.__F, D = globalThis.__D;",
              f"const O = {f'require({other!r})' if other else 'null'};"]
@@ -100,6 +101,10 @@ def shapes(seed, functions, base, other, locals_, bytes_):
         lines.append(f"function f{number}(i, x) {{ let s = 0;")
         if locals_:
             lines.append("  let " + ", ".join(f"w{j} = i + {j}" for j in range(locals_)) + ";")
+        if laps:
+            # no branch that is met late, which would leave optimised code
+            lines.append(f"  const T = globalThis.__T; for (i = 0; i < {laps}; i++) {{")
+            lines.append(f"  const [A, F, D] = T[i / {laps - 5} | 0];")
         size = 0
         while size < (bytes_ if number == 0 else 250 * dice.randint(1, 4)):
             unique += 1
@@ -111,11 +116,13 @@ def shapes(seed, functions, base, other, locals_, bytes_):
             size += 60 * len(shape)
             if locals_:
                 lines.append(f"  s += w{dice.randrange(locals_)};")
+            if laps:
+                continue
             if len(names) > 1 and dice.random() < 0.2:
                 lines.append(f"  s += {dice.choice(names[1:-1] or ['Math.abs'])}(i + 1, x) | 0;")
             if other and dice.random() < 0.2:
                 lines.append(f"  s += O.f{dice.randint(1, functions - 1)}(i, s & 7) | 0;")
-        lines.append("  return s; }")
+        lines.append("  } return s; }" if laps else "  return s; }")
     lines.append("module.exports = { " + ", ".join(names) + " };")
     return "\n".join(lines) + "\n"
 
@@ -135,23 +142,28 @@ SHAPED = """const { watch } = require('watcher');
 const data = new ArrayBuffer(8192);
 globalThis.__A = new Uint32Array(data, 0, 1024); globalThis.__F = new Float64Array(data, 4096);
 globalThis.__D = new DataView(new ArrayBuffer(512));
+globalThis.__T = [[new Uint32Array(1024), new Float64Array(512), new DataView(new ArrayBuffer(512))],
+                  [globalThis.__A, globalThis.__F, globalThis.__D]];
 const all = [...Object.values(require('./b.js')), ...Object.values(require('./a.js'))];
 const drive = (n) => { for (const f of all) for (let i = 0; i < n; i++) { f(i, i & 3); if (globalThis.gc && i % 5 == 0) gc(); } };
 for (let round = 0; round < ROUNDS; round++) drive(60);
 for (const name of ['A', 'F', 'D']) watch(globalThis['__' + name], { name });
-drive(4);
+drive(LAST);
 """
 WORKERS = """const { Worker, isMainThread } = require('worker_threads');
 if (isMainThread) for (let i = 0; i < 2; i++) new Worker(__filename); else run();
 function run() { """ + SHAPED + """}
 """
-BASELINE = ("--always-sparkplug", "--no-opt")
 STRESS = ("--expose-gc", "--stress-compaction")
-# program, rounds, functions a file, variables of each, bytes of the first one's bytecode, node's flags
+BASELINE, MAGLEV = ("--always-sparkplug", "--no-opt"), ("--no-opt",)
+# program, rounds, functions a file, variables of each, bytes of the first one's bytecode, laps of loops, node's flags
 PROGRAMS = {
-    "shapes": (SHAPED, 40, 12, 0, 300, ()), "shapes, less hot": (SHAPED, 5, 12, 0, 300, ()), "baseline": (SHAPED, 1, 12, 0, 300, BASELINE),
-    "many variables": (SHAPED, 20, 4, 300, 300, ()), "64 KiB": (SHAPED, 1, 3, 300, 140000, BASELINE), "collections": (SHAPED, 2, 6, 0, 300, STRESS),
-    "baseline, collections": (SHAPED, 1, 6, 0, 300, STRESS + BASELINE), "workers": (WORKERS, 20, 6, 0, 300, ()),
+    "shapes": (SHAPED, 40, 12, 0, 300, 0, ()), "shapes, less hot": (SHAPED, 5, 12, 0, 300, 0, ()),
+    "baseline": (SHAPED, 1, 12, 0, 300, 0, BASELINE), "many variables": (SHAPED, 20, 4, 300, 300, 0, ()),
+    "64 KiB": (SHAPED, 1, 3, 300, 140000, 0, BASELINE), "collections": (SHAPED, 2, 6, 0, 300, 0, STRESS),
+    "baseline, collections": (SHAPED, 1, 6, 0, 300, 0, STRESS + BASELINE), "workers": (WORKERS, 20, 6, 0, 300, 0, ()),
+    "long loops": (SHAPED, 0, 6, 0, 300, 3000, ()), "Maglev": (SHAPED, 40, 12, 0, 300, 0, MAGLEV),
+    "Maglev, long loops": (SHAPED, 0, 6, 0, 300, 3000, MAGLEV), "Maglev, collections": (SHAPED, 6, 6, 0, 300, 0, STRESS + MAGLEV),
 }
 
 
@@ -212,15 +224,19 @@ class Lines(node_support.Case):
 
     def test_shapes(self):
         for version, node in node_support.INTERPRETERS:
-            for name, (program, rounds, functions, variables, size, flags) in PROGRAMS.items():
+            for name, (program, rounds, functions, variables, size, laps, flags) in PROGRAMS.items():
+                if flags == BASELINE and version == "24":
+                    flags += ("--no-maglev",)
+                if name.startswith("Maglev") and version != "24":
+                    continue
                 for position in ("exact", "fast") if FULL or name in ("shapes", "baseline") else ("exact",):
                     total = [0, 0]
                     for seed in range(10, 10 + 2 * SEEDS, 2):
                         with self.subTest(node=version, program=name, seed=seed, position=position):
-                            shape = [functions if FULL or size > 1000 else functions // 2]
-                            files = {"main.js": program.replace("ROUNDS", str(rounds)),
-                                     "b.js": shapes(seed, *shape, SECOND_FILE, None, variables, size),
-                                     "a.js": shapes(seed + 1, *shape, 0, "./b.js", variables, size)}
+                            count = functions if FULL or size > 1000 else functions // 2
+                            text = program.replace("ROUNDS", str(rounds)).replace("LAST", "1" if laps else "4")
+                            files = {"main.js": text, "b.js": shapes(seed, count, SECOND_FILE, None, variables, size, laps),
+                                     "a.js": shapes(seed + 1, count, 0, "./b.js", variables, size, laps)}
                             right, unsure = self.fuzz(node, position, files, flags)
                             total = [total[0] + right, total[1] + unsure]
                     print(f"node {version} {position}, {name}: {total[0]} right, {total[1]} marked as unsure", file=sys.stderr)

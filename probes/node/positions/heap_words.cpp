@@ -8,22 +8,58 @@ namespace watcher::node {
 namespace {
 
 constexpr HeapLayout kLayouts[] = {
-    {"10.2.", 0, 0, -14, 2, 7, 56,
+    {"10.2.",
+     0,
+     0,
+     -14,
+     2,
+     7,
+     56,
      "aaaaabcdeopbabaaaaabddbbbcbbbaaagcccdbbddbddhddcccdddddjbccccccccccccccccccccccccbbbbaaabbbeedefecdeeopiieecccccc"
      "cc"
-     "bbbbaiiabiaicibccccaaacbbbbbbbbbbbbbbbbbbbbbbdbccebaaaabaabdeddabbaaaaaaaaaaaaaaaaa"},
-    {"11.3.", -1, 5, 2, 2, 7, 54,
+     "bbbbaiiabiaicibccccaaacbbbbbbbbbbbbbbbbbbbbbbdbccebaaaabaabdeddabbaaaaaaaaaaaaaaaaa",
+     0,
+     {},
+     {}},
+    {"11.3.",
+     -1,
+     5,
+     2,
+     2,
+     7,
+     54,
      "aaaaabcdeopbabaaaaabddbbbcbbbaaagcccdbbddbddhddcccdddjdjccccccccccccccccccccccccbbbbaaabbbdeedefecdeeopiieecccccc"
      "cc"
-     "bbbbaoiabiaicibccccaaadbbbbbbbbbbbbbbbbbbbbbbdbccebaaaabaabdeddabbaaaaaaaaaaaaaaaaa"},
-    {"12.4.", -3, 5, 1, 2, 7, 64,
+     "bbbbaoiabiaicibccccaaadbbbbbbbbbbbbbbbbbbbbbbdbccebaaaabaabdeddabbaaaaaaaaaaaaaaaaa",
+     0,
+     {},
+     {}},
+    {"12.4.",
+     -3,
+     5,
+     1,
+     2,
+     7,
+     64,
      "aaaaabcdeopbabaaaaabddbbbcbbbaaagcccdbdbbddbddhddceccdddjdjccccccccccccccccccccccccbbbbaaabbbdeedefecdeeopiieeccc"
      "cc"
-     "ccccabbbaaoiabiaicibccccaaadbbbbbbbbbbbbbbbbbbbbbbdbccebaaaabaabdeddabbaaaaaaaaaaaaaaaaa"},
-    {"13.6.", -3, 5, 1, 3, 8, 64,
+     "ccccabbbaaoiabiaicibccccaaadbbbbbbbbbbbbbbbbbbbbbbdbccebaaaabaabdeddabbaaaaaaaaaaaaaaaaa",
+     0,
+     {},
+     {}},
+    {"13.6.",
+     -3,
+     5,
+     1,
+     3,
+     8,
+     64,
      "aaaaabcdeopbabaaaaabdddbbbbcbbbaaagcccdbdbbdddbdddhddceccdddjdjccccccccccccccccccccccccbbbbaabbbbdeedefecdeeopiie"
      "ec"
-     "ccccccccabbbaaoiabiaicibccccaaadbbbbbbbbbbdbbbbbbbbbbbbddbcebaaaabaabdeddabbaaaaaaaaaaaaaaaaa"},
+     "ccccccccabbbaaoiabiaicibccccaaadbbbbbbbbbbdbbbbbbbbbbbbddbcebaaaabaabdeddabbaaaaaaaaaaaaaaaaa",
+     0x92,
+     {0x39, 0x3e},
+     {0x61, 0x72}},
 };
 
 }  // namespace

@@ -100,4 +100,17 @@ std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionW
   return functions;
 }
 
+std::vector<CodePosition> own_positions(std::uintptr_t code_start) {
+  const Words code = code_object(code_start);
+  if (code == nullptr || heap_layout()->jump_loop == 0) return {};
+  const Words table = heap_object(code[heap_layout()->deoptimization + 1]);
+  if (table == nullptr) return {};
+  std::vector<CodePosition> positions;
+  for (PositionReader reader(table); !reader.done();) {
+    reader.next();
+    positions.push_back({static_cast<std::uint32_t>(reader.offset()), reader.script_position()});
+  }
+  return positions;
+}
+
 }  // namespace watcher::node
