@@ -67,6 +67,7 @@ SHAPES = [
     ["A[{i}] = A[{k}] = A[{i} + 1] = {n};"],
     ["F[{i} & 255] = F[{k} & 255] =", "  {n0};"],
     ["for (let j = 0; j < 5; j++) {{", "  A[j + {i}] = {n};", "  if (j > 2) A[j] = {n}; else", "    F[j] = {n};", "}}"],
+    ["for (let j = 0; j < 4; j++) {{", "  s += j;", "  A[j + {i}] = {n};", "}}"],
     ["for (let j = 0; j < 3; j++) A[j] = {n}, A[j + 9] =", "  {n0};", "A[{k}] = {n};"],
     ["try {{", "  A[{i}] = {n};", "  if (i & 1) throw i;", "  A[{k}] = {n};", "}} catch {{", "  A[{k}] = {n};", "}} finally {{", "  A[{i}] = {n};", "}}"],
     ["switch ((i + {k}) % 7) {{", "  case 0: A[{i}] = {n}; break;", "  case 1: A[{i}] = {n};", "  case 2: A[{k}] = {n}; break;",
@@ -190,7 +191,7 @@ class Lines(node_support.Case):
             return (name, line) if right else ("D", value)
         return ("b.js", value - SECOND_FILE) if value > SECOND_FILE else ("a.js", value)
 
-    def fuzz(self, node, position, files, flags=(), sure=False):
+    def fuzz(self, node, position, files, flags=(), unsure_of_100=1):
         self.write(files)
         run = self.watched_node(node, [*flags, str(self.directory / "main.js")], {"WATCHER_POSITION": position})
         self.assertEqual(run.status, 0, run.stderr[-500:])
@@ -207,7 +208,7 @@ class Lines(node_support.Case):
                 wrong.append((expected, event["file"], event["line"], event["function"]))
         self.assertEqual(wrong[:3], [])
         self.assertGreater(right, 0)
-        self.assertLessEqual(unsure, 0 if sure or position == "exact" else right // 100)
+        self.assertLessEqual(unsure, right * unsure_of_100 // 100 if position == "fast" else 0)
         return right, unsure
 
     def check(self, position, program=MAIN):
@@ -218,7 +219,7 @@ class Lines(node_support.Case):
                     with self.subTest(node=version, seed=seed, rounds=rounds, position=position):
                         files = {"main.js": program.replace("ROUNDS", str(rounds)), "b.js": module(seed, FUNCTIONS, SECOND_FILE, None),
                                  "a.js": module(seed + 1, FUNCTIONS, 0, "./b.js")}
-                        right, unsure = self.fuzz(node, position, files, sure=program is OBJECTS)
+                        right, unsure = self.fuzz(node, position, files, unsure_of_100=0 if program is OBJECTS else 1)
                         total = [total[0] + right, total[1] + unsure]
             print(f"node {version} {position}: {total[0]} right, {total[1]} marked as unsure", file=sys.stderr)
 
@@ -229,7 +230,7 @@ class Lines(node_support.Case):
                     flags += ("--no-maglev",)
                 if name.startswith("Maglev") and version != "24":
                     continue
-                for position in ("exact", "fast") if FULL or name in ("shapes", "baseline") else ("exact",):
+                for position in ("exact", "fast") if FULL or name in ("shapes", "baseline", "Maglev") else ("exact",):
                     total = [0, 0]
                     for seed in range(10, 10 + 2 * SEEDS, 2):
                         with self.subTest(node=version, program=name, seed=seed, position=position):
@@ -237,7 +238,9 @@ class Lines(node_support.Case):
                             text = program.replace("ROUNDS", str(rounds)).replace("LAST", "1" if laps else "4")
                             files = {"main.js": text, "b.js": shapes(seed, count, SECOND_FILE, None, variables, size, laps),
                                      "a.js": shapes(seed + 1, count, 0, "./b.js", variables, size, laps)}
-                            right, unsure = self.fuzz(node, position, files, flags)
+                            # most of these stores are in loops of which Maglev makes the first lap apart
+                            mostly_loops = version == "24" and (laps or flags == MAGLEV)
+                            right, unsure = self.fuzz(node, position, files, flags, 30 if mostly_loops else 1)
                             total = [total[0] + right, total[1] + unsure]
                     print(f"node {version} {position}, {name}: {total[0]} right, {total[1]} marked as unsure", file=sys.stderr)
 
