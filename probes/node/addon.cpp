@@ -141,7 +141,7 @@ napi_value give_known_tiers(napi_env env, napi_callback_info) {
   napi_value object = nullptr;
   napi_create_object(env, &object);
   napi_set_named_property(env, object, "baseline", make_bool(env, layout != nullptr));
-  napi_set_named_property(env, object, "maglev", make_bool(env, layout != nullptr && layout->jump_loop != 0));
+  napi_set_named_property(env, object, "maglev", make_bool(env, layout != nullptr && layout->maglev));
   return object;
 }
 

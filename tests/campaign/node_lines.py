@@ -238,9 +238,7 @@ class Lines(node_support.Case):
                             text = program.replace("ROUNDS", str(rounds)).replace("LAST", "1" if laps else "4")
                             files = {"main.js": text, "b.js": shapes(seed, count, SECOND_FILE, None, variables, size, laps),
                                      "a.js": shapes(seed + 1, count, 0, "./b.js", variables, size, laps)}
-                            # most of these stores are in loops of which Maglev makes the first lap apart
-                            mostly_loops = version == "24" and (laps or flags == MAGLEV)
-                            right, unsure = self.fuzz(node, position, files, flags, 30 if mostly_loops else 1)
+                            right, unsure = self.fuzz(node, position, files, flags)
                             total = [total[0] + right, total[1] + unsure]
                     print(f"node {version} {position}, {name}: {total[0]} right, {total[1]} marked as unsure", file=sys.stderr)
 

@@ -1,7 +1,5 @@
 #include "probes/node/positions/baseline_positions.h"
 
-#include <string.h>
-
 #include "probes/node/positions/heap_words.h"
 
 namespace watcher::node {
@@ -66,22 +64,6 @@ BytecodeSpot bytecode_at(std::uintptr_t code_start, std::size_t code_bytes, std:
     offset += step;
   }
   return offset == bytes && sizes.done() && end <= code_bytes ? found : BytecodeSpot{};
-}
-
-BytecodeKind kind_of_bytecode(std::uintptr_t first, std::size_t bytes, std::size_t offset) {
-  const HeapLayout& layout = *heap_layout();
-  const auto* at = reinterpret_cast<const std::uint8_t*>(first) + offset;
-  const std::size_t prefix = *at == kWide || *at == kExtraWide ? 1 : 0;
-  const std::size_t operand = prefix == 0 ? 1 : *at == kWide ? 2 : 4;
-  if (offset + prefix >= bytes) return {};
-  const std::uint8_t bytecode = at[prefix];
-  const auto among = [bytecode](const std::uint8_t* range) { return bytecode >= range[0] && bytecode <= range[1]; };
-  BytecodeKind kind{.may_store = among(layout.stores) || among(layout.calls)};
-  if (bytecode != layout.jump_loop || offset + prefix + operand >= bytes) return kind;
-  std::uint32_t distance = 0;
-  memcpy(&distance, at + prefix + 1, operand);
-  kind.back = distance - prefix;  // it is counted from behind the prefix
-  return kind;
 }
 
 }  // namespace watcher::node

@@ -19,12 +19,4 @@ struct BytecodeSpot {
 /// `pc` is of an instruction, not where a call returns to.
 BytecodeSpot bytecode_at(std::uintptr_t code_start, std::size_t code_bytes, std::uintptr_t pc);
 
-/// What a bytecode does, as far as Maglev's positions need it.
-struct BytecodeKind {
-  std::size_t back = 0;    // how far it goes back in a loop
-  bool may_store = false;  // into an array's element, when Maglev makes machine code of it
-};
-/// While V8 tells of the bytecode.
-BytecodeKind kind_of_bytecode(std::uintptr_t first, std::size_t bytes, std::size_t offset);
-
 }  // namespace watcher::node

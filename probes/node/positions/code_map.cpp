@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 
-#include "probes/node/positions/baseline_positions.h"
 #include "probes/node/positions/code_names.h"
 #include "probes/node/positions/heap_words.h"
 #include "probes/node/positions/inlined_positions.h"
@@ -90,25 +89,6 @@ std::vector<CodePosition> take_positions(std::uintptr_t start, std::size_t bytes
   return {};
 }
 
-/// While the bytecode is there to be read.
-void note_loops(Code* code) {
-  code->loops.clear();
-  const HeapLayout* layout = heap_layout();
-  if (layout == nullptr || layout->jump_loop == 0 || code->internal) return;
-  for (const CodePosition& end : code->positions) {
-    const std::size_t back = kind_of_bytecode(code->start, code->bytes, end.offset).back;
-    if (back == 0) continue;
-    Loop loop{.position = end.position, .all = {}, .stores = {}};
-    for (const CodePosition& entry : code->positions) {
-      if (entry.offset + back < end.offset || entry.offset > end.offset) continue;
-      loop.all.add({entry.position, entry.position});
-      if (kind_of_bytecode(code->start, code->bytes, entry.offset).may_store)
-        loop.stores.add({entry.position, entry.position});
-    }
-    code->loops.push_back(loop);
-  }
-}
-
 void add_code(const JitCodeEvent& event) {
   if (event.script == nullptr) {  // a builtin, a stub, a regular expression
     drop_overlapping(reinterpret_cast<std::uintptr_t>(event.code_start), event.code_bytes);
@@ -129,7 +109,6 @@ void add_code(const JitCodeEvent& event) {
   code->function = std::move(name.function);
   code->file = std::move(name.file);
   code->positions = take_positions(code->start, code->bytes);
-  if (code->tier == Tier::kBytecode) note_loops(code.get());
   if (code->tier == Tier::kMaglev && !code->internal) code->positions = own_positions(code->start);
   if (!code->internal && !code->file.empty()) {
     code->script_id = v8.script_id(event.script);
@@ -148,12 +127,10 @@ void end_positions(const JitCodeEvent& event) {
   const auto known = codes().find(start);
   const bool bytecode = event.code_type == JitCodeEvent::kByteCode;
   if (known != codes().end() && (known->second->tier == Tier::kBytecode) == bytecode &&
-      known->second->positions.empty()) {
+      known->second->positions.empty())
     known->second->positions = *positions;
-    if (bytecode) note_loops(known->second.get());
-  } else {
+  else
     waiting_positions()[start] = std::move(*positions);
-  }
 }
 
 void move_code(const JitCodeEvent& event) {
@@ -195,20 +172,7 @@ bool has_position(const Code& code, std::int32_t position) {
                      [position](const CodePosition& entry) { return entry.position == position; });
 }
 
-void widen(const Code& code, Loop* loop) {
-  for (const Loop& other : code.loops) {
-    if (other.position != loop->position) continue;
-    loop->all.add(other.all);
-    loop->stores.add(other.stores);
-  }
-}
-
 }  // namespace
-
-void PositionRange::add(const PositionRange& other) {
-  first = std::min(first, other.first);
-  last = std::max(last, other.last);
-}
 
 CodeMapLock::CodeMapLock() {
   while (locked.exchange(true, std::memory_order_acquire))
@@ -265,20 +229,18 @@ Owner find_owner(const Code& code, const CodePosition& entry) {
   const Code* own = nullptr;
   const Code* other = nullptr;
   int owners = 0;
-  Loop loop{.position = entry.position, .all = {}, .stores = {}};
   for (const auto& [start, candidate] : codes()) {
     if (candidate->tier != Tier::kBytecode || candidate->isolate != code.isolate || candidate->script == nullptr)
       continue;
     if (told && candidate->script_id != entry.script_id) continue;
     if (!has_position(*candidate, entry.position)) continue;
-    widen(*candidate, &loop);
     ++owners;
     if (candidate->script_id == code.script_id && candidate->function == code.function)
       own = candidate.get();
     else
       other = candidate.get();
   }
-  return {own != nullptr ? own : other != nullptr ? other : &code, told ? owners > 0 : owners == 1, loop};
+  return {own != nullptr ? own : other != nullptr ? other : &code, told ? owners > 0 : owners == 1};
 }
 
 }  // namespace watcher::node

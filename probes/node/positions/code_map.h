@@ -21,19 +21,6 @@ struct CodePosition {
   int script_id = -1;       // in optimised code, where it is known whose source it is
 };
 
-struct PositionRange {
-  std::int32_t first = INT32_MAX, last = -1;  // none
-
-  void add(const PositionRange& other);
-};
-
-/// A loop in bytecode, by the position that going back in it has.
-struct Loop {
-  std::int32_t position;
-  PositionRange all;
-  PositionRange stores;  // into elements of arrays, perhaps
-};
-
 enum class Tier : std::uint8_t { kBytecode, kBaseline, kMaglev, kOptimised };
 
 struct Code {
@@ -51,7 +38,6 @@ struct Code {
   std::string function;
   std::string file;
   std::vector<CodePosition> positions;  // by offset
-  std::vector<Loop> loops;              // where Maglev's positions need them
 };
 
 /// Starts to listen to the calling thread's isolate. Code that exists is learnt without its positions.
@@ -84,7 +70,6 @@ Code* find_code(std::uintptr_t address);
 struct Owner {
   const Code* code;
   bool certain;  // V8 says so, or no other function known has that position
-  Loop loop;     // that goes back there; or the position alone
 };
 Owner find_owner(const Code& code, const CodePosition& entry);
 

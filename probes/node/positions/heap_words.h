@@ -19,9 +19,7 @@ struct HeapLayout {
   std::size_t bytecode_header;  // bytes before the first bytecode
   // a letter a bytecode: six times how many bytes of operands never grow, plus how many operands grow with a prefix
   std::string_view bytecode_sizes;
-  // bytecodes, of which Maglev's positions are understood; 0: they are not
-  std::uint8_t jump_loop;
-  std::uint8_t stores[2], calls[2];  // the first and the last one
+  bool maglev;  // its table of positions is known, too
 };
 /// Null: not known for this V8.
 const HeapLayout* heap_layout();

@@ -102,7 +102,7 @@ std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionW
 
 std::vector<CodePosition> own_positions(std::uintptr_t code_start) {
   const Words code = code_object(code_start);
-  if (code == nullptr || heap_layout()->jump_loop == 0) return {};
+  if (code == nullptr || !heap_layout()->maglev) return {};
   const Words table = heap_object(code[heap_layout()->deoptimization + 1]);
   if (table == nullptr) return {};
   std::vector<CodePosition> positions;

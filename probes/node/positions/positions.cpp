@@ -57,7 +57,6 @@ struct Spot {
   void* script = nullptr;
   std::int32_t position = 0;
   bool certain = true;
-  PositionRange among = {};        // certain only where these are on one line
   std::size_t baseline_bytes = 0;  // of the code, when its bytecode is to be found first
 };
 
@@ -66,8 +65,7 @@ DictionaryRef place_of_function(Code& code) {
   return code.place;
 }
 
-/// `stores`: the instruction itself does, and calls nobody.
-Spot spot_in(Code& code, std::uintptr_t address, bool stores = false) {
+Spot spot_in(Code& code, std::uintptr_t address) {
   Spot spot{.address = address, .owner = code.start, .script = code.script};
   CodePosition* entry = covering(code, address - code.start);
   if (entry == nullptr || code.script == nullptr) {
@@ -78,15 +76,9 @@ Spot spot_in(Code& code, std::uintptr_t address, bool stores = false) {
   spot.position = entry->position;
   if (spot.place != 0 || code.tier < Tier::kMaglev || !code.inlining) return spot;
   const Owner owner = find_owner(code, *entry);
-  spot.certain = owner.certain;
-  if (code.tier == Tier::kMaglev) {
-    // the last position is also that of all that is done aside
-    if (entry->script_id < 0 || entry == &code.positions.back()) spot.certain = false;
-    // a loop of which one lap is made apart has in the others its end's position throughout
-    const bool told = stores && owner.loop.stores.last >= 0;
-    spot.among = told ? owner.loop.stores : owner.loop.all;
-    if (told) spot.position = spot.among.first;
-  }
+  // of Maglev's positions the last one is also that of all that is done aside
+  const bool vague = code.tier == Tier::kMaglev && (entry->script_id < 0 || entry == &code.positions.back());
+  spot.certain = owner.certain && !vague;
   spot.owner = owner.code->start;
   spot.script = owner.code->script;
   return spot;
@@ -126,7 +118,7 @@ Spot innermost_spot(const Sample& sample) {
     // callers in machine code are known by the address they will go on at
     const bool returns_here = i > 0 && code->tier != Tier::kBytecode && address > code->start;
     const std::uintptr_t instruction = returns_here ? address - 1 : address;
-    return code->tier == Tier::kBaseline ? spot_in_baseline(*code, instruction) : spot_in(*code, instruction, i == 0);
+    return code->tier == Tier::kBaseline ? spot_in_baseline(*code, instruction) : spot_in(*code, instruction);
   }
   return {};
 }
@@ -162,10 +154,7 @@ DictionaryRef sample_place(const RegisterState& registers) {
   if (spot.baseline_bytes != 0)
     spot = settle_baseline(spot, bytecode_at(spot.owner, spot.baseline_bytes, spot.address));
   if (spot.place != 0 || spot.script == nullptr) return spot.place;
-  const int line = v8.line_number(spot.script, spot.position);
-  if (spot.among.first < spot.among.last)
-    spot.certain &= v8.line_number(spot.script, spot.among.first) == v8.line_number(spot.script, spot.among.last);
-  return settle_place(spot, line + 1);
+  return settle_place(spot, v8.line_number(spot.script, spot.position) + 1);
 }
 
 constexpr std::size_t kNearFrames = 9;  // ours, those of V8's own builtins, the program's
