@@ -109,7 +109,7 @@ void add_code(const JitCodeEvent& event) {
   code->function = std::move(name.function);
   code->file = std::move(name.file);
   code->positions = take_positions(code->start, code->bytes);
-  if (code->tier == Tier::kMaglev && !code->internal) code->positions = own_positions(code->start);
+  if (code->tier == Tier::kMaglev && !code->internal) code->positions = own_positions(code->start, code->bytes);
   if (!code->internal && !code->file.empty()) {
     code->script_id = v8.script_id(event.script);
     code->script = script_handle(event.isolate, event.script, code->script_id);

@@ -100,14 +100,16 @@ std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionW
   return functions;
 }
 
-std::vector<CodePosition> own_positions(std::uintptr_t code_start) {
+std::vector<CodePosition> own_positions(std::uintptr_t code_start, std::size_t code_bytes) {
+  constexpr std::size_t kMostForByte = 16;  // what is no table claims a length far beyond
   const Words code = code_object(code_start);
   if (code == nullptr || !heap_layout()->maglev) return {};
   const Words table = heap_object(code[heap_layout()->deoptimization + 1]);
-  if (table == nullptr) return {};
+  if (table == nullptr || length_of(table) > code_bytes * kMostForByte) return {};
   std::vector<CodePosition> positions;
   for (PositionReader reader(table); !reader.done();) {
     reader.next();
+    if (reader.offset() < 0 || static_cast<std::size_t>(reader.offset()) > code_bytes) return {};
     positions.push_back({static_cast<std::uint32_t>(reader.offset()), reader.script_position()});
   }
   return positions;

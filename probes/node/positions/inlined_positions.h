@@ -20,6 +20,6 @@ std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionW
                                             const std::vector<CodePosition>& positions);
 
 /// The positions of Maglev's code; none: this V8's are not known.
-std::vector<CodePosition> own_positions(std::uintptr_t code_start);
+std::vector<CodePosition> own_positions(std::uintptr_t code_start, std::size_t code_bytes);
 
 }  // namespace watcher::node
