@@ -18,6 +18,7 @@
 #include "probes/node/names/stores.h"
 #include "probes/node/objects/records.h"
 #include "probes/node/positions/code_map.h"
+#include "probes/node/positions/heap_words.h"
 #include "probes/node/positions/positions.h"
 #include "probes/node/positions/stack_place.h"
 
@@ -134,6 +135,16 @@ napi_value listen(napi_env env, napi_callback_info) {
   return make_bool(env, listening);
 }
 
+/// knownTiers(): of which compilers of V8's the lines can be had, besides TurboFan.
+napi_value give_known_tiers(napi_env env, napi_callback_info) {
+  const HeapLayout* layout = load_v8_api() ? heap_layout() : nullptr;
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  napi_set_named_property(env, object, "baseline", make_bool(env, layout != nullptr));
+  napi_set_named_property(env, object, "maglev", make_bool(env, layout != nullptr && layout->maglev));
+  return object;
+}
+
 /// noInlining(): V8's flags are set so.
 napi_value set_no_inlining(napi_env, napi_callback_info) {
   expect_no_inlining();
@@ -216,7 +227,8 @@ napi_value complete_binding(napi_env env, napi_callback_info info) {
                                                    {"threadName", set_thread_name},
                                                    {"stats", give_stats},
                                                    {"listen", listen},
-                                                   {"noInlining", set_no_inlining}};
+                                                   {"noInlining", set_no_inlining},
+                                                   {"knownTiers", give_known_tiers}};
   napi_value binding = nullptr;
   napi_get_cb_info(env, info, nullptr, nullptr, &binding, nullptr);
   add_functions(env, binding, kFunctions);

@@ -9,12 +9,15 @@ const { isMainThread, threadId, threadName } = require('worker_threads');
 
 let active = false;
 
-/** Baseline and Maglev code tells no line. Optimised code does, and which function is inlined by tables of V8's own
-    (inlined_positions.h); without inlining it needs nobody's tables. */
+/** Where the lines of Sparkplug's and Maglev's code are is known for some versions of V8 (heap_words.h). Maglev would make
+    a loop's first lap apart, and give all others the position of the loop's end. Optimised code tells its lines, and which
+    function is inlined by tables of V8's own (inlined_positions.h); without inlining it needs nobody's tables. */
 function keepLines(position) {
   const v8 = require('v8');
-  v8.setFlagsFromString('--no-sparkplug');
-  if (Number.parseInt(process.versions.v8, 10) >= 11) v8.setFlagsFromString('--no-maglev');
+  const { baseline, maglev } = binding.knownTiers();
+  if (!baseline) v8.setFlagsFromString('--no-sparkplug');
+  if (maglev) v8.setFlagsFromString('--no-maglev-loop-peeling');
+  else if (Number.parseInt(process.versions.v8, 10) >= 11) v8.setFlagsFromString('--no-maglev');
   if (position === 'fast') return;
   v8.setFlagsFromString('--no-turbo-inlining');
   binding.noInlining();

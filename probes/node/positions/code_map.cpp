@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "probes/node/positions/code_names.h"
+#include "probes/node/positions/heap_words.h"
 #include "probes/node/positions/inlined_positions.h"
 
 namespace watcher::node {
@@ -99,19 +100,20 @@ void add_code(const JitCodeEvent& event) {
   code->bytes = event.code_bytes;
   code->isolate = event.isolate;
   code->tier = event.code_type == JitCodeEvent::kByteCode ? Tier::kBytecode
-               : name.tier == Tier::kBaseline             ? Tier::kBaseline
-                                                          : Tier::kOptimised;
-  code->inlining = inlining.load(std::memory_order_relaxed);
+               : name.tier == Tier::kBytecode             ? Tier::kOptimised
+                                                          : name.tier;
+  code->inlining = code->tier == Tier::kMaglev || inlining.load(std::memory_order_relaxed);
   code->ours = own_directory != nullptr && name.file.starts_with(*own_directory);
   code->internal = code->ours || name.file.starts_with("node:");
   code->first_line = name.line;
   code->function = std::move(name.function);
   code->file = std::move(name.file);
   code->positions = take_positions(code->start, code->bytes);
+  if (code->tier == Tier::kMaglev && !code->internal) code->positions = own_positions(code->start, code->bytes);
   if (!code->internal && !code->file.empty()) {
     code->script_id = v8.script_id(event.script);
     code->script = script_handle(event.isolate, event.script, code->script_id);
-    if (code->tier == Tier::kOptimised && code->inlining) tell_owners(event, code.get());
+    if (code->tier >= Tier::kMaglev && code->inlining) tell_owners(event, code.get());
   }
   drop_overlapping(code->start, code->bytes);
   codes()[code->start] = std::move(code);
@@ -189,6 +191,7 @@ bool listen_to_code() {
   if (!load_v8_api()) return false;
   void* isolate = v8.current_isolate();
   if (isolate == nullptr) return false;
+  heap_layout();  // the first call is no fault handler's
   v8.listen(isolate, kEnumerateExisting, hear);
   return true;
 }

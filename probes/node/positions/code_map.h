@@ -21,7 +21,7 @@ struct CodePosition {
   int script_id = -1;       // in optimised code, where it is known whose source it is
 };
 
-enum class Tier : std::uint8_t { kBytecode, kBaseline, kOptimised };
+enum class Tier : std::uint8_t { kBytecode, kBaseline, kMaglev, kOptimised };
 
 struct Code {
   std::uintptr_t start = 0;

@@ -49,7 +49,8 @@ std::size_t end_of_function(std::string_view name) {
 }
 
 Tier tier_of(std::string_view marks) {
-  if (marks.find_first_of("*+") != marks.npos) return Tier::kOptimised;
+  if (marks.find('*') != marks.npos) return Tier::kOptimised;
+  if (marks.find('+') != marks.npos) return Tier::kMaglev;
   return marks.find('^') != marks.npos ? Tier::kBaseline : Tier::kBytecode;
 }
 

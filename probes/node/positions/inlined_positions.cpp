@@ -2,43 +2,10 @@
 
 #include <string.h>
 
+#include "probes/node/positions/heap_words.h"
+
 namespace watcher::node {
 namespace {
-
-/// Where optimised code keeps its tables, in words. Within a minor version of V8 that does not change.
-struct Layout {
-  const char* version;
-  int code_word;       // before the first instruction: the pointer to the Code object; 0: the object itself ends there
-  int deoptimization;  // in the Code object, the table of positions behind it
-  int literals;        // in the deoptimization data
-  int inlinings;
-};
-constexpr Layout kLayouts[] = {
-    {"10.2.", 0, -14, 2, 7}, {"11.3.", -1, 2, 2, 7}, {"12.4.", -3, 1, 2, 7}, {"13.6.", -3, 1, 3, 8}};
-
-const Layout* layout() {
-  static const Layout* const known = []() -> const Layout* {
-    for (const Layout& row : kLayouts)
-      if (v8.version != nullptr && strncmp(v8.version(), row.version, strlen(row.version)) == 0) return &row;
-    return nullptr;
-  }();
-  return known;
-}
-
-using Words = const std::uintptr_t*;
-
-/// An object of V8's heap; null where the word is a small integer.
-Words object(std::uintptr_t word) {
-  return (word & 3) == 1 ? reinterpret_cast<Words>(word - 1) : nullptr;
-}
-
-/// Arrays of words or of bytes: a map, a length, the elements.
-std::size_t length_of(Words array) {
-  return array[1] >> 32;
-}
-Words elements(Words array) {
-  return array + 2;
-}
 
 /// V8's table of positions: differences, signed, in groups of seven bits.
 class PositionReader {
@@ -76,10 +43,10 @@ class PositionReader {
 /// The functions inlined into a code, by the numbers of inlinings.
 class Inlinings {
  public:
-  Inlinings(Words deoptimization, const Layout& layout, FunctionWord own) : own_(own) {
+  Inlinings(Words deoptimization, const HeapLayout& layout, FunctionWord own) : own_(own) {
     if (length_of(deoptimization) <= static_cast<std::size_t>(layout.inlinings)) return;
-    literals_ = object(elements(deoptimization)[layout.literals]);
-    inlinings_ = object(elements(deoptimization)[layout.inlinings]);
+    literals_ = heap_object(elements(deoptimization)[layout.literals]);
+    inlinings_ = heap_object(elements(deoptimization)[layout.inlinings]);
   }
 
   /// 0: not to be found.
@@ -93,7 +60,8 @@ class Inlinings {
     if (entry.function == -1) return own_;
     if (entry.function < 0 || static_cast<std::size_t>(entry.function) >= length_of(literals_)) return 0;
     const FunctionWord word = elements(literals_)[entry.function];
-    const bool is_function = object(word) != nullptr && *object(word) == *object(own_);  // the maps are the same
+    const bool is_function =
+        heap_object(word) != nullptr && *heap_object(word) == *heap_object(own_);  // the maps are the same
     return is_function ? word : 0;
   }
 
@@ -113,12 +81,11 @@ class Inlinings {
 
 std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionWord own,
                                             const std::vector<CodePosition>& positions) {
-  const Layout* known = layout();
-  if (known == nullptr || object(own) == nullptr) return {};
-  const auto* start = reinterpret_cast<Words>(code_start);
-  const Words code = known->code_word == 0 ? start : object(start[known->code_word]);
-  const Words deoptimization = code != nullptr ? object(code[known->deoptimization]) : nullptr;
-  const Words table = code != nullptr ? object(code[known->deoptimization + 1]) : nullptr;
+  const Words code = code_object(code_start);
+  if (code == nullptr || heap_object(own) == nullptr) return {};
+  const HeapLayout* known = heap_layout();
+  const Words deoptimization = heap_object(code[known->deoptimization]);
+  const Words table = heap_object(code[known->deoptimization + 1]);
   if (deoptimization == nullptr || table == nullptr) return {};
   std::vector<FunctionWord> functions;
   const Inlinings inlinings(deoptimization, *known, own);
@@ -131,6 +98,21 @@ std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionW
   }
   if (!reader.done()) return {};
   return functions;
+}
+
+std::vector<CodePosition> own_positions(std::uintptr_t code_start, std::size_t code_bytes) {
+  constexpr std::size_t kMostForByte = 16;  // what is no table claims a length far beyond
+  const Words code = code_object(code_start);
+  if (code == nullptr || !heap_layout()->maglev) return {};
+  const Words table = heap_object(code[heap_layout()->deoptimization + 1]);
+  if (table == nullptr || length_of(table) > code_bytes * kMostForByte) return {};
+  std::vector<CodePosition> positions;
+  for (PositionReader reader(table); !reader.done();) {
+    reader.next();
+    if (reader.offset() < 0 || static_cast<std::size_t>(reader.offset()) > code_bytes) return {};
+    positions.push_back({static_cast<std::uint32_t>(reader.offset()), reader.script_position()});
+  }
+  return positions;
 }
 
 }  // namespace watcher::node

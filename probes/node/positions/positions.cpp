@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <iterator>
 #include <vector>
 
 #include "probes/node/events/emit.h"
 #include "probes/node/host/host_allocator.h"
+#include "probes/node/positions/baseline_positions.h"
 #include "probes/node/positions/code_map.h"
 #include "runtime/capture/memory_watch.h"
 
@@ -55,6 +57,7 @@ struct Spot {
   void* script = nullptr;
   std::int32_t position = 0;
   bool certain = true;
+  std::size_t baseline_bytes = 0;  // of the code, when its bytecode is to be found first
 };
 
 DictionaryRef place_of_function(Code& code) {
@@ -71,12 +74,38 @@ Spot spot_in(Code& code, std::uintptr_t address) {
   }
   spot.place = entry->place;
   spot.position = entry->position;
-  if (spot.place != 0 || code.tier != Tier::kOptimised || !code.inlining) return spot;
+  if (spot.place != 0 || code.tier < Tier::kMaglev || !code.inlining) return spot;
   const Owner owner = find_owner(code, *entry);
-  spot.certain = owner.certain;
+  // of Maglev's positions the last one is also that of all that is done aside
+  const bool vague = code.tier == Tier::kMaglev && (entry->script_id < 0 || entry == &code.positions.back());
+  spot.certain = owner.certain && !vague;
   spot.owner = owner.code->start;
   spot.script = owner.code->script;
   return spot;
+}
+
+/// The bytecode of instructions of Sparkplug's, as it was found last. Under the code map's lock.
+struct KnownBytecode {
+  std::uintptr_t instruction;
+  std::uint64_t generation;
+  std::uintptr_t address;  // 0: it has none
+};
+constinit KnownBytecode known_bytecodes[512] = {};
+
+KnownBytecode& known_bytecode(std::uintptr_t instruction) {
+  return known_bytecodes[(instruction ^ instruction >> 9) % std::size(known_bytecodes)];
+}
+
+Spot spot_of_bytecode(Code& baseline, std::uintptr_t address) {
+  Code* bytecode = address != 0 ? find_code(address) : nullptr;
+  return bytecode != nullptr ? spot_in(*bytecode, address) : Spot{.place = place_of_function(baseline)};
+}
+
+Spot spot_in_baseline(Code& code, std::uintptr_t address) {
+  const KnownBytecode& known = known_bytecode(address);
+  if (known.instruction == address && known.generation == code_generation())
+    return spot_of_bytecode(code, known.address);
+  return {.address = address, .owner = code.start, .baseline_bytes = code.bytes};
 }
 
 Spot innermost_spot(const Sample& sample) {
@@ -88,9 +117,23 @@ Spot innermost_spot(const Sample& sample) {
     if (i == 0 && code->tier == Tier::kBytecode) continue;  // nobody executes bytecode: a stale entry
     // callers in machine code are known by the address they will go on at
     const bool returns_here = i > 0 && code->tier != Tier::kBytecode && address > code->start;
-    return spot_in(*code, returns_here ? address - 1 : address);
+    const std::uintptr_t instruction = returns_here ? address - 1 : address;
+    return code->tier == Tier::kBaseline ? spot_in_baseline(*code, instruction) : spot_in(*code, instruction);
   }
   return {};
+}
+
+/// V8's tables are believed where V8 has told of the same bytecode.
+Spot settle_baseline(const Spot& spot, const BytecodeSpot& found) {
+  const CodeMapLock lock;
+  Code* code = find_code(spot.address);
+  if (code == nullptr || code->start != spot.owner) return {};
+  const Code* bytecode = find_code(found.first);
+  const bool told = bytecode != nullptr && bytecode->tier == Tier::kBytecode && bytecode->isolate == code->isolate &&
+                    bytecode->start == found.first && bytecode->bytes == found.bytes;
+  const std::uintptr_t address = told ? found.first + found.offset : 0;
+  known_bytecode(spot.address) = {spot.address, code_generation(), address};
+  return spot_of_bytecode(*code, address);
 }
 
 DictionaryRef settle_place(const Spot& spot, int line) {
@@ -107,7 +150,9 @@ DictionaryRef settle_place(const Spot& spot, int line) {
 DictionaryRef sample_place(const RegisterState& registers) {
   Sample sample;
   take_sample(registers, &sample);
-  const Spot spot = innermost_spot(sample);
+  Spot spot = innermost_spot(sample);
+  if (spot.baseline_bytes != 0)
+    spot = settle_baseline(spot, bytecode_at(spot.owner, spot.baseline_bytes, spot.address));
   if (spot.place != 0 || spot.script == nullptr) return spot.place;
   return settle_place(spot, v8.line_number(spot.script, spot.position) + 1);
 }
