@@ -66,7 +66,7 @@ const { Worker, isMainThread, workerData } = require('worker_threads');
 const say = () => console.log(typeof require('watcher').watch, process.env.NODE_OPTIONS, process.env.OWN, process.execArgv.join());
 if (!isMainThread || process.argv[2]) say();
 else {
-  const runs = [{}, { env: { OWN: 'a', NODE_PATH: process.env.NODE_PATH } }, { execArgv: ['--no-warnings'] }];
+  const runs = [{}, { env: process.env }, { env: { OWN: 'a', NODE_PATH: process.env.NODE_PATH } }, { execArgv: ['--no-warnings'] }];
   const next = () => runs.length === 0 ? require('child_process').fork(__filename, ['child'])
     : new Worker(__filename, runs.shift()).on('exit', next);
   next();
