@@ -270,6 +270,24 @@ console.log(plain.toString(), Object.keys(globalThis).join(), eval('typeof n'), 
 console.log(require.main === module, __filename.slice(-6), module.loaded, arguments.length, this === exports)
 """}, lambda run: self.assertEqual(len(run.of("n")), 2), config=rule("app.js", both=["n"]))
 
+    def test_showing_the_global_object_loads_no_module(self):
+        self.on_nodes({"app.js": "const all = globalThis\nconsole.log(process.moduleLoadList.filter((name) => /undici|zlib|web/.test(name)).join())\n"},
+                      lambda run: self.assertEqual(len(run.of("all")), 1), config=rule("app.js", both=["all"]))
+
+    def test_texts_of_functions_are_those_that_were_written(self):
+        self.on_nodes({"app.js": """\
+const vm = require('vm')
+function sum(list = [1]) { let n = 0; for (let i = 0; i < list.length; i++) { n  +=  list[i] } [n] = [n + 1]; return n }
+const arrow = (n) => n ** 2, n = [() => { for (var n in {}) ; n ||= 4 }], twice = async (n) => { n ++ }
+class Kept { n = 1; set(n) { this.n = n; for (const i of [n]) sum.n = i } static { let n = function () {} } }
+for (const one of [sum, arrow, n[0], twice, Kept, Kept.prototype.set, arrow, (i) => (n) => n]) console.log(`${one}`, one.toString() === String(one))
+console.log(vm.runInNewContext(`(${sum})([2, 3])`), sum([2, 3]), new Function('n', 'n = 1; return n').toString())
+const { toString } = Function.prototype
+console.log(toString.call(toString), toString.name, toString.length, String(Map), typeof toString)
+console.log(Object.keys(Object.getOwnPropertyDescriptors(Function.prototype)).join())
+try { toString.call({}) } catch (error) { console.log(error.stack.replace(/:\\d+:\\d+/g, '')) }
+"""}, lambda run: self.assertTrue(run.of("n")), config=rule("app.js", both=["*"]))
+
     def test_strictness_and_directives(self):
         self.on_nodes({"app.js": """\
 function strict(n) { 'use strict'; n = this; return this === undefined }

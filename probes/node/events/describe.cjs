@@ -26,6 +26,7 @@ const sourceOf = getterOf(RegExp.prototype, 'source');
 const TypedArray = getPrototypeOf(Uint8Array);
 const lengthOfTyped = getterOf(TypedArray.prototype, 'length');
 const nameOfTyped = getterOf(TypedArray.prototype, Symbol.toStringTag);
+const isEnumerable = uncurried(Object.prototype.propertyIsEnumerable);
 const textOfSymbol = uncurried(Symbol.prototype.toString);
 const textOfFunction = uncurried(Function.prototype.toString);
 const { stringify } = JSON;
@@ -98,8 +99,10 @@ function putProperty(text, own, depth, seen) {
 
 function* properties(text, object, depth, seen, keys = ownKeys(object)) {
   for (const key of keys) {
+    // asked first: node's global object loads whole modules where a hidden property of it is described
+    if (!isEnumerable(object, key)) continue;
     const own = getOwnPropertyDescriptor(object, key);
-    if (!own || !own.enumerable) continue;
+    if (own === undefined) continue;
     yield () => {
       putKey(text, key);
       text.put(': ');

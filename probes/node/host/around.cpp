@@ -37,13 +37,16 @@ const CallApi* call_api() {
   return whole ? &api : nullptr;
 }
 
+constexpr int kThis = -1;
+constexpr int kNothing = -2;  // it is called always
+
 /// As long as the function made of it.
 struct Wrapped {
   napi_ref original;
   napi_ref before;
   napi_ref after;
   bool in_span = false;  // what is in front sets the thread's span, for this call only
-  int stored = 0;        // of instead(): the argument that is stored to; -1: `this`
+  int stored = 0;        // of instead(): the argument that is stored to; kThis, or kNothing
   std::vector<std::string> words =
       {};  // not empty: what is in front is called where the first argument is one of these
 };
@@ -121,12 +124,12 @@ napi_value run(napi_env env, napi_callback_info info) {
 napi_value run_instead(napi_env env, napi_callback_info info) {
   Call call(env, info);
   const auto which = static_cast<std::size_t>(call.wrapped->stored);
-  const napi_value target = call.wrapped->stored < 0        ? call.receiver
+  const napi_value target = call.wrapped->stored == kThis   ? call.receiver
                             : which < call.arguments.size() ? call.arguments[which]
                                                             : nullptr;
   napi_value done = nullptr, result = nullptr;
   bool is_done = false;
-  if (may_be_watched(env, target) &&
+  if ((call.wrapped->stored == kNothing || may_be_watched(env, target)) &&
       napi_call_function(env, call.receiver, referred(env, call.wrapped->before), call.arguments.size(),
                          call.arguments.data(), &done) == napi_ok &&
       napi_is_array(env, done, &is_done) == napi_ok && is_done)
@@ -233,7 +236,8 @@ napi_value lead(napi_env env, napi_callback_info info) {
 }
 
 /// instead(original, other, stored): `other(...arguments)` in the place of `original`, where the argument at `stored`
-/// (-1: `this`) lies in watched memory; what it returns, in an array, is the result. Without one `original` is called.
+/// (-1: `this`) lies in watched memory (-2: wherever); what it returns, in an array, is the result. Without one `original`
+/// is called.
 napi_value make_instead(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];

@@ -41,6 +41,23 @@ class Transform {
     return this.changed ? this.text.toString() : null;
   }
 
+  /// What the new text has in the place of what was written: [start, end, what stood there], in their order.
+  edits() {
+    const found = [];
+    let at = 0;
+    const add = (text, was) => {
+      if (text !== was) found.push([at, at + text.length, was]);
+      at += text.length;
+    };
+    add(this.text.intro, '');
+    for (let chunk = this.text.firstChunk; chunk; chunk = chunk.next) {
+      add(chunk.intro, '');
+      add(chunk.content, chunk.original);
+      add(chunk.outro, '');
+    }
+    return found;
+  }
+
   site(subject, node) {
     this.changed = true;
     return this.makeSite(subject, qualifiedName(node.parent) || '<module>', node.loc.start);
