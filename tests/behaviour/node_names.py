@@ -270,6 +270,19 @@ console.log(plain.toString(), Object.keys(globalThis).join(), eval('typeof n'), 
 console.log(require.main === module, __filename.slice(-6), module.loaded, arguments.length, this === exports)
 """}, lambda run: self.assertEqual(len(run.of("n")), 2), config=rule("app.js", both=["n"]))
 
+    def test_a_worker_that_is_ended_while_its_module_is_transformed(self):
+        self.on_nodes({"app.js": """\
+const { Worker, isMainThread, parentPort } = require('worker_threads')
+if (isMainThread) {
+  const worker = new Worker(__filename)
+  worker.on('message', () => setTimeout(() => worker.terminate(), 50)).on('exit', (code) => console.log(code))
+} else {
+  parentPort.postMessage(0)
+  require('./long.js')
+  for (;;);
+}
+""", "long.js": "let n = 0\n" + "n = { a: [n, n + 1] }.a[0]\n" * 20000}, lambda run: None, config=rule("long.js", both=["n"]))
+
     def test_showing_the_global_object_loads_no_module(self):
         self.on_nodes({"app.js": "const all = globalThis\nconsole.log(process.moduleLoadList.filter((name) => /undici|zlib|web/.test(name)).join())\n"},
                       lambda run: self.assertEqual(len(run.of("all")), 1), config=rule("app.js", both=["all"]))
