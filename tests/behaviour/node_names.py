@@ -251,7 +251,7 @@ class Modules(Case):
         source = "interface Item {\n  price: number\n}\nlet total: number = 0  //> total: - -> 0\n" \
                  "function add(item: Item): void {\n\n  total += item.price  //> total: 0 -> 5\n}\nadd({ price: 5 })\nconsole.log(total)\n"
         (self.directory / "app.ts").write_text(source)
-        bundler = BUILD / "probes/node/transform.cjs.p/node_modules/esbuild/bin/esbuild"
+        bundler = BUILD / "probes/node/node_modules/watcher/transform.cjs.p/node_modules/esbuild/bin/esbuild"
         made = subprocess.run([bundler, "app.ts", "--format=cjs", "--sourcemap", "--outfile=app.js"], cwd=self.directory, capture_output=True)
         self.assertEqual(made.returncode, 0, made.stderr)
         files = {"app.js": (self.directory / "app.js").read_text()}

@@ -79,7 +79,7 @@ function resolveForImport() {
         }
       },
     });
-  } else if (typeof register === 'function' && typeof SharedArrayBuffer === 'function' && binding.startHooks()) {
+  } else if (typeof register === 'function' && typeof SharedArrayBuffer === 'function' && typeof Atomics === 'object' && binding.startHooks()) {
     register(urlOf('resolve.mjs'), { data: { url: urlOf('watcher.mjs') } });
   }
 }

@@ -67,7 +67,7 @@ function loadedModule(url, result) {
 function hookModules() {
   if (typeof Module.registerHooks === 'function')
     Module.registerHooks({ load: (url, context, next) => loadedModule(url, next(url, context)) });
-  else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function' && binding.startHooks())
+  else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function' && typeof Atomics === 'object' && binding.startHooks())
     Module.register(pathToFileURL(path.join(__dirname, 'load_modules.mjs')).href);
 }
 
