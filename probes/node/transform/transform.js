@@ -87,8 +87,9 @@ class Transform {
     const body = block.body;
     let at = 0;
     while (at < body.length && body[at].directive !== undefined) ++at;
-    if (at > 0) this.text.appendLeft(body[at - 1].end, `;${text}`);
-    else if (block.type === 'Program') this.text.appendLeft(body[0].start, text);
+    // a debugger that breaks on start stops at the line of the first statement
+    if (at < body.length && (at > 0 || block.type === 'Program')) this.text.appendLeft(body[at].start, text);
+    else if (at > 0) this.text.appendLeft(body[at - 1].end, `;${text}`);
     else this.text.appendLeft(this.source.indexOf('{', block.start) + 1, text);
   }
 
