@@ -62,8 +62,28 @@ for (const Kind of kinds) {
 }
 """
 RULES = '[[watch]]\nfile = "*"\nboth = ["*"]\n'
+THREAD_OF_HOOKS = "18 and 20: hooks of import, anybody's, live in a thread that node counts as a worker"
+COMPILED_ANEW = "it prints a trace of node's own code, compiled anew where V8's flags have changed: Module._extensions..js for Object..js"
+CACHED = "the compile cache of the process has boot.cjs, too"
+NOT_FOUND = "it prints the trace of a module that is not found, with the frames of node's hooks and ours"
+LOADED_FIRST = "as with any file that is loaded by --require"
+# What is known to differ: in which modes, and why.
+DIFFERENT = {
+    "test-worker-init-failure.js": ("shim asked names memory", "loaded first, we meet EMFILE where node says ERR_INVALID_PACKAGE_CONFIG; node 20 waits for its thread of hooks for ever"),
+    "test-worker-event.js": ("names memory", THREAD_OF_HOOKS),
+    "test-worker-name.js": ("names memory", THREAD_OF_HOOKS),
+    "test-worker-execargv.js": ("asked names memory", COMPILED_ANEW),
+    "test-worker-unsupported-things.js": ("asked names memory", COMPILED_ANEW),
+    "test-worker-debug.js": ("shim asked names memory", f"18 and 20: the debugger does not stop at a worker's first line, {LOADED_FIRST}"),
+    "test-cli-node-options.js": ("shim", f"--trace-sync-io shows how a worker's first files are found, {LOADED_FIRST}"),
+    "test-compile-cache-bad-syntax.js": ("shim", CACHED),
+    "test-compile-cache-success.js": ("shim", CACHED),
+    "test-compile-cache-api-success.js": ("shim", CACHED),
+    "test-module-main-preserve-symlinks-fail.js": ("shim", NOT_FOUND),
+    "test-npm-install.js": ("shim", NOT_FOUND),
+    "test-release-npm.js": ("shim", NOT_FOUND),
+}
 # What differs from run to run: numbers of processes, ports, addresses and durations.
-DIFFERENT = {}
 NOISE = [(rb"0x[0-9a-f]+", b"0x"), (rb"\d+", b"0"), (rb"(?m)^\(Use `node.*\n", b"")]
 
 
