@@ -162,6 +162,17 @@ else { console.log(typeof require('watcher').watch); process.exit(3); }
         self.never_watched(self.write({"app.js": shown + "new (require('worker_threads').Worker)(" + repr(shown) + ", { eval: true, env: { A: 'a' } });\n"
                                        "console.log(Object.keys(require.cache).length);\n"}))
 
+    def test_processes_of_the_test_runner_see_nothing_of_us(self):
+        program = self.write({"app.test.js": "require('node:test')('one', () => {});\n"
+                              "console.log('SHOWN', process.execArgv.join(), process.env.NODE_OPTIONS, JSON.stringify(process._preload_modules), typeof require('watcher').watch);\n",
+                              "node_modules/watcher/index.js": ""})
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                plain, shimmed = (self.execute([node, "--test", str(program)], more).stdout for more in ({}, {"LD_PRELOAD": node_support.PRELOAD}))
+                shown = [line for line in plain.splitlines() if b"SHOWN" in line]
+                self.assertEqual([line for line in shimmed.splitlines() if b"SHOWN" in line], shown)
+                self.assertEqual(len(shown), 1, plain)
+
     def test_options_in_a_file_of_environment_variables(self):
         self.write({".env": "A=1\nNODE_OPTIONS='--title=other'\n"})
         program = self.write({"app.js": "console.log(process.title, process.env.A, process.env.NODE_OPTIONS);\n"})

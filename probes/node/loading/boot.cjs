@@ -3,7 +3,7 @@
 'use strict';
 const binding = process._linkedBinding('watcher');
 const Module = module.constructor; // require('module') loads more than that
-const { env, argv, _eval, _preload_modules: preloaded } = process;
+const { env, argv, execArgv, _eval, _preload_modules: preloaded } = process;
 
 // what the program sees of NODE_OPTIONS, of the preloaded modules and of the cache is its own
 const options = binding.optionsWithoutUs(env.NODE_OPTIONS);
@@ -12,6 +12,8 @@ else if (options !== undefined) env.NODE_OPTIONS = options;
 // a copy: node still goes through the list itself
 if (preloaded?.[0] === __filename) Object.defineProperty(process, '_preload_modules', { value: preloaded.slice(1) });
 delete require.cache[__filename];
+const given = execArgv.indexOf(`--require=${__filename}`); // by node's test runner
+if (given >= 0) execArgv.splice(given, 1);
 
 let rest;
 const follow = () => (rest ??= require('./follow.cjs'));
