@@ -66,6 +66,7 @@ THREAD_OF_HOOKS = "18 and 20: hooks of import, anybody's, live in a thread that 
 COMPILED_ANEW = "it prints a trace of node's own code, compiled anew where V8's flags have changed: Module._extensions..js for Object..js"
 CACHED = "the compile cache of the process has boot.cjs, too"
 NOT_FOUND = "it prints the trace of a module that is not found, with the frames of node's hooks and ours"
+COLLECTED = "18: whether a file handle that nobody closes is collected, and warned of, before the end depends on when V8 collects"
 LOADED_FIRST = "as with any file that is loaded by --require"
 # What is known to differ: in which modes, and why.
 DIFFERENT = {
@@ -86,7 +87,8 @@ DIFFERENT = {
     "test-release-npm.js": ("shim", NOT_FOUND),
     "test-module-hooks-resolve-load-import-inline-typescript.mjs": ("shim", NOT_FOUND),
     "test-module-hooks-resolve-load-import-inline-typescript-override.mjs": ("shim", NOT_FOUND),
-    "test-fs-read-empty-buffer.js": ("memory", "18: whether a file handle that nobody closes is collected, and warned of, before the end depends on when V8 collects"),
+    "test-fs-read-empty-buffer.js": ("memory", COLLECTED),
+    "test-wasm-web-api.js": ("names", COLLECTED),
 }
 # What differs from run to run: numbers of processes, ports, addresses and durations.
 NOISE = [(rb"0x[0-9a-f]+", b"0x"), (rb"\d+", b"0"), (rb"(?m)^\(Use `node.*\n", b"")]
