@@ -8,11 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "probes/node/addon.h"
 #include "probes/node/events/emit.h"
 #include "probes/node/host/host_calls.h"
+#include "probes/node/loading/main_script.h"
 #include "probes/node/positions/code_map.h"
 #include "probes/node/positions/positions.h"
 
@@ -48,6 +51,19 @@ const char* closed_mode(const std::string& words) {
   return nullptr;
 }
 
+/// Does a file of --env-file bring NODE_OPTIONS, which node takes where the environment has none?
+bool has_options_in_file(const std::string& words) {
+  static constexpr std::string_view kOption = "\n--env-file";
+  for (std::size_t at = words.find(kOption); at != words.npos; at = words.find(kOption, at + 1)) {
+    const std::size_t start = words.find_first_of("=\n", at + kOption.size());
+    if (start == words.npos) break;
+    const std::string path = words.substr(start + 1, words.find('\n', start + 1) - start - 1);
+    const std::optional<std::string> text = regular_file(path.c_str());
+    if (text && text->find(kOptions) != text->npos) return true;
+  }
+  return false;
+}
+
 std::string own_directory() {
   Dl_info info{};
   if (dladdr(reinterpret_cast<void*>(closed_mode), &info) == 0 || info.dli_fname == nullptr) return {};
@@ -55,13 +71,10 @@ std::string own_directory() {
   return path.substr(0, path.rfind('/'));
 }
 
-/// Beside the probe in the build tree, in a folder of its own when installed. As node will spell it.
+/// In a folder beside the probe, as node will spell it.
 std::string find_boot_file() {
-  const std::string directory = own_directory();
   char path[PATH_MAX];
-  for (const char* place : {"/boot.cjs", "/node/boot.cjs"})
-    if (realpath((directory + place).c_str(), path) != nullptr) return path;
-  return {};
+  return realpath((own_directory() + "/node_modules/watcher/boot.cjs").c_str(), path) != nullptr ? path : std::string();
 }
 
 std::string quoted(const std::string& path) {
@@ -106,6 +119,13 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
                  "node is not watched: under %s it would not start with us", mode);
     return nullptr;
   }
+  if (given == nullptr && has_options_in_file(words)) {
+    runtime->log(
+        runtime->asked() != 0 ? WATCHER_WARNING : WATCHER_DEBUG,
+        "node is not watched: NODE_OPTIONS of the file of --env-file would not be read with us; set them in the "
+        "environment");
+    return nullptr;
+  }
   const std::string boot = find_boot_file();
   if (boot.empty()) {
     runtime->log(runtime->asked() != 0 ? WATCHER_ERROR : WATCHER_DEBUG,
@@ -116,6 +136,8 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
   const std::string ours = "--require " + quoted(boot);
   offer_addon(given, ours);
   lead_host_rings();
+  // node's test runner hands its options to the processes of the tests
+  if (words.find("\n--require=" + boot + "\n") != words.npos) return &probe;
   setenv(kOptions, given == nullptr || given[0] == '\0' ? ours.c_str() : (ours + " " + given).c_str(), 1);
   return &probe;
 }

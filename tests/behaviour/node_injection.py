@@ -83,7 +83,7 @@ const { Worker, isMainThread, workerData } = require('worker_threads');
 const say = () => console.log(typeof require('watcher').watch, process.env.NODE_OPTIONS, process.env.OWN, process.execArgv.join());
 if (!isMainThread || process.argv[2]) say();
 else {
-  const runs = [{}, { env: { OWN: 'a', NODE_PATH: process.env.NODE_PATH } }, { execArgv: ['--no-warnings'] }];
+  const runs = [{}, { env: process.env }, { env: { OWN: 'a', NODE_PATH: process.env.NODE_PATH } }, { execArgv: ['--no-warnings'] }];
   const next = () => runs.length === 0 ? require('child_process').fork(__filename, ['child'])
     : new Worker(__filename, runs.shift()).on('exit', next);
   next();
@@ -179,12 +179,45 @@ else { console.log(typeof require('watcher').watch); process.exit(3); }
         self.never_watched(self.write({"app.js": shown + "new (require('worker_threads').Worker)(" + repr(shown) + ", { eval: true, env: { A: 'a' } });\n"
                                        "console.log(Object.keys(require.cache).length);\n"}))
 
+    def test_processes_of_the_test_runner_see_nothing_of_us(self):
+        program = self.write({"app.test.js": "require('node:test')('one', () => {});\n"
+                              "console.log('SHOWN', process.execArgv.join(), process.env.NODE_OPTIONS, JSON.stringify(process._preload_modules), typeof require('watcher').watch);\n",
+                              "node_modules/watcher/index.js": ""})
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                plain, shimmed = (self.execute([node, "--test", str(program)], more).stdout for more in ({}, {"LD_PRELOAD": node_support.PRELOAD}))
+                shown = [line for line in plain.splitlines() if b"SHOWN" in line]
+                self.assertEqual([line for line in shimmed.splitlines() if b"SHOWN" in line], shown)
+                self.assertEqual(len(shown), 1, plain)
+
+    def test_options_in_a_file_of_environment_variables(self):
+        self.write({".env": "A=1\nNODE_OPTIONS='--title=other'\n"})
+        program = self.write({"app.js": "console.log(process.title, process.env.A, process.env.NODE_OPTIONS);\n"})
+        for version, node in INTERPRETERS:
+            for option in (["--env-file=.env"], ["--env-file", ".env"]) if int(version) >= 20 else ():
+                with self.subTest(node=node, option=option):
+                    plain, shimmed = (self.execute([node, *option, str(program)], more) for more in ({}, {"LD_PRELOAD": node_support.PRELOAD}))
+                    self.assertEqual(plain.stdout, b"other 1 --title=other\n", plain.stderr)
+                    self.assertEqual((shimmed.stdout, shimmed.stderr), (plain.stdout, plain.stderr))
+
+    def test_reports_of_coverage_are_the_programs_own(self):
+        self.write({"lib.js": "exports.half = (a) => { if (a) return 1; else return 2 };\n"})
+        program = self.write({"app.test.js": "const { test } = require('node:test');\nconst { half } = require('./lib.js');\ntest('half', () => import('fs').then(() => half(1)));\n"})
+        for version, node in INTERPRETERS:
+            with self.subTest(node=node):
+                command = [node, "--test", "--experimental-test-coverage", str(program)]
+                plain, shimmed = (self.execute(command, more).stdout.decode() for more in ({}, {"LD_PRELOAD": node_support.PRELOAD}))
+                report = [line for line in plain.splitlines() if "|" in line]
+                self.assertTrue(any("lib.js" in line for line in report), plain)
+                self.assertEqual([line for line in shimmed.splitlines() if "|" in line], report)
+
     def test_a_node_that_never_watches_and_finds_our_files_gone(self):
         home = self.directory / "watcher"
-        (home / "node").mkdir(parents=True)
+        scripts = home / "node_modules" / "watcher"
+        scripts.mkdir(parents=True)
         for file in ("preload/libwatcher_preload.so", "runtime/libwatcher_runtime.so", "probes/node/watcher_node.so"):
             shutil.copy(BUILD / file, home)
-        shutil.copy(BUILD / "probes/node/boot.cjs", home / "node")
+        shutil.copy(BUILD / "probes/node/node_modules/watcher/boot.cjs", scripts)
         self.never_watched(self.write({"app.js": "const { Worker } = require('worker_threads');\nconst name = 'watch' + 'er';\n"
                                        "try { require(name); } catch (error) { console.log(error.message); }\n"}),
                            str(home / "libwatcher_preload.so"))

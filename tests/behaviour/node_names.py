@@ -251,7 +251,7 @@ class Modules(Case):
         source = "interface Item {\n  price: number\n}\nlet total: number = 0  //> total: - -> 0\n" \
                  "function add(item: Item): void {\n\n  total += item.price  //> total: 0 -> 5\n}\nadd({ price: 5 })\nconsole.log(total)\n"
         (self.directory / "app.ts").write_text(source)
-        bundler = BUILD / "probes/node/transform.cjs.p/node_modules/esbuild/bin/esbuild"
+        bundler = BUILD / "probes/node/node_modules/watcher/transform.cjs.p/node_modules/esbuild/bin/esbuild"
         made = subprocess.run([bundler, "app.ts", "--format=cjs", "--sourcemap", "--outfile=app.js"], cwd=self.directory, capture_output=True)
         self.assertEqual(made.returncode, 0, made.stderr)
         files = {"app.js": (self.directory / "app.js").read_text()}
@@ -269,6 +269,37 @@ n = 1
 console.log(plain.toString(), Object.keys(globalThis).join(), eval('typeof n'), JSON.stringify(module.children), module.paths.length)
 console.log(require.main === module, __filename.slice(-6), module.loaded, arguments.length, this === exports)
 """}, lambda run: self.assertEqual(len(run.of("n")), 2), config=rule("app.js", both=["n"]))
+
+    def test_a_worker_that_is_ended_while_its_module_is_transformed(self):
+        self.on_nodes({"app.js": """\
+const { Worker, isMainThread, parentPort } = require('worker_threads')
+if (isMainThread) {
+  const worker = new Worker(__filename)
+  worker.on('message', () => setTimeout(() => worker.terminate(), 50)).on('exit', (code) => console.log(code))
+} else {
+  parentPort.postMessage(0)
+  require('./long.js')
+  for (;;);
+}
+""", "long.js": "let n = 0\n" + "n = { a: [n, n + 1] }.a[0]\n" * 20000}, lambda run: None, config=rule("long.js", both=["n"]))
+
+    def test_showing_the_global_object_loads_no_module(self):
+        self.on_nodes({"app.js": "const all = globalThis\nconsole.log(process.moduleLoadList.filter((name) => /undici|zlib|web/.test(name)).join())\n"},
+                      lambda run: self.assertEqual(len(run.of("all")), 1), config=rule("app.js", both=["all"]))
+
+    def test_texts_of_functions_are_those_that_were_written(self):
+        self.on_nodes({"app.js": """\
+const vm = require('vm')
+function sum(list = [1]) { let n = 0; for (let i = 0; i < list.length; i++) { n  +=  list[i] } [n] = [n + 1]; return n }
+const arrow = (n) => n ** 2, n = [() => { for (var n in {}) ; n ||= 4 }], twice = async (n) => { n ++ }
+class Kept { n = 1; set(n) { this.n = n; for (const i of [n]) sum.n = i } static { let n = function () {} } }
+for (const one of [sum, arrow, n[0], twice, Kept, Kept.prototype.set, arrow, (i) => (n) => n]) console.log(`${one}`, one.toString() === String(one))
+console.log(vm.runInNewContext(`(${sum})([2, 3])`), sum([2, 3]), new Function('n', 'n = 1; return n').toString())
+const { toString } = Function.prototype
+console.log(toString.call(toString), toString.name, toString.length, String(Map), typeof toString)
+console.log(Object.keys(Object.getOwnPropertyDescriptors(Function.prototype)).join())
+try { toString.call({}) } catch (error) { console.log(error.stack.replace(/:\\d+:\\d+/g, '')) }
+"""}, lambda run: self.assertTrue(run.of("n")), config=rule("app.js", both=["*"]))
 
     def test_strictness_and_directives(self):
         self.on_nodes({"app.js": """\

@@ -26,7 +26,10 @@ class Installation:
             self.add(sibling)
 
     def add(self, path, name=None):
-        target = self.root / (name or pathlib.Path(path).name)
+        path = pathlib.Path(path)
+        folder = self.root / "node_modules" / "watcher" if path.parent.parent.name == "node_modules" else self.root
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        target = folder / (name or path.name)
         shutil.copyfile(path, target)
         target.chmod(0o755)
         return target
@@ -46,7 +49,7 @@ class Installation:
 
 def real_siblings():
     """The runtime and the probes, as far as they are built: they belong beside an installed shim."""
-    return [*BUILD.glob("runtime/libwatcher_runtime.so"), *BUILD.glob("probes/*/watcher_*.so"), *BUILD.glob("probes/node/*.?js")]
+    return [*BUILD.glob("runtime/libwatcher_runtime.so"), *BUILD.glob("probes/*/watcher_*.so"), *BUILD.glob("probes/node/node_modules/watcher/*.?js")]
 
 
 def environment(**extra):

@@ -26,6 +26,7 @@ const sourceOf = getterOf(RegExp.prototype, 'source');
 const TypedArray = getPrototypeOf(Uint8Array);
 const lengthOfTyped = getterOf(TypedArray.prototype, 'length');
 const nameOfTyped = getterOf(TypedArray.prototype, Symbol.toStringTag);
+const isEnumerable = uncurried(Object.prototype.propertyIsEnumerable);
 const textOfSymbol = uncurried(Symbol.prototype.toString);
 const textOfFunction = uncurried(Function.prototype.toString);
 const { stringify } = JSON;
@@ -94,8 +95,10 @@ function putProperty(text, own, depth, seen) {
 function putProperties(text, object, head, depth, seen) {
   let count = 0;
   for (const key of ownKeys(object)) {
+    // asked first: node's global object loads whole modules where a hidden property of it is described
+    if (!isEnumerable(object, key)) continue;
     const own = getOwnPropertyDescriptor(object, key);
-    if (!own || !own.enumerable) continue;
+    if (own === undefined) continue;
     if (!text.begin(count++, `${head}{ `)) break;
     putKey(text, key);
     text.put(': ');

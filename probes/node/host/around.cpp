@@ -21,6 +21,10 @@ struct CallApi {
   void* (*isolate)();
   napi_value (*context)(void* isolate);
   napi_value (*call)(napi_value function, napi_value context, napi_value receiver, int count, napi_value* arguments);
+  void (*begin_try)(void* block, void* isolate);
+  void (*end_try)(void* block);
+  bool (*has_terminated)(const void* block);
+  void (*terminate)(void* isolate);
 };
 
 template <class Function>
@@ -33,8 +37,29 @@ const CallApi* call_api() {
   static CallApi api;
   static const bool whole = find(&api.isolate, "_ZN2v87Isolate13TryGetCurrentEv") &&
                             find(&api.context, "_ZN2v87Isolate17GetCurrentContextEv") &&
-                            find(&api.call, "_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_");
+                            find(&api.call, "_ZN2v88Function4CallENS_5LocalINS_7ContextEEENS1_INS_5ValueEEEiPS5_") &&
+                            find(&api.begin_try, "_ZN2v88TryCatchC1EPNS_7IsolateE") &&
+                            find(&api.end_try, "_ZN2v88TryCatchD1Ev") &&
+                            find(&api.has_terminated, "_ZNK2v88TryCatch13HasTerminatedEv") &&
+                            find(&api.terminate, "_ZN2v87Isolate18TerminateExecutionEv");
   return whole ? &api : nullptr;
+}
+
+constexpr int kThis = -1;
+constexpr int kNothing = -2;  // it is called always
+
+/// Calls a function of ours; nullptr: it threw, and the program goes on as without us. That a thread or a script with a
+/// time limit is to end may be noticed in there, and N-API's calls forget it.
+napi_value call_ours(napi_value function, napi_value receiver, std::size_t count, napi_value* arguments) {
+  const CallApi* api = call_api();
+  void* isolate = api->isolate();
+  alignas(16) char block[256];  // a v8::TryCatch, of some 50 bytes
+  api->begin_try(block, isolate);
+  const napi_value result = api->call(function, api->context(isolate), receiver, static_cast<int>(count), arguments);
+  const bool terminated = api->has_terminated(block);
+  api->end_try(block);
+  if (terminated) api->terminate(isolate);
+  return result;
 }
 
 /// As long as the function made of it.
@@ -43,7 +68,7 @@ struct Wrapped {
   napi_ref before;
   napi_ref after;
   bool in_span = false;  // what is in front sets the thread's span, for this call only
-  int stored = 0;        // of instead(): the argument that is stored to; -1: `this`
+  int stored = 0;        // of instead(): the argument that is stored to; kThis, or kNothing
   std::vector<std::string> words =
       {};  // not empty: what is in front is called where the first argument is one of these
 };
@@ -83,14 +108,11 @@ bool concerns(napi_env env, const Call& call) {
 
 /// What is in front may give other arguments: an array. Should it fail, the program goes on as without us.
 void run_before(napi_env env, Call* call) {
-  napi_value result = nullptr;
   const napi_value before = referred(env, call->wrapped->before);
-  const napi_status status =
-      napi_call_function(env, call->receiver, before, call->arguments.size(), call->arguments.data(), &result);
-  if (status == napi_pending_exception) napi_get_and_clear_last_exception(env, &result);
-  if (status != napi_ok) return;
+  if (before == nullptr) return;
+  const napi_value result = call_ours(before, call->receiver, call->arguments.size(), call->arguments.data());
   bool replaced = false;
-  if (napi_is_array(env, result, &replaced) != napi_ok || !replaced) return;
+  if (result == nullptr || napi_is_array(env, result, &replaced) != napi_ok || !replaced) return;
   std::uint32_t count = 0;
   napi_get_array_length(env, result, &count);
   call->arguments.resize(count);
@@ -112,8 +134,7 @@ napi_value run(napi_env env, napi_callback_info info) {
   if (result == nullptr) return nullptr;  // it threw
   if (const napi_value after = referred(env, call.wrapped->after)) {
     napi_value seen[] = {call.receiver, result};
-    napi_value ignored = nullptr;
-    napi_call_function(env, call.receiver, after, 2, seen, &ignored);
+    call_ours(after, call.receiver, 2, seen);
   }
   return result;
 }
@@ -121,15 +142,14 @@ napi_value run(napi_env env, napi_callback_info info) {
 napi_value run_instead(napi_env env, napi_callback_info info) {
   Call call(env, info);
   const auto which = static_cast<std::size_t>(call.wrapped->stored);
-  const napi_value target = call.wrapped->stored < 0        ? call.receiver
+  const napi_value target = call.wrapped->stored == kThis   ? call.receiver
                             : which < call.arguments.size() ? call.arguments[which]
                                                             : nullptr;
   napi_value done = nullptr, result = nullptr;
   bool is_done = false;
-  if (may_be_watched(env, target) &&
-      napi_call_function(env, call.receiver, referred(env, call.wrapped->before), call.arguments.size(),
-                         call.arguments.data(), &done) == napi_ok &&
-      napi_is_array(env, done, &is_done) == napi_ok && is_done)
+  if (call.wrapped->stored == kNothing || may_be_watched(env, target))
+    done = call_ours(referred(env, call.wrapped->before), call.receiver, call.arguments.size(), call.arguments.data());
+  if (done != nullptr && napi_is_array(env, done, &is_done) == napi_ok && is_done)
     napi_get_element(env, done, 0, &result);
   return is_done ? result : call_original(env, &call);
 }
@@ -233,7 +253,8 @@ napi_value lead(napi_env env, napi_callback_info info) {
 }
 
 /// instead(original, other, stored): `other(...arguments)` in the place of `original`, where the argument at `stored`
-/// (-1: `this`) lies in watched memory; what it returns, in an array, is the result. Without one `original` is called.
+/// (-1: `this`) lies in watched memory (-2: wherever); what it returns, in an array, is the result. Without one
+/// `original` is called.
 napi_value make_instead(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
   if (call_api() == nullptr) return arguments.values[0];

@@ -12,6 +12,8 @@ else if (options !== undefined) env.NODE_OPTIONS = options;
 // a copy: node still goes through the list itself
 if (preloaded?.[0] === __filename) Object.defineProperty(process, '_preload_modules', { value: preloaded.slice(1) });
 delete require.cache[__filename];
+const given = execArgv.indexOf(`--require=${__filename}`); // by node's test runner
+if (given >= 0) execArgv.splice(given, 1);
 
 let rest;
 const follow = () => (rest ??= require('./follow.cjs'));

@@ -17,7 +17,7 @@ function followWorkers() {
   const withUs = (options) => {
     if (options === null || typeof options !== 'object') return options;
     const { env, execArgv } = options;
-    const ownEnv = env !== null && typeof env === 'object' && env !== process.env;
+    const ownEnv = env !== null && typeof env === 'object'; // process.env, too, is copied then: without us
     if (!ownEnv && !Array.isArray(execArgv)) return options;
     if (typeof env === 'symbol') return options;
     const base = ownEnv ? env : process.env;
@@ -79,7 +79,7 @@ function resolveForImport() {
         }
       },
     });
-  } else if (typeof register === 'function' && typeof SharedArrayBuffer === 'function' && binding.startHooks()) {
+  } else if (typeof register === 'function' && typeof SharedArrayBuffer === 'function' && typeof Atomics === 'object' && binding.startHooks()) {
     register(urlOf('resolve.mjs'), { data: { url: urlOf('watcher.mjs') } });
   }
 }

@@ -9,6 +9,7 @@ const binding = process._linkedBinding('watcher');
 if (binding.start === undefined) binding.complete();
 
 let transform;
+let texts; // texts.cjs, where the program runs
 let drivers; // sql_drivers.cjs, once statements are asked for
 const wanted = { rules: false, hooked: false };
 const ruleTable = new Map();
@@ -37,7 +38,8 @@ function instrumented(source, file, sourceType) {
   if (file.startsWith(__dirname) || (rulesFor(file).length === 0 && !source.includes(kMapReference))) return null;
   transform ??= loadTransform();
   try {
-    return transform(source, { file, sourceType, rulesFor, makeSite, allLocals: binding.option('track_locals') === 'true' });
+    const remember = (text, edits) => texts?.remember(file, text, edits);
+    return transform(source, { file, sourceType, rulesFor, makeSite, remember, allLocals: binding.option('track_locals') === 'true' });
   } catch (error) {
     binding.log(2, `${file} is not watched: its transform failed (${error.message})`);
     return null;
@@ -65,7 +67,7 @@ function loadedModule(url, result) {
 function hookModules() {
   if (typeof Module.registerHooks === 'function')
     Module.registerHooks({ load: (url, context, next) => loadedModule(url, next(url, context)) });
-  else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function' && binding.startHooks())
+  else if (typeof Module.register === 'function' && typeof SharedArrayBuffer === 'function' && typeof Atomics === 'object' && binding.startHooks())
     Module.register(pathToFileURL(path.join(__dirname, 'load_modules.mjs')).href);
 }
 
@@ -78,6 +80,8 @@ function hookLoaders() {
 function watchNames() {
   wanted.rules = true;
   require('./hooks.cjs').install(binding);
+  texts = require('./texts.cjs');
+  texts.install();
   hookLoaders();
   hookModules();
 }

@@ -33,7 +33,7 @@ function licenceText(home) {
 function licencesOf(inputs) {
   const packages = new Set();
   for (const input of inputs) {
-    const found = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
+    const found = /^((?:@[^/]+\/)?[^./][^/]*)\//.exec(path.relative(modules, input));
     if (found) packages.add(found[1]);
   }
   return [...packages].sort().map((name) => {

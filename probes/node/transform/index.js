@@ -11,15 +11,16 @@ const { originalPositions } = require('./positions.js');
 ///   file        the path as events show it
 ///   sourceType  'module' or 'commonjs'; null: whichever it is
 ///   rulesFor    path → [{ name, scope, … }]
+///   remember    is told the new text and its edits
 ///   makeSite    { name, scope, owner, function, file, line, rule } → a number that the hooks are called with
-function transform(source, { file, sourceType, rulesFor, makeSite, allLocals = false }) {
+function transform(source, { file, sourceType, rulesFor, makeSite, remember, allLocals = false }) {
   const positions = originalPositions(source, file);
   const files = [file, ...(positions ? positions.files : [])];
   const rules = new RuleSet(files.flatMap((name) => rulesFor(name)), allLocals);
   if (rules.rules.length === 0 || !rules.mayOccur(source) || source.includes(kMark)) return null;
   const tree = (sourceType !== 'module' && parse(source, 'commonjs')) || (sourceType !== 'commonjs' && parse(source, 'module'));
   if (!tree) return null;
-  return new Transform(source, tree, rules, (subject, functions, start) => {
+  const transformed = new Transform(source, tree, rules, (subject, functions, start) => {
     const place = (positions && positions.at(start)) || { file, line: start.line };
     return makeSite({
       name: subject.name,
@@ -30,7 +31,10 @@ function transform(source, { file, sourceType, rulesFor, makeSite, allLocals = f
       line: place.line,
       rule: subject.rule,
     });
-  }).run();
+  });
+  const text = transformed.run();
+  if (text !== null) remember?.(text, transformed.edits());
+  return text;
 }
 
 module.exports = { transform };

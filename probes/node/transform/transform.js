@@ -41,6 +41,23 @@ class Transform {
     return this.changed ? this.text.toString() : null;
   }
 
+  /// What the new text has in the place of what was written: [start, end, what stood there], in their order.
+  edits() {
+    const found = [];
+    let at = 0;
+    const add = (text, was) => {
+      if (text !== was) found.push([at, at + text.length, was]);
+      at += text.length;
+    };
+    add(this.text.intro, '');
+    for (let chunk = this.text.firstChunk; chunk; chunk = chunk.next) {
+      add(chunk.intro, '');
+      add(chunk.content, chunk.original);
+      add(chunk.outro, '');
+    }
+    return found;
+  }
+
   site(subject, node) {
     this.changed = true;
     return this.makeSite(subject, qualifiedName(node.parent) || '<module>', node.loc.start);
@@ -75,8 +92,9 @@ class Transform {
     const body = block.body;
     let at = 0;
     while (at < body.length && body[at].directive !== undefined) ++at;
-    if (at > 0) this.text.appendLeft(body[at - 1].end, `;${text}`);
-    else if (block.type === 'Program') this.text.appendLeft(body[0].start, text);
+    // a debugger that breaks on start stops at the line of the first statement
+    if (at < body.length && (at > 0 || block.type === 'Program')) this.text.appendLeft(body[at].start, text);
+    else if (at > 0) this.text.appendLeft(body[at - 1].end, `;${text}`);
     else this.text.appendLeft(this.source.indexOf('{', block.start) + 1, text);
   }
 

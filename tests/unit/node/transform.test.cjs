@@ -33,7 +33,9 @@ test('lines stay', () => {
 
 test('directives stay in front', () => {
   const { text } = transformed('function f(x) { "use strict"; return this }');
-  assert.match(text, /\{ "use strict";;watcher\$b\(x,0\);/);
+  assert.match(text, /\{ "use strict"; watcher\$b\(x,0\);return/);
+  const { text: alone } = transformed('function f(x) { "use strict"; }');
+  assert.match(alone, /\{ "use strict";;watcher\$b\(x,0\); \}/);
 });
 
 test('a name is a variable of its scope, not a text', () => {
