@@ -231,11 +231,14 @@ class Program {
 
 }  // namespace
 
+std::optional<std::string> regular_file(const char* path) {
+  std::size_t bytes = 0;
+  return is_regular(path, &bytes) ? text_of(path, bytes) : std::nullopt;
+}
+
 std::optional<int> mentions(const std::string& file, Text flags) {
   const std::unique_ptr<char, decltype(&free)> real(realpath(file.c_str(), nullptr), &free);
-  std::size_t bytes = 0;
-  if (real == nullptr || !is_regular(real.get(), &bytes)) return std::nullopt;
-  const std::optional<std::string> text = text_of(real.get(), bytes);
+  const std::optional<std::string> text = real != nullptr ? regular_file(real.get()) : std::nullopt;
   if (!text) return std::nullopt;
   return Program(flags).read(*text, real.get());
 }

@@ -9,6 +9,9 @@
 
 namespace watcher::node {
 
+/// A regular file's bytes: a pipe could not be read twice.
+std::optional<std::string> regular_file(const char* path);
+
 constexpr int kMentionsUs = 1;      // a string that is our name
 constexpr int kImports = 2;         // an `import`, and something that was not looked at
 constexpr int kImportsWorkers = 4;  // an `import`, and the name of worker_threads
