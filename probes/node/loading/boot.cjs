@@ -23,7 +23,7 @@ const resolve = binding.lead(Module, '_resolveFilename', (...request) => follow(
 ]);
 const followWorkers = () =>
   binding.lead(Module, '_load', () => follow().followWorkers(), undefined, ['worker_threads', 'node:worker_threads']);
-const said = (main, text) => binding.mentions(text, main, `${execArgv} ${options}`);
+const said = (main, text) => binding.mentions(text, main, `${execArgv} ${env.NODE_OPTIONS}`);
 const mentions = said(argv[1], _eval);
 if (binding.isInert(mentions)) followWorkers();
 else follow().begin(preloaded, followWorkers, mentions, said);
