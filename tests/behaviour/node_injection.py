@@ -179,6 +179,11 @@ else { console.log(typeof require('watcher').watch); process.exit(3); }
         self.never_watched(self.write({"app.js": shown + "new (require('worker_threads').Worker)(" + repr(shown) + ", { eval: true, env: { A: 'a' } });\n"
                                        "console.log(Object.keys(require.cache).length);\n"}))
 
+    def test_what_is_not_found_is_told_as_without_us(self):
+        for main in (self.write({"app.mjs": "import './none.mjs';\n"}), self.write({"behind.mjs": "import './app.mjs';\n"}),
+                     self.directory / "none.js"):
+            self.never_watched(main)
+
     def test_processes_of_the_test_runner_see_nothing_of_us(self):
         program = self.write({"app.test.js": "require('node:test')('one', () => {});\n"
                               "console.log('SHOWN', process.execArgv.join(), process.env.NODE_OPTIONS, JSON.stringify(process._preload_modules), typeof require('watcher').watch);\n",

@@ -54,7 +54,7 @@ TEST_CASE("what may import more is open") {
   program.write("lib/deep.mjs", "import 'express'");
   for (const char* text :
        {"import 'express'", "import x from './lib/deep.mjs'", "export { x } from 'some'", "import(name)",
-        "import('./a' + b)", "import(`./${name}.mjs`)", "import './none.mjs'", "import 'no\\x64e:fs'",
+        "import('./a' + b)", "import(`./${name}.mjs`)", "import('./none.mjs')", "import 'no\\x64e:fs'",
         "import x from /* of */ 'node:fs'", "import m from 'node:module'", "import './lib'", "import '#own'",
         "import fs from 'fs'; const load = require(name)", "import fs from 'fs'; require('express')"})
     CHECK_MESSAGE(program.says(text) == kImports, text);
@@ -62,6 +62,17 @@ TEST_CASE("what may import more is open") {
   CHECK(program.says("// may import anything from 1 on") == 0);
   CHECK(program.says("0;", "--import,./first.mjs") == kImports);
   CHECK(program.says("import 'fs'", "--require ./first.cjs") == kImports);
+}
+
+TEST_CASE("a program that cannot be linked runs nothing") {
+  Program program;
+  program.write("lib/lacks.mjs", "import './none.mjs'");
+  CHECK(program.says("import './none.mjs'") == 0);
+  CHECK(program.says("import './lib/lacks.mjs'") == 0);
+  CHECK(program.says("import './none.mjs'; import 'express'") == kImports);
+  CHECK(program.says("import('./lib/lacks.mjs')") == kImports);  // what is lacking can be written until then
+  CHECK(program.says("import './none'", "--experimental-specifier-resolution=node") == kImports);
+  CHECK(program.says("import './lib/lacks.mjs#2'") == kImports);
 }
 
 TEST_CASE("no more is read than start-up has time for") {

@@ -92,7 +92,10 @@ const IMPORTS_WORKERS = 4;
 function mentionsBehind(main, said) {
   try {
     const path = require('path').resolve(main); // a module loaded first may have changed the folder
-    return said(path) ?? said(Module._findPath(path)) ?? IMPORTS + IMPORTS_WORKERS;
+    const found = Module._findPath(path);
+    // nothing runs; but `-` is standard input, and options can name what does run
+    if (found === false && main !== '-' && process.execArgv.length === 0 && !process.env.NODE_OPTIONS) return 0;
+    return said(path) ?? said(found) ?? IMPORTS + IMPORTS_WORKERS;
   } catch {
     return IMPORTS + IMPORTS_WORKERS;
   }

@@ -1,5 +1,6 @@
 #include "probes/node/loading/main_script.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +81,7 @@ std::optional<Literal> literal(Text at) {
   const std::size_t end = at.find(at[0], 1);
   if (end == at.npos) return std::nullopt;
   const Text text = at.substr(1, end - 1);
-  if (text.find_first_of("\\\n$%") != text.npos) return std::nullopt;
+  if (text.find_first_of("\\\n\t $%#") != text.npos) return std::nullopt;
   return Literal{text, at.substr(end + 1)};
 }
 
@@ -122,16 +123,17 @@ std::optional<std::string> text_of(const char* path, std::size_t bytes) {
 /// A program as far as it can be read: the time is start-up of programs that have nothing to do with us.
 class Program {
  public:
-  explicit Program(Text flags) : open_(has(flags, "-r") || has(flags, "--test")) {
+  explicit Program(Text flags) {
+    for (const Text leads : {"-r", "--test", "specifier", "symlinks"}) open_ |= has(flags, leads);
     if (has(flags, "--import") || has(flags, "loader")) imports_ = open_ = true;
     files_.reserve(kFiles);  // a file that is looked at stays where it is while more are added
   }
 
   /// The file's folder is what the paths in `text` are relative to.
-  int read(Text text, const std::string& file) {
-    look_at(text, file);
+  int read(Text text, const std::string& name) {
+    look_at(text, {name, text.size(), true});
     for (std::size_t i = 0; i < files_.size(); ++i) {
-      const std::optional<std::string> next = text_of(files_[i].c_str(), bytes_[i]);
+      const std::optional<std::string> next = text_of(files_[i].name.c_str(), files_[i].bytes);
       if (next)
         look_at(*next, files_[i]);
       else
@@ -143,9 +145,17 @@ class Program {
  private:
   static constexpr std::size_t kFiles = 16, kBytes = 128 << 10;  // besides the main script
 
+  struct File {
+    std::string name;
+    std::size_t bytes;
+    bool linked;  // before anything runs: by `import` from the main script on
+  };
+  enum class How { kImport, kImportCall, kRequire };
+  enum class Found { kRead, kUnread, kNone };
+
   static bool has(Text text, Text word) { return position_of(word, text) != text.npos; }
 
-  void look_at(Text text, const std::string& file) {
+  void look_at(Text text, const File& file) {
     if (mentions_us(text)) us_ = true;
     if (has(text, "worker_threads")) follow_workers(text, file);
     each_word(text, "import", [&](Text behind) { import(behind, file); });
@@ -154,36 +164,36 @@ class Program {
   }
 
   /// A worker's file is named in a text of its own, below the folder or by a path relative to it.
-  void follow_workers(Text text, const std::string& file) {
+  void follow_workers(Text text, const File& file) {
     workers_ = true;
     for (std::size_t end = position_of("js", text); end != text.npos; end = position_of("js", text, end + 1)) {
       const char quote = first(text.substr(end + 2));
       const std::size_t before = is_quote(quote) ? text.rfind(quote, end) : text.npos;
       if (before == text.npos) continue;
       const Text name = text.substr(before + 1, end + 1 - before);
-      if (name.find_first_of(" \n(") == name.npos) follow(std::string(name), file, true);
+      if (name.find_first_of(" \n(") == name.npos) follow(std::string(name), file, How::kImportCall);
     }
   }
 
-  void import(Text behind, const std::string& file) {
+  void import(Text behind, const File& file) {
     const Text next = without_space(behind);
     if (is_quote(first(next)))
-      named(literal(next), file, true);
+      named(literal(next), file, How::kImport);
     else if (first(next) == '(')
-      named(argument(next), file, true);
+      named(argument(next), file, How::kImportCall);
     else if (is_import(behind))
       imports_ = true;  // `from` has the name
   }
 
-  void from(Text behind, const std::string& file) {
+  void from(Text behind, const File& file) {
     const Text next = without_space(behind);
-    if (is_quote(first(next))) named(literal(next), file, true);
+    if (is_quote(first(next))) named(literal(next), file, How::kImport);
     if (next.starts_with("/*") || next.starts_with("//")) open_ = true;
   }
 
-  void require(Text behind, const std::string& file) {
+  void require(Text behind, const File& file) {
     const Text next = without_space(behind);
-    if (first(next) == '(') named(argument(next), file, false);
+    if (first(next) == '(') named(argument(next), file, How::kRequire);
   }
 
   /// The text that is all of a call's first argument.
@@ -194,39 +204,40 @@ class Program {
     return end == ')' || end == ',' ? found : std::nullopt;
   }
 
-  void named(const std::optional<Literal>& name, const std::string& file, bool imported) {
-    if (imported) imports_ = true;
+  void named(const std::optional<Literal>& name, const File& file, How how) {
+    if (how != How::kRequire) imports_ = true;
     if (name && is_closed_builtin(name->text)) return;
-    if (!name || !is_path(name->text) ||
-        !follow(std::string(name->text.substr(0, name->text.find('?'))), file, imported))
-      open_ = true;
+    const Found found = name && is_path(name->text)
+                            ? follow(std::string(name->text.substr(0, name->text.find('?'))), file, how)
+                            : Found::kUnread;
+    // without what is linked nothing runs
+    if (found == Found::kUnread || (found == Found::kNone && !(how == How::kImport && file.linked))) open_ = true;
   }
 
-  /// Is the file one that will be looked at?
-  bool follow(const std::string& path, const std::string& from, bool imported) {
-    const std::string base = path.starts_with('/') ? path : from.substr(0, from.rfind('/') + 1) + path;
+  Found follow(const std::string& path, const File& from, How how) {
+    const std::string base = path.starts_with('/') ? path : from.name.substr(0, from.name.rfind('/') + 1) + path;
     for (const char* end : {"", ".js", ".json", "/index.js"}) {
       const std::unique_ptr<char, decltype(&free)> real(realpath((base + end).c_str(), nullptr), &free);
       std::size_t bytes = 0;
-      if (real != nullptr && is_regular(real.get(), &bytes)) return add(real.get(), bytes);
-      if (imported) return false;
+      if (real != nullptr && is_regular(real.get(), &bytes))
+        return add({real.get(), bytes, how == How::kImport && from.linked});
+      if (how != How::kRequire) return real == nullptr && errno == ENOENT ? Found::kNone : Found::kUnread;
     }
-    return false;
+    return Found::kUnread;
   }
 
-  bool add(const char* file, std::size_t bytes) {
-    if (std::find(files_.begin(), files_.end(), file) != files_.end()) return true;
-    if (files_.size() == kFiles || bytes > left_) return false;
-    left_ -= bytes;
-    files_.emplace_back(file);
-    bytes_.push_back(bytes);
-    return true;
+  Found add(const File& file) {
+    const auto same = [&](const File& other) { return other.name == file.name; };
+    if (std::any_of(files_.begin(), files_.end(), same)) return Found::kRead;
+    if (files_.size() == kFiles || file.bytes > left_) return Found::kUnread;
+    left_ -= file.bytes;
+    files_.push_back(file);
+    return Found::kRead;
   }
 
   bool us_ = false, workers_ = false, imports_ = false, open_ = false;
   std::size_t left_ = kBytes;
-  std::vector<std::string> files_;
-  std::vector<std::size_t> bytes_;
+  std::vector<File> files_;
 };
 
 }  // namespace
