@@ -7,7 +7,7 @@
            changed, its line told, beside a plain object
   arrays   a store into a watched Float64Array, beside the engine's own cost of a captured store (bench_engine)
   peers    the property again, beside libraries that call back at each change (node_peers/, by npm): ratios to a plain object
-  tsc      TypeScript's compiler on a program that needs all of its library: with the shim, and with V8 telling of its code
+  tsc      TypeScript's compiler on a program that needs all of its library: with the shim, and with watching asked for
   start    a script that does nothing: plain, with an empty file loaded first, and with the shim and nothing watched
 
 The ring is written without waiting for its reader: bursts are shorter than the ring, the least of many counts.
@@ -177,19 +177,15 @@ def tsc(directory):
     shim = dict(bare_environment(), LD_PRELOAD=node_support.PRELOAD)
     asked = {position: dict(shim, WATCHER_OUTPUT=str(directory / "told"), WATCHER_POSITION=position, WATCHER_LOG_LEVEL="ERROR")
              for position in ("fast", "exact")}
-    # positions need V8's Sparkplug and Maglev off: what that costs, and what the handler does besides
-    arms = {"plain": bare_environment(), "shim": shim, "tiers off": bare_environment(), "positions, fast": asked["fast"],
-            "positions, exact": asked["exact"]}
-    print("processor time of tsc, in turns: median of 9, s, and the median of the ratios to the same turn's plain / tiers off")
+    arms = {"plain": bare_environment(), "shim": shim, "fast": asked["fast"], "exact": asked["exact"]}
+    print("processor time of tsc, in turns: least (median) of 9, s, and more than plain: of the least, and the median of the turns'")
+    compiler = [home / "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--target", "es2022", directory / "main.ts"]
     for version, node in NODES.items():
-        tiers = ["--no-sparkplug"] + (["--no-maglev"] if version != "18" else [])
-        compiler = [home / "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--target", "es2022", directory / "main.ts"]
-        times = in_turns(arms, lambda arm: [node, *(tiers if arm == "tiers off" else []), *compiler], 9)
-        row = []
-        for arm, spent in times.items():
-            over = [statistics.median(one[0] / other[0] for one, other in zip(spent, times[base])) for base in ("plain", "tiers off")]
-            ratios = " / ".join(f"{(ratio - 1) * 100:+.1f}" for ratio in over)
-            row.append(f"{arm} {statistics.median(one[0] for one in spent) / 1000:.2f} ({ratios} %)")
+        spent = {arm: [one[0] / 1000 for one in all_] for arm, all_ in in_turns(arms, lambda _: [node, *compiler], 9).items()}
+        row = [f"plain {min(spent['plain']):.2f} ({statistics.median(spent['plain']):.2f})"]
+        for arm in list(arms)[1:]:
+            over = statistics.median(one / plain for one, plain in zip(spent[arm], spent["plain"]))
+            row.append(f"{arm} {(min(spent[arm]) / min(spent['plain']) - 1) * 100:+.1f} ({(over - 1) * 100:+.1f}) %")
         print(f"  {version:3} " + "  ".join(row), flush=True)
 
 
