@@ -30,8 +30,12 @@ CodeMap& codes() {
   return *map;
 }
 /// Positions that came before the code they belong to, by its address.
+struct WaitingPositions {
+  bool bytecode;
+  std::vector<CodePosition> positions;
+};
 auto& waiting_positions() {
-  static auto* map = new std::map<std::uintptr_t, std::vector<CodePosition>>;
+  static auto* map = new std::map<std::uintptr_t, WaitingPositions>;
   return *map;
 }
 /// Global handles of scripts; each keeps its script alive.
@@ -77,16 +81,22 @@ void put_in_order(std::vector<CodePosition>* positions) {
                    [](const CodePosition& a, const CodePosition& b) { return a.offset < b.offset; });
 }
 
-/// The same code may be told of twice: with and without its positions.
-std::vector<CodePosition> take_positions(std::uintptr_t start, std::size_t bytes) {
-  if (const auto found = waiting_positions().find(start); found != waiting_positions().end()) {
-    std::vector<CodePosition> positions = std::move(found->second);
-    waiting_positions().erase(found);
-    return positions;
+/// The same bytecode may be told of twice: with and without its positions.
+std::vector<CodePosition> take_positions(const Code& code) {
+  const bool bytecode = code.tier == Tier::kBytecode;
+  const auto waiting = waiting_positions().find(code.start);
+  if (waiting != waiting_positions().end()) {
+    const WaitingPositions found = std::move(waiting->second);
+    waiting_positions().erase(waiting);
+    if (found.bytecode == bytecode) return found.positions;
   }
-  const auto known = codes().find(start);
-  if (known != codes().end() && known->second->bytes == bytes) return std::move(known->second->positions);
-  return {};
+  const auto known = codes().find(code.start);
+  if (!bytecode || known == codes().end()) return {};
+  Code& before = *known->second;
+  const bool same = before.tier == code.tier && before.bytes == code.bytes && before.isolate == code.isolate &&
+                    before.first_line == code.first_line && before.function == code.function &&
+                    before.file == code.file;
+  return same ? std::move(before.positions) : std::vector<CodePosition>{};
 }
 
 void add_code(const JitCodeEvent& event) {
@@ -108,7 +118,7 @@ void add_code(const JitCodeEvent& event) {
   code->first_line = name.line;
   code->function = std::move(name.function);
   code->file = std::move(name.file);
-  code->positions = take_positions(code->start, code->bytes);
+  code->positions = take_positions(*code);
   if (code->tier == Tier::kMaglev && !code->internal) code->positions = own_positions(code->start, code->bytes);
   if (!code->internal && !code->file.empty()) {
     code->script_id = v8.script_id(event.script);
@@ -124,13 +134,13 @@ void end_positions(const JitCodeEvent& event) {
   if (positions == nullptr) return;
   put_in_order(positions.get());
   const auto start = reinterpret_cast<std::uintptr_t>(event.code_start);
-  const auto known = codes().find(start);
   const bool bytecode = event.code_type == JitCodeEvent::kByteCode;
-  if (known != codes().end() && (known->second->tier == Tier::kBytecode) == bytecode &&
-      known->second->positions.empty())
-    known->second->positions = *positions;
+  const auto known = codes().find(start);
+  // bytecode can get its positions later; machine code that is known there is dead
+  if (bytecode && known != codes().end() && known->second->tier == Tier::kBytecode && known->second->positions.empty())
+    known->second->positions = std::move(*positions);
   else
-    waiting_positions()[start] = std::move(*positions);
+    waiting_positions()[start] = {bytecode, std::move(*positions)};
 }
 
 void move_code(const JitCodeEvent& event) {
