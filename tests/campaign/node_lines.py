@@ -160,7 +160,7 @@ BASELINE, MAGLEV = ("--always-sparkplug", "--no-opt"), ("--no-opt",)
 # program, rounds, functions a file, variables of each, bytes of the first one's bytecode, laps of loops, node's flags
 PROGRAMS = {
     "shapes": (SHAPED, 40, 12, 0, 300, 0, ()), "shapes, less hot": (SHAPED, 5, 12, 0, 300, 0, ()),
-    "baseline": (SHAPED, 1, 12, 0, 300, 0, BASELINE), "many variables": (SHAPED, 20, 4, 300, 300, 0, ()),
+    "every tier": (SHAPED, 40, 12, 0, 300, 0, BASELINE[:1]), "baseline": (SHAPED, 1, 12, 0, 300, 0, BASELINE), "many variables": (SHAPED, 20, 4, 300, 300, 0, ()),
     "64 KiB": (SHAPED, 1, 3, 300, 140000, 0, BASELINE), "collections": (SHAPED, 2, 6, 0, 300, 0, STRESS),
     "baseline, collections": (SHAPED, 1, 6, 0, 300, 0, STRESS + BASELINE), "workers": (WORKERS, 20, 6, 0, 300, 0, ()),
     "long loops": (SHAPED, 0, 6, 0, 300, 3000, ()), "Maglev": (SHAPED, 40, 12, 0, 300, 0, MAGLEV),
@@ -180,6 +180,23 @@ for (let lap = 0; lap < 4; lap++) for (const f of all) for (let i = 0; i < 8; i+
 """
 
 
+# code that V8 took from a cache, or made before it tells of any
+CACHED = """const fs = require('fs'), vm = require('vm'), accepted = [];
+function load(name) {
+  const file = `${__dirname}/${name}`, module = {};
+  const cachedData = fs.existsSync(file + '.cache') ? fs.readFileSync(file + '.cache') : undefined;
+  const script = new vm.Script(`(function (module, require) { ${fs.readFileSync(file)}\\n})`, { filename: file, cachedData });
+  accepted.push(script.cachedDataRejected === false);
+  script.runInThisContext()(module, () => load('b.js'));
+  process.on('exit', () => fs.writeFileSync(file + '.cache', script.createCachedData()));
+  return module.exports;
+}
+process.on('exit', () => console.log(...accepted));
+""" + MAIN.replace("require('./a.js')", "load('a.js')").replace("require('./b.js')", "load('b.js')")
+LATE = MAIN.replace("const { watch } = require('watcher');\n", "").replace("watch(", "const { watch } = require('watch' + 'er'); watch(", 1) \
+    .replace("8192", "1 << 20").replace("4096", "4096, 512")
+
+
 class Lines(node_support.Case):
     def stored_at(self, event):
         """The file and line that the event's value stands for."""
@@ -194,6 +211,9 @@ class Lines(node_support.Case):
     def fuzz(self, node, position, files, flags=(), unsure_of_100=1):
         self.write(files)
         run = self.watched_node(node, [*flags, str(self.directory / "main.js")], {"WATCHER_POSITION": position})
+        return self.judge(run, position, unsure_of_100)
+
+    def judge(self, run, position, unsure_of_100):
         self.assertEqual(run.status, 0, run.stderr[-500:])
         right, unsure, wrong = 0, 0, []
         for event in run.events:
@@ -217,9 +237,7 @@ class Lines(node_support.Case):
             for seed in range(10, 10 + 2 * SEEDS, 2):
                 for rounds in (0, 40, 400) if FULL else (60,) if program is OBJECTS else (0, 60):
                     with self.subTest(node=version, seed=seed, rounds=rounds, position=position):
-                        files = {"main.js": program.replace("ROUNDS", str(rounds)), "b.js": module(seed, FUNCTIONS, SECOND_FILE, None),
-                                 "a.js": module(seed + 1, FUNCTIONS, 0, "./b.js")}
-                        right, unsure = self.fuzz(node, position, files, unsure_of_100=0 if program is OBJECTS else 1)
+                        right, unsure = self.fuzz(node, position, self.files(seed, program, rounds), unsure_of_100=0 if program is OBJECTS else 1)
                         total = [total[0] + right, total[1] + unsure]
             print(f"node {version} {position}: {total[0]} right, {total[1]} marked as unsure", file=sys.stderr)
 
@@ -241,6 +259,31 @@ class Lines(node_support.Case):
                             right, unsure = self.fuzz(node, position, files, flags)
                             total = [total[0] + right, total[1] + unsure]
                     print(f"node {version} {position}, {name}: {total[0]} right, {total[1]} marked as unsure", file=sys.stderr)
+
+    def files(self, seed, program, rounds):
+        return {"main.js": program.replace("ROUNDS", str(rounds)), "b.js": module(seed, FUNCTIONS, SECOND_FILE, None),
+                "a.js": module(seed + 1, FUNCTIONS, 0, "./b.js")}
+
+    def test_code_from_a_cache(self):
+        for version, node in node_support.INTERPRETERS:
+            with self.subTest(node=node):
+                self.write(self.files(10, CACHED, 2))
+                self.assertEqual(self.plain_node(node, [str(self.directory / "main.js")]).status, 0)
+                accepted = 0  # V8 refuses what was made with other flags
+                for position in ("fast", "exact", "exact"):
+                    run = self.watched_node(node, [str(self.directory / "main.js")], {"WATCHER_POSITION": position})
+                    right, unsure = self.judge(run, position, 0)
+                    accepted += run.stdout.count(b"true")
+                self.assertGreater(accepted, 0)
+
+    def test_code_that_was_there_before(self):
+        """A run that nobody asked to be watched. Code that was optimised by then has no lines."""
+        for version, node in node_support.INTERPRETERS:
+            with self.subTest(node=node):
+                self.write(self.files(10, LATE, 2))
+                run = self.execute([node, "--no-opt", str(self.directory / "main.js")],
+                                   {"LD_PRELOAD": node_support.PRELOAD, "MALLOC_MMAP_THRESHOLD_": "500000"})
+                self.judge(node_support.Run(run, self.directory / "watcher_output"), "exact", 0)
 
     def test_exact(self):
         self.check("exact")

@@ -11,7 +11,7 @@ let active = false;
 
 /** Where the lines of Sparkplug's and Maglev's code are is known for some versions of V8 (heap_words.h). Maglev would make
     a loop's first lap apart, and give all others the position of the loop's end. Optimised code tells its lines, and which
-    function is inlined by tables of V8's own (inlined_positions.h); without inlining it needs nobody's tables. */
+    function is inlined by tables of V8's own (own_positions.h); without inlining it needs nobody's tables. */
 function keepLines(position) {
   const v8 = require('v8');
   const { baseline, maglev } = binding.knownTiers();

@@ -9,7 +9,7 @@
 
 #include "probes/node/positions/code_names.h"
 #include "probes/node/positions/heap_words.h"
-#include "probes/node/positions/inlined_positions.h"
+#include "probes/node/positions/own_positions.h"
 
 namespace watcher::node {
 namespace {
@@ -81,7 +81,7 @@ void put_in_order(std::vector<CodePosition>* positions) {
                    [](const CodePosition& a, const CodePosition& b) { return a.offset < b.offset; });
 }
 
-/// The same bytecode may be told of twice: with and without its positions.
+/// The same code may be told of twice: with and without its positions.
 std::vector<CodePosition> take_positions(const Code& code) {
   const bool bytecode = code.tier == Tier::kBytecode;
   const auto waiting = waiting_positions().find(code.start);
@@ -91,7 +91,7 @@ std::vector<CodePosition> take_positions(const Code& code) {
     if (found.bytecode == bytecode) return found.positions;
   }
   const auto known = codes().find(code.start);
-  if (!bytecode || known == codes().end()) return {};
+  if (known == codes().end()) return {};
   Code& before = *known->second;
   const bool same = before.tier == code.tier && before.bytes == code.bytes && before.isolate == code.isolate &&
                     before.first_line == code.first_line && before.function == code.function &&
@@ -112,18 +112,21 @@ void add_code(const JitCodeEvent& event) {
   code->tier = event.code_type == JitCodeEvent::kByteCode ? Tier::kBytecode
                : name.tier == Tier::kBytecode             ? Tier::kOptimised
                                                           : name.tier;
-  code->inlining = code->tier == Tier::kMaglev || inlining.load(std::memory_order_relaxed);
+  code->inlining = code->tier >= Tier::kMaglev && (code->tier == Tier::kMaglev || has_inlined(code->start) ||
+                                                   inlining.load(std::memory_order_relaxed));
   code->ours = own_directory != nullptr && name.file.starts_with(*own_directory);
   code->internal = code->ours || name.file.starts_with("node:");
   code->first_line = name.line;
   code->function = std::move(name.function);
   code->file = std::move(name.file);
   code->positions = take_positions(*code);
-  if (code->tier == Tier::kMaglev && !code->internal) code->positions = own_positions(code->start, code->bytes);
+  if (code->tier == Tier::kMaglev && !code->internal) code->positions = maglev_positions(code->start, code->bytes);
+  if (code->tier == Tier::kBytecode && !code->internal && code->positions.empty())
+    code->positions = bytecode_positions(code->start, code->bytes);
   if (!code->internal && !code->file.empty()) {
     code->script_id = v8.script_id(event.script);
     code->script = script_handle(event.isolate, event.script, code->script_id);
-    if (code->tier >= Tier::kMaglev && code->inlining) tell_owners(event, code.get());
+    if (code->inlining) tell_owners(event, code.get());
   }
   drop_overlapping(code->start, code->bytes);
   codes()[code->start] = std::move(code);

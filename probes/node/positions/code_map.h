@@ -40,7 +40,7 @@ struct Code {
   std::vector<CodePosition> positions;  // by offset
 };
 
-/// Starts to listen to the calling thread's isolate. Code that exists is learnt without its positions.
+/// Starts to listen to the calling thread's isolate. Of code that exists optimised code has no positions.
 bool listen_to_code();
 /// The calling thread's isolate ends.
 void forget_isolate();

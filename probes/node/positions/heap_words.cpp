@@ -28,10 +28,10 @@ constexpr std::string_view kSizes13 =
     "aaaaabcdeopbabaaaaabdddbbbbcbbbaaagcccdbdbbdddbdddhddceccdddjdjccccccccccccccccccccccccbbbbaabbbbdeedefecdeeop"
     "iieecccccccccabbbaaoiabiaicibccccaaadbbbbbbbbbbdbbbbbbbbbbbbddbcebaaaabaabdeddabbaaaaaaaaaaaaaaaaa";
 
-constexpr HeapLayout kLayouts[] = {{"10.2.", 0, 0, -14, 2, 7, 56, kSizes10, false},
-                                   {"11.3.", -1, 5, 2, 2, 7, 54, kSizes11, false},
-                                   {"12.4.", -3, 5, 1, 2, 7, 64, kSizes12, false},
-                                   {"13.6.", -3, 5, 1, 3, 8, 64, kSizes13, true}};
+constexpr HeapLayout kLayouts[] = {{"10.2.", 0, 0, -14, 2, 7, 56, 4, 3, kSizes10, false},
+                                   {"11.3.", -1, 5, 2, 2, 7, 54, 4, 3, kSizes11, false},
+                                   {"12.4.", -3, 5, 1, 2, 7, 64, 3, 4, kSizes12, false},
+                                   {"13.6.", -3, 5, 1, 3, 8, 64, 3, 4, kSizes13, true}};
 
 }  // namespace
 

@@ -17,6 +17,8 @@ struct HeapLayout {
   int literals;        // in the deoptimization data
   int inlinings;
   std::size_t bytecode_header;  // bytes before the first bytecode
+  int bytecode_positions;       // the table of positions in these, and the array of handlers
+  int bytecode_handlers;
   // a letter a bytecode: six times how many bytes of operands never grow, plus how many operands grow with a prefix
   std::string_view bytecode_sizes;
   bool maglev;  // its table of positions is known, too

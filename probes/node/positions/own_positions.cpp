@@ -1,4 +1,4 @@
-#include "probes/node/positions/inlined_positions.h"
+#include "probes/node/positions/own_positions.h"
 
 #include <string.h>
 
@@ -6,6 +6,8 @@
 
 namespace watcher::node {
 namespace {
+
+constexpr std::int64_t kEntry = -1;  // the place of what a function does before its first bytecode
 
 /// V8's table of positions: differences, signed, in groups of seven bits.
 class PositionReader {
@@ -36,9 +38,21 @@ class PositionReader {
 
   const std::uint8_t* at_;
   const std::uint8_t* end_;
-  std::int64_t offset_ = -1;
+  std::int64_t offset_ = kEntry;
   std::int64_t position_ = 0;
 };
+
+/// None where one would not be in the code.
+std::vector<CodePosition> positions_in(Words table, std::size_t code_bytes) {
+  std::vector<CodePosition> positions;
+  for (PositionReader reader(table); !reader.done();) {
+    reader.next();
+    if (reader.offset() == kEntry) continue;
+    if (reader.offset() < 0 || static_cast<std::size_t>(reader.offset()) > code_bytes) return {};
+    positions.push_back({static_cast<std::uint32_t>(reader.offset()), reader.script_position()});
+  }
+  return positions;
+}
 
 /// The functions inlined into a code, by the numbers of inlinings.
 class Inlinings {
@@ -49,12 +63,14 @@ class Inlinings {
     inlinings_ = heap_object(elements(deoptimization)[layout.inlinings]);
   }
 
+  std::size_t count() const { return inlinings_ != nullptr ? length_of(inlinings_) / sizeof(Inlining) : 0; }
+
   /// 0: not to be found.
   FunctionWord function(int inlining) const {
     if (inlining < 0) return own_;
     if (literals_ == nullptr || inlinings_ == nullptr) return 0;
     const auto at = static_cast<std::size_t>(inlining);
-    if (at >= length_of(inlinings_) / sizeof(Inlining)) return 0;
+    if (at >= count()) return 0;
     Inlining entry;
     memcpy(&entry, reinterpret_cast<const Inlining*>(elements(inlinings_)) + at, sizeof entry);
     if (entry.function == -1) return own_;
@@ -100,19 +116,31 @@ std::vector<FunctionWord> inlined_functions(std::uintptr_t code_start, FunctionW
   return functions;
 }
 
-std::vector<CodePosition> own_positions(std::uintptr_t code_start, std::size_t code_bytes) {
+bool has_inlined(std::uintptr_t code_start) {
+  const Words code = code_object(code_start);
+  if (code == nullptr) return false;
+  const Words deoptimization = heap_object(code[heap_layout()->deoptimization]);
+  return deoptimization != nullptr && Inlinings(deoptimization, *heap_layout(), 0).count() != 0;
+}
+
+std::vector<CodePosition> bytecode_positions(std::uintptr_t first, std::size_t bytes) {
+  const HeapLayout* known = heap_layout();
+  if (known == nullptr) return {};
+  const Words bytecode = reinterpret_cast<Words>(first - known->bytecode_header);
+  const Words table = heap_object(bytecode[known->bytecode_positions]);
+  const Words handlers = heap_object(bytecode[known->bytecode_handlers]);
+  // what is no array of bytes is V8's `undefined`: positions are made when they are asked for
+  if (length_of(bytecode) != bytes || table == nullptr || handlers == nullptr || *table != *handlers) return {};
+  return positions_in(table, bytes);
+}
+
+std::vector<CodePosition> maglev_positions(std::uintptr_t code_start, std::size_t code_bytes) {
   constexpr std::size_t kMostForByte = 16;  // what is no table claims a length far beyond
   const Words code = code_object(code_start);
   if (code == nullptr || !heap_layout()->maglev) return {};
   const Words table = heap_object(code[heap_layout()->deoptimization + 1]);
   if (table == nullptr || length_of(table) > code_bytes * kMostForByte) return {};
-  std::vector<CodePosition> positions;
-  for (PositionReader reader(table); !reader.done();) {
-    reader.next();
-    if (reader.offset() < 0 || static_cast<std::size_t>(reader.offset()) > code_bytes) return {};
-    positions.push_back({static_cast<std::uint32_t>(reader.offset()), reader.script_position()});
-  }
-  return positions;
+  return positions_in(table, code_bytes);
 }
 
 }  // namespace watcher::node
