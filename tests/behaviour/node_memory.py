@@ -155,6 +155,12 @@ class Memory(node_support.Case):
             self.assertTrue(all(event["line"] for event in run.events if event["op"] != "freed"), "an event without a line")
         self.on_all_nodes({"app.js": KINDS}, check)
 
+    def test_memory_that_was_detached(self):
+        program = "const { watch } = require('watcher');\nconst buffer = new ArrayBuffer(8), all = [buffer, new Uint8Array(buffer), new DataView(buffer)];\n" \
+                  "structuredClone(buffer, { transfer: [buffer] });\nfor (const one of all) console.log(watch(one, { name: 'one' }) === one, one.buffer === buffer);\n" \
+                  "console.log(watch({ all }, { name: 'held' }).all.length);\n"
+        self.on_all_nodes({"app.js": program}, lambda run: self.assertEqual(run.of("one"), []))
+
     def test_builtins_that_fill_a_range_are_one_event(self):
         def check(run):
             told = [(event["variable_name"], event["line"], event["coalesced"], event["path"]) for event in run.events

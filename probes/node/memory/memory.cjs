@@ -23,7 +23,7 @@ function isMemory(value) {
 }
 
 /** The bytes of the value, and what one element of it is. */
-function describe(value) {
+function described(value) {
   if (!ArrayBuffer.isView(value)) {
     const buffer = isWasmMemory(value) ? value.buffer : value;
     return { bytes: new Uint8Array(buffer), format: 'B', itemBytes: 1 };
@@ -34,6 +34,15 @@ function describe(value) {
   const kind = kindOf.call(value);
   const format = FORMATS[kind] ?? 'B';
   return { bytes: new Uint8Array(buffer, byteOffset, byteLength), format, itemBytes: value.BYTES_PER_ELEMENT ?? 1 };
+}
+
+/** No bytes: it has none, or is detached, or a view out of bounds. */
+function describe(value) {
+  try {
+    return described(value);
+  } catch {
+    return { bytes: new Uint8Array(0), format: 'B', itemBytes: 1 };
+  }
 }
 
 /** Can its pages be watched? */
@@ -90,12 +99,7 @@ function regionsOfPart(value, told, known) {
 /** `told`: by which variables the value is reached, and by which paths; [] ends what was begun for others. */
 function watchPart(value, told) {
   const known = partRegions.get(value) ?? new Map();
-  let wanted = new Map();
-  try {
-    if (told.length > 0) wanted = regionsOfPart(value, told, known);
-  } catch {
-    // detached, or its view is out of bounds: there is nothing to watch
-  }
+  const wanted = told.length > 0 ? regionsOfPart(value, told, known) : new Map();
   for (const [variable, watched] of known) {
     if (wanted.has(variable)) continue;
     binding.unwatchMemory(watched.region);
