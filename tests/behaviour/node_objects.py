@@ -90,6 +90,42 @@ const stack = watch(new Stack(), { name: 'stack' })
 console.log(stack.add(1), stack.length, stack instanceof Stack)
 """})
 
+    def test_dates_stay_dates(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher'), { isDate } = require('util').types, assert = require('assert')
+const o = watch({ at: new Date(1), all: [new Date(2)] }, { name: 'o' })
+o.at.setTime(5)  //> o[at] change: 1970-01-01T00:00:00.001Z -> 1970-01-01T00:00:00.005Z
+o.all[0].setUTCMilliseconds(7); o.all[0].setUTCHours(0)  //> o[all][0] change: 1970-01-01T00:00:00.002Z -> 1970-01-01T00:00:00.007Z
+console.log(+new Date(o.at), isDate(o.at), Object.prototype.toString.call(o.all[0]), Object.keys(o.at), `${o.at}`, o.at.setTime.length)
+assert.deepStrictEqual(o.at, new Date(5)); assert.deepStrictEqual(structuredClone(o), { at: new Date(5), all: [new Date(7)] })
+class Day extends Date { next() { this.setUTCDate(this.getUTCDate() + 1)  //> day change: 1970-01-01T00:00:00.000Z -> 1970-01-02T00:00:00.000Z
+    return this } setTime(ms) { return super.setTime(ms * 2) } }
+const day = watch(new Day(0), { name: 'day' })
+console.log(day.next() === day, day instanceof Day, +new Date(day), String(Reflect.ownKeys(Day.prototype)))
+day.setTime(4)  //> day change: 1970-01-02T00:00:00.000Z -> 1970-01-01T00:00:00.008Z
+"""})
+
+    def test_subclasses_that_reach_past_their_own_methods(self):
+        self.check_notes({"app.js": """\
+const { watch } = require('watcher')
+class Lists extends Map { get(k) { if (!super.has(k)) super.set(k, []); return super.get(k) } plain() { return this.size } }
+const lists = watch(new Lists(), { name: 'lists' })
+lists.get('a')  //> lists[a] setitem: - -> []
+lists.get('a').push(1)  //> lists[a][0] append: - -> 1
+class Recent extends Map { get(k) { const v = super.get(k); if (super.delete(k)) super.set(k, v); return v }
+  set(k, v) { this.delete(k)  //> recent[a] delitem: 1 -> -
+    super.set(k, v); if (this.size > 2) super.delete(this.keys().next().value); return this } }
+const recent = watch(new Recent([['a', 1], ['b', 2]]), { name: 'recent' })
+recent.set('a', 3)  //> recent[a] setitem: - -> 3
+recent.set('c', 4)  //> recent[c] setitem: - -> 4; recent[b] delitem: 2 -> -
+console.log(recent.get('a'), [...recent], recent.get('none'), recent, lists.plain(), lists instanceof Lists, recent.set.length)
+class Even extends Set { add(n) { if (n % 2) throw new RangeError('odd'); return super.add(n) } addAll(...all) { for (const n of all) this.add(n) } }  //> even add: - -> 4; even add: - -> 6
+const even = watch(new Even([2]), { name: 'even' })
+even.addAll(2, 4)
+try { even.addAll(6, 7, 8) } catch (error) { console.log(error.message) }
+console.log(even.add(8) === even, [...even], even)  //> even add: - -> 8
+"""})
+
     def test_what_a_method_changed_behind_a_private_name_is_marked(self):
         program = "const { watch } = require('watcher')\nclass Kept { #s = 1; total = 0; add() { this.total += this.#s } }\n" \
                   "watch(new Kept(), { name: 'kept' }).add()\n"
@@ -266,7 +302,7 @@ console.log(require('util').isDeepStrictEqual(watch({ a: [1] }, { name: 'e' }), 
 const { watch } = require('watcher')
 class Upper extends Map { set(key, value) { return super.set(key.toUpperCase(), value) } }
 const map = watch(new Upper([['a', 1]]), { name: 'map' })
-map.set('b', 2)
+map.set('b', 2)  //> map[B] setitem: - -> 2
 map.delete('A')  //> map[A] delitem: 1 -> -
 console.log(map, map instanceof Upper, map.size)
 """})

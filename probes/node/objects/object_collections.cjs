@@ -1,12 +1,13 @@
-// Watched Maps and Sets: the object itself, with methods of its own in front of its class's. They are not enumerable, so
-// that inspecting, comparing and cloning see what they always saw.
+// Watched Maps, Sets and Dates: the object itself, with methods of its own in front of its class's. They are not
+// enumerable, so that inspecting, comparing and cloning see what they always saw.
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { rawOf } = require('./describe.cjs');
 const { hold } = require('./object_holdings.cjs');
-const { memberOf, tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
-const { getPrototypeOf, defineProperty, isExtensible } = Object;
+const { parts, memberOf, tell, tellShown, shown, ops, kUnbound } = require('./object_graph.cjs');
+const { watchSubclass } = require('./object_subclasses.cjs');
+const { getPrototypeOf, defineProperty } = Object;
 const apply = Reflect.apply;
 
 const map = methodsOf(Map.prototype);
@@ -46,7 +47,6 @@ function iterator(source, prototype, change) {
 
 function watchMap(part, expose) {
   const { target } = part;
-  if (!isExtensible(target)) return;
   const found = (key, value) => expose(part, key, value);
   const methods = {
     get(key) {
@@ -54,25 +54,31 @@ function watchMap(part, expose) {
     },
     set(key, value) {
       if (this !== target) return apply(map.set, this, [key, value]);
+      part.behind?.settle();
       const before = shown(apply(map.has, target, [key]) ? apply(map.get, target, [key]) : kUnbound);
       const raw = rawOf(value);
       apply(map.set, target, [key, raw]);
       hold(part, key, raw);
       tellShown(part, ops.setitem, key, before, shown(raw));
+      part.behind?.renew();
       return target;
     },
     delete(key) {
       if (this !== target || !apply(map.has, target, [key])) return apply(map.delete, this, [key]);
+      part.behind?.settle();
       const before = apply(map.get, target, [key]);
       apply(map.delete, target, [key]);
       tell(part, ops.delitem, key, before, kUnbound);
+      part.behind?.renew();
       return true;
     },
     clear() {
       if (this !== target) return apply(map.clear, this, []);
+      part.behind?.settle();
       const before = shown(target);
       apply(map.clear, target, []);
       tellShown(part, ops.clear, undefined, before, shown(target));
+      part.behind?.renew();
       return undefined;
     },
     forEach(callback, self) {
@@ -86,11 +92,11 @@ function watchMap(part, expose) {
     },
   };
   install(target, { ...methods, [Symbol.iterator]: methods.entries }, Map.prototype);
+  watchSubclass(part, 'map', found);
 }
 
 function watchSet(part, expose) {
   const { target } = part;
-  if (!isExtensible(target)) return;
   const found = (value) => expose(part, value, value);
   const methods = {
     has(value) {
@@ -98,23 +104,30 @@ function watchSet(part, expose) {
     },
     add(value) {
       const raw = memberOf(this, value);
-      const isNew = this === target && !apply(set.has, target, [raw]);
-      apply(set.add, this, [raw]);
-      if (isNew) hold(part, raw, raw);
-      if (isNew) tell(part, ops.add, undefined, kUnbound, raw);
-      return this;
+      if (this !== target || apply(set.has, target, [raw])) return apply(set.add, this, [raw]);
+      part.behind?.settle();
+      apply(set.add, target, [raw]);
+      hold(part, raw, raw);
+      tell(part, ops.add, undefined, kUnbound, raw);
+      part.behind?.renew();
+      return target;
     },
     delete(value) {
       const member = memberOf(this, value);
-      const had = apply(set.delete, this, [member]);
-      if (had && this === target) tell(part, ops.discard, undefined, rawOf(member), kUnbound);
-      return had;
+      if (this !== target || !apply(set.has, target, [member])) return apply(set.delete, this, [member]);
+      part.behind?.settle();
+      apply(set.delete, target, [member]);
+      tell(part, ops.discard, undefined, rawOf(member), kUnbound);
+      part.behind?.renew();
+      return true;
     },
     clear() {
       if (this !== target) return apply(set.clear, this, []);
+      part.behind?.settle();
       const before = shown(target);
       apply(set.clear, target, []);
       tellShown(part, ops.clear, undefined, before, shown(target));
+      part.behind?.renew();
       return undefined;
     },
     forEach(callback, self) {
@@ -128,6 +141,29 @@ function watchSet(part, expose) {
     },
   };
   install(target, { ...methods, keys: methods.values, [Symbol.iterator]: methods.values }, Set.prototype);
+  watchSubclass(part, 'set', found);
 }
 
-module.exports = { watchMap, watchSet };
+/// A date's `set…()`, for all watched dates.
+const setters = {};
+for (const [name, method] of Object.entries(methodsOf(Date.prototype)))
+  if (name.startsWith('set')) setters[name] = new Proxy(method, { apply: setDate });
+
+function setDate(method, self, values) {
+  const part = parts.get(self);
+  if (part === undefined) return apply(method, self, values);
+  part.behind?.settle();
+  const before = shown(self);
+  const time = apply(method, self, values);
+  const after = shown(self);
+  if (after[0] !== before[0]) tellShown(part, ops.change, undefined, before, after);
+  part.behind?.renew();
+  return time;
+}
+
+function watchDate(part) {
+  install(part.target, setters, Date.prototype);
+  watchSubclass(part, 'date');
+}
+
+module.exports = { watchMap, watchSet, watchDate };

@@ -26,6 +26,7 @@ class Part {
     this.roots = new Map(); // variable → depth
     this.routes = null; // how it is reached, when that was asked for
     this.reach = 0; // steps below that still count, at most
+    this.behind = undefined; // while a method runs that changes it out of our sight (object_subclasses.cjs)
   }
 }
 

@@ -3,7 +3,7 @@
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const types = require('util').types;
-const { getOwnPropertyDescriptor, getPrototypeOf } = Object;
+const { getOwnPropertyDescriptor, getPrototypeOf, isExtensible } = Object;
 const textOf = Function.prototype.toString;
 
 const kPrivateName = /#[\p{ID_Start}$_]/u;
@@ -46,9 +46,8 @@ function instanceKind(target) {
 /// 'array', 'map', 'set', 'date', 'open', 'private'; null: cannot be watched.
 function kindOf(target) {
   if (typeof target !== 'object' || target === null || types.isProxy(target)) return null;
-  if (types.isMap(target)) return 'map';
-  if (types.isSet(target)) return 'set';
-  if (types.isDate(target)) return 'date';
+  const inPlace = types.isMap(target) ? 'map' : types.isSet(target) ? 'set' : types.isDate(target) ? 'date' : null;
+  if (inPlace !== null) return isExtensible(target) ? inPlace : null;
   if (ArrayBuffer.isView(target) || types.isAnyArrayBuffer(target)) return null;
   if (types.isPromise(target) || types.isRegExp(target) || types.isModuleNamespaceObject(target)) return null;
   if (types.isBoxedPrimitive(target) || types.isGeneratorObject(target) || types.isExternal(target)) return null;

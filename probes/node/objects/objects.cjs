@@ -1,4 +1,4 @@
-// watch() of objects: a proxy in front of plain objects, arrays, instances and dates; Map and Set get methods of their own
+// watch() of objects: a proxy in front of plain objects, arrays and instances; Map, Set and Date get methods of their own
 // in place, since their state is out of a proxy's reach.
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
@@ -9,7 +9,7 @@ const { parts, partOf, join, newWay, stepOf, tell, tellShown, write, shown, ops,
 const { hold, holdAll } = require('./object_holdings.cjs');
 const buffers = require('./object_buffers.cjs');
 const { arrayMethod } = require('./object_arrays.cjs');
-const { watchMap, watchSet } = require('./object_collections.cjs');
+const { watchMap, watchSet, watchDate } = require('./object_collections.cjs');
 const copies = require('./object_copies.cjs');
 const { getOwnPropertyDescriptor, getPrototypeOf } = Object;
 const binding = process._linkedBinding('watcher');
@@ -30,8 +30,9 @@ function equip(part, kind) {
   part.equipped = true;
   if (kind === 'map') watchMap(part, expose);
   else if (kind === 'set') watchSet(part, expose);
+  else if (kind === 'date') watchDate(part);
   else {
-    const traps = kind === 'private' || kind === 'date' ? new KeptTraps(part, kind) : new Traps(part);
+    const traps = kind === 'private' ? new KeptTraps(part) : new Traps(part);
     part.seen = new Proxy(target, traps);
     targets.set(part.seen, target);
     if (traps instanceof KeptTraps) kept.set(part.seen, traps);
@@ -139,12 +140,10 @@ function inherited(target, key) {
 /// proxy → its KeptTraps
 const kept = new WeakMap();
 
-/// Objects whose methods need the object itself: private names, a date's time. What a method changed is told when it
-/// returns.
+/// Objects whose methods need the object itself, for its private names. What a method changed is told when it returns.
 class KeptTraps extends Traps {
-  constructor(part, kind) {
+  constructor(part) {
     super(part);
-    this.isDate = kind === 'date';
     this.methods = new WeakMap();
   }
 
@@ -180,18 +179,12 @@ class KeptTraps extends Traps {
   }
 
   compared(run) {
-    const before = this.isDate ? shown(this.part.target) : this.snapshot();
+    const before = this.snapshot();
     try {
       return run();
     } finally {
-      if (this.isDate) this.compareDate(before);
-      else this.compare(before);
+      this.compare(before);
     }
-  }
-
-  compareDate(before) {
-    const after = shown(this.part.target);
-    if (after[0] !== before[0]) tellShown(this.part, ops.change, undefined, before, after);
   }
 
   snapshot() {
@@ -219,7 +212,7 @@ function watch(value, terms) {
   const target = isObject(value) ? rawOf(value) : value;
   const kind = parts.get(target)?.equipped ? 'known' : kindOf(target);
   if (kind === null) {
-    binding.log(2, `${terms.name || 'a value'} is not watched: watch() takes objects, arrays, Map, Set, Date, typed arrays and buffers`);
+    binding.log(2, `${terms.name || 'a value'} is not watched: watch() takes objects, arrays, Map, Set and Date that are not frozen, typed arrays and buffers`);
     return value;
   }
   if (!binding.start()) return value;
