@@ -26,7 +26,6 @@ namespace watcher::node {
 namespace {
 
 // process-lifetime
-constinit std::string* user_options = nullptr;  // null: NODE_OPTIONS was not set
 constinit std::string* own_option = nullptr;
 
 Scope scope_of(const std::string& name) {
@@ -41,7 +40,7 @@ napi_value give_options_without_us(napi_env env, napi_callback_info info) {
   if (text.size() > own_option->size()) return make_text(env, std::string_view(text).substr(own_option->size() + 1));
   napi_value none = nullptr;
   napi_get_null(env, &none);
-  return user_options == nullptr ? none : make_text(env, "");
+  return none;
 }
 
 /// ownOption(): that has node load boot.cjs.
@@ -261,8 +260,7 @@ napi_value fill_binding(napi_env env, napi_value binding) {
 
 }  // namespace
 
-void offer_addon(const char* options, const std::string& own) {
-  if (options != nullptr) user_options = new std::string(options);
+void offer_addon(const std::string& own) {
   own_option = new std::string(own);
   static napi_module module{.nm_version = NAPI_MODULE_VERSION,
                             .nm_flags = 0,

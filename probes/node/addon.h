@@ -10,9 +10,9 @@
 
 namespace watcher::node {
 
-/// Registers the addon with node, which may not run yet. `options`: NODE_OPTIONS as the user set it, or null; `own`:
-/// what we put in front of it.
-void offer_addon(const char* options, const std::string& own);
+/// Registers the addon with node, which may not run yet. `own`: what we put in front of NODE_OPTIONS, and a space where
+/// the user has some.
+void offer_addon(const std::string& own);
 
 /// Adds functions to the binding: one list a part.
 struct BindingFunction {

@@ -86,6 +86,17 @@ std::string quoted(const std::string& path) {
   return text + '"';
 }
 
+/// A node that loads no file first, such as that of --watch or --run, gives what it has from us to the program's.
+void take_out_ours(const std::string& ours) {
+  const char* given = getenv(kOptions);
+  if (given == nullptr || strncmp(given, ours.c_str(), ours.size()) != 0) return;
+  const std::string behind = given + ours.size();
+  if (behind.empty())
+    unsetenv(kOptions);
+  else if (behind[0] == ' ')
+    setenv(kOptions, behind.c_str() + 1, 1);
+}
+
 /// Words of an option text as node takes them apart, near enough to find the modes above.
 std::string words_of(const char* options) {
   std::string words = std::string("\n") + (options != nullptr ? options : "") + "\n";
@@ -112,6 +123,9 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
     const watcher_runtime* table) {
   if (table->abi != WATCHER_PROBE_ABI) return nullptr;
   runtime = table;
+  const std::string boot = find_boot_file();
+  const std::string ours = "--require " + quoted(boot);
+  take_out_ours(ours);
   const char* given = getenv(kOptions);
   const std::string words = command_line() + words_of(given);
   if (const char* mode = closed_mode(words)) {
@@ -126,19 +140,17 @@ extern "C" __attribute__((visibility("default"))) const watcher_probe* watcher_p
         "environment");
     return nullptr;
   }
-  const std::string boot = find_boot_file();
   if (boot.empty()) {
     runtime->log(runtime->asked() != 0 ? WATCHER_ERROR : WATCHER_DEBUG,
                  "node is not watched: boot.cjs is missing beside watcher_node.so");
     return nullptr;
   }
   set_own_directory(boot.substr(0, boot.rfind('/')));
-  const std::string ours = "--require " + quoted(boot);
-  offer_addon(given, ours);
+  offer_addon(ours);
   lead_host_rings();
   // node's test runner hands its options to the processes of the tests
   if (words.find("\n--require=" + boot + "\n") != words.npos) return &probe;
-  setenv(kOptions, given == nullptr || given[0] == '\0' ? ours.c_str() : (ours + " " + given).c_str(), 1);
+  setenv(kOptions, given == nullptr ? ours.c_str() : (ours + " " + given).c_str(), 1);
   return &probe;
 }
 

@@ -1,5 +1,6 @@
 """How Watcher comes into a node program, and that the program cannot tell."""
 
+import os
 import shutil
 
 import harness
@@ -178,6 +179,22 @@ else { console.log(typeof require('watcher').watch); process.exit(3); }
         shown = "console.log(process.env.NODE_OPTIONS, Object.keys(require.cache).length, process.execArgv, process._preload_modules);\n"
         self.never_watched(self.write({"app.js": shown + "new (require('worker_threads').Worker)(" + repr(shown) + ", { eval: true, env: { A: 'a' } });\n"
                                        "console.log(Object.keys(require.cache).length);\n"}))
+
+    def test_programs_of_a_node_that_loads_no_file_first(self):
+        """node --watch and --run start another node, with the environment that they have."""
+        shown = "console.log(process.env.NODE_OPTIONS, process.execArgv.join(), typeof require('watcher').watch); if (process.env.ENDS) process.kill(process.ppid);\n"
+        self.write({"app.js": shown, "node_modules/watcher/index.js": "", "package.json":
+                    '{"scripts": {"app": "node app.js", "closed": "node --permission --allow-fs-read=* app.js"}}'})
+        for version, node in INTERPRETERS:
+            path = {"PATH": f"{os.path.dirname(node)}:{os.environ['PATH']}"}
+            runs = [["--watch", "app.js"]] * (version != "18") + [["--run", "app"], ["--run", "closed"]] * (version in ("22", "24"))
+            for arguments in runs:
+                for own in ({}, {"NODE_OPTIONS": ""}, {"NODE_OPTIONS": "--no-warnings"}):
+                    with self.subTest(node=node, arguments=arguments, own=own):
+                        settings = {**path, **own, **({"ENDS": "1"} if arguments[0] == "--watch" else {})}
+                        plain, shimmed = (self.execute([node, *arguments], {**settings, **more}) for more in ({}, {"LD_PRELOAD": node_support.PRELOAD}))
+                        self.assertIn(b"undefined", plain.stdout, plain.stderr)
+                        self.assertEqual((shimmed.stdout, shimmed.returncode), (plain.stdout, plain.returncode), shimmed.stderr)
 
     def test_what_is_not_found_is_told_as_without_us(self):
         for main in (self.write({"app.mjs": "import './none.mjs';\n"}), self.write({"behind.mjs": "import './app.mjs';\n"}),

@@ -22,7 +22,7 @@ function followWorkers() {
     if (typeof env === 'symbol') return options;
     const base = ownEnv ? env : process.env;
     const had = base.NODE_OPTIONS;
-    return { ...options, env: { ...base, NODE_OPTIONS: had ? `${own} ${had}` : own } };
+    return { ...options, env: { ...base, NODE_OPTIONS: had !== undefined ? `${own} ${had}` : own } };
   };
   const Worker = threads.Worker;
   threads.Worker = new Proxy(Worker, {
