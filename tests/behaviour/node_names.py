@@ -324,17 +324,36 @@ do a--; while (a > 0)  //> a: 1 -> 0
 console.log(a, b)
 """}, config=rule("app.js", both=["a", "b"]))
 
+    def test_functions_get_the_names_that_they_had(self):
+        self.check_notes({"app.js": """\
+let a, b; (a) = function () {}; b = function () {};  //> a: undefined -> [Function: (anonymous)]; b: undefined -> [Function: b]
+[(a) = class {}, b = class {}] = []  //> a: [Function: (anonymous)] -> [class (anonymous)]; b: [Function: b] -> [class b]
+console.log(a.name, b.name)
+"""}, config=rule("app.js", both=["a", "b"]))
+
+    def test_nothing_is_added_to_what_with_asks_for(self):
+        self.check_notes({"app.js": """\
+const asked = []
+const scope = new Proxy({}, { has(target, key) { asked.push(key); return key === 'held' } })
+with (scope) { var held = 1, { free } = { free: 2 }; free = 3; (function () { var own = 4; own++ })() }
+console.log(asked.join(), held, free)
+free = 5  //> free: 3 -> 5
+"""}, config=rule("app.js", both=["held", "free", "own"]))
+
     def test_values_are_described_without_running_them(self):
         self.on_nodes({"app.js": """\
 let ran = 0
 const touch = () => { ran++; return 'x' }
+const map = new Map([[{}, new Set([1])]]), iterator = Array.prototype[Symbol.iterator]
+Array.prototype[Symbol.iterator] = RegExp.prototype.exec = String.prototype.slice = Array.prototype.includes = touch
 class Odd { get value() { return touch() } toJSON() { return touch() } toString() { return touch() } static get name() { return touch() } }
 Odd.prototype[Symbol.toPrimitive] = touch
 Odd.prototype[require('util').inspect.custom] = touch
 Object.defineProperty(Odd.prototype, Symbol.toStringTag, { get: touch })
 let seen = new Odd()
 seen = new Proxy({}, { get: touch, ownKeys: () => { touch(); return [] }, getOwnPropertyDescriptor: touch, getPrototypeOf: () => { touch(); return null } })
-seen = { get a() { return touch() }, [Symbol('s')]: new Map([[{}, new Set([1])]]), list: [1, , 3] }
+seen = { get a() { return touch() }, [Symbol('s')]: map, list: [1, , 3] }
+Array.prototype[Symbol.iterator] = iterator
 console.log(ran)
 """}, lambda run: self.assertEqual([told(e) for e in run.of("seen")][-1],
                                     'seen: <Proxy> -> { a: [Getter], list: [ 1, <empty>, 3 ], [Symbol(s)]: Map(1) { {} => Set(1) { 1 } } }'),

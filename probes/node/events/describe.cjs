@@ -4,7 +4,7 @@
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
 const { isProxy, isDate, isMap, isSet, isRegExp, isTypedArray, isNativeError } = require('util').types;
-const { getOwnPropertyDescriptor, getPrototypeOf } = Object;
+const { getOwnPropertyDescriptor, getPrototypeOf, defineProperty } = Object;
 const { ownKeys, apply } = Reflect;
 const { isArray } = Array;
 
@@ -29,7 +29,11 @@ const nameOfTyped = getterOf(TypedArray.prototype, Symbol.toStringTag);
 const isEnumerable = uncurried(Object.prototype.propertyIsEnumerable);
 const textOfSymbol = uncurried(Symbol.prototype.toString);
 const textOfFunction = uncurried(Function.prototype.toString);
+const sliceOf = uncurried(String.prototype.slice);
+const test = uncurried(RegExp.prototype.test);
 const { stringify } = JSON;
+const { is } = Object;
+const { isNaN } = Number;
 
 /// proxy → what it stands for; ours only (objects.cjs).
 const targets = new WeakMap();
@@ -56,7 +60,7 @@ function typeName(object) {
 }
 
 function isClass(value) {
-  return !isProxy(value) && textOfFunction(value).slice(0, 5) === 'class';
+  return !isProxy(value) && sliceOf(textOfFunction(value), 0, 5) === 'class';
 }
 
 class Text {
@@ -66,7 +70,7 @@ class Text {
   }
   put(part) {
     if (this.left <= 0) return;
-    this.text += part.length <= this.left ? part : part.slice(0, this.left) + '...';
+    this.text += part.length <= this.left ? part : sliceOf(part, 0, this.left) + '...';
     this.left -= part.length;
   }
   /** In front of item number `count`: is there room for it? */
@@ -78,12 +82,14 @@ class Text {
   }
 }
 
-const isPlainName = /^[A-Za-z$_][\w$]*$/;
-const isName = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
+/// Asked with the language's own `exec`, whatever the program puts in its place.
+const closed = (expression) => defineProperty(expression, 'exec', { value: RegExp.prototype.exec });
+const isPlainName = closed(/^[A-Za-z$_][\w$]*$/);
+const isName = closed(/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u);
 
 function putKey(text, key) {
   if (typeof key === 'symbol') text.put(`[${textOfSymbol(key)}]`);
-  else text.put(isPlainName.test(key) || isName.test(key) ? key : stringify(key));
+  else text.put(test(isPlainName, key) || test(isName, key) ? key : stringify(key));
 }
 
 function putProperty(text, own, depth, seen) {
@@ -94,7 +100,9 @@ function putProperty(text, own, depth, seen) {
 
 function putProperties(text, object, head, depth, seen) {
   let count = 0;
-  for (const key of ownKeys(object)) {
+  const keys = ownKeys(object);
+  for (let i = 0; i < keys.length; ++i) {
+    const key = keys[i];
     // asked first: node's global object loads whole modules where a hidden property of it is described
     if (!isEnumerable(object, key)) continue;
     const own = getOwnPropertyDescriptor(object, key);
@@ -117,10 +125,9 @@ function putPairs(text, map, head, depth, seen) {
   let count = 0;
   const iterator = mapEntries(map);
   for (let step = nextOfMap(iterator); !step.done && text.begin(count++, `${head} { `); step = nextOfMap(iterator)) {
-    const [key, value] = step.value;
-    putValue(text, key, depth, seen);
+    putValue(text, step.value[0], depth, seen);
     text.put(' => ');
-    putValue(text, value, depth, seen);
+    putValue(text, step.value[1], depth, seen);
   }
   text.put(count === 0 ? `${head} {}` : ' }');
 }
@@ -135,7 +142,7 @@ function putMembers(text, set, head, depth, seen) {
 
 function putNumbers(text, array, head) {
   const length = lengthOfTyped(array);
-  for (let i = 0; i < length && text.begin(i, `${head} `); ++i) putValue(text, array[i], 0, []);
+  for (let i = 0; i < length && text.begin(i, `${head} `); ++i) putValue(text, array[i], 0, null);
   text.put(length === 0 ? `${head}]` : ' ]');
 }
 
@@ -146,14 +153,19 @@ function putFunction(text, value) {
   text.put(kind === 'class' ? `[class ${known}]` : `[Function: ${known}]`);
 }
 
+function isAmong(seen, object) {
+  for (let at = seen; at !== null; at = at.outer) if (at.object === object) return true;
+  return false;
+}
+
 function putObject(text, object, depth, seen) {
   if (isProxy(object)) return text.put('<Proxy>');
-  if (seen.includes(object)) return text.put('[Circular]');
+  if (isAmong(seen, object)) return text.put('[Circular]');
   const name = typeName(object);
-  if (isDate(object)) return text.put(Number.isNaN(timeOf(object)) ? 'Invalid Date' : textOfDate(object));
+  if (isDate(object)) return text.put(isNaN(timeOf(object)) ? 'Invalid Date' : textOfDate(object));
   if (isRegExp(object)) return text.put(`/${sourceOf(object)}/`);
   if (depth >= kMostDepth) return text.put(`[${name}]`);
-  const around = [...seen, object];
+  const around = { object, outer: seen };
   const next = depth + 1;
   if (isArray(object)) return putElements(text, object, next, around);
   if (isMap(object)) return putPairs(text, object, `${name}(${sizeOfMap(object)})`, next, around);
@@ -167,10 +179,10 @@ function putValue(text, value, depth, seen) {
   const raw = isObject(value) ? rawOf(value) : value;
   if (typeof raw === 'function' && !isProxy(raw)) putFunction(text, raw);
   else if (isObject(raw)) putObject(text, raw, depth, seen);
-  else if (typeof raw === 'string') text.put(stringify(raw.length > kMostBytes ? raw.slice(0, kMostBytes) : raw));
+  else if (typeof raw === 'string') text.put(stringify(raw.length > kMostBytes ? sliceOf(raw, 0, kMostBytes) : raw));
   else if (typeof raw === 'symbol') text.put(textOfSymbol(raw));
   else if (typeof raw === 'bigint') text.put(`${raw}n`);
-  else text.put(Object.is(raw, -0) ? '-0' : `${raw}`);
+  else text.put(is(raw, -0) ? '-0' : `${raw}`);
 }
 
 /// Values that need no description are events' values themselves.
@@ -182,7 +194,7 @@ const isPlain = (value) => {
 /// [text, type] of what is not plain.
 function describe(value) {
   const text = new Text();
-  putValue(text, value, 0, []);
+  putValue(text, value, 0, null);
   return [text.text, typeof value === 'symbol' ? 'symbol' : typeName(rawOf(value))];
 }
 

@@ -40,10 +40,11 @@ function wordKind(value) {
 }
 
 function install({ store, storeWords, storeDescribed }) {
+  const shown = (value) => (isPlain(value) || value === kUnbound ? [value, ''] : describe(value));
   function tellDescribed(site, before, value) {
-    const [told, type] = isPlain(before) || before === kUnbound ? [before, ''] : describe(before);
-    const [now, nowType] = isPlain(value) || value === kUnbound ? [value, ''] : describe(value);
-    storeDescribed(site, told, type, now, nowType);
+    const told = shown(before);
+    const now = shown(value);
+    storeDescribed(site, told[0], told[1], now[0], now[1]);
   }
   function tellOther(site, before, value) {
     const kind = wordKind(before);

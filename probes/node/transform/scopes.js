@@ -13,11 +13,13 @@ class Scopes {
     const options = { ecmaVersion: 2022, sourceType: tree.sourceType, ignoreEval: true };
     const manager = eslintScope.analyze(tree.ast, options);
     this.scopes = manager.scopes;
+    const withs = manager.scopes.filter((scope) => scope.type === 'with').map((scope) => scope.block.body);
+    // under `with` a name may be a property
+    const isClear = ({ start }) => !withs.some((body) => body.start <= start && start < body.end);
     for (const scope of manager.scopes) {
-      // under `with` a name may be a property
-      if (!within(scope, 'with')) for (const reference of scope.references) this.variables.set(reference.identifier, reference.resolved);
+      for (const { identifier, resolved } of scope.references) if (isClear(identifier)) this.variables.set(identifier, resolved);
       for (const variable of scope.variables)
-        for (const identifier of variable.identifiers) this.variables.set(identifier, variable);
+        for (const identifier of variable.identifiers) if (isClear(identifier)) this.variables.set(identifier, variable);
     }
     this.wanted = new Map();
   }
@@ -42,11 +44,6 @@ class Scopes {
     const variable = this.variables.get(identifier);
     return variable === null || (variable && !ownerOf(variable.scope));
   }
-}
-
-function within(scope, type) {
-  for (let at = scope; at; at = at.upper) if (at.type === type) return true;
-  return false;
 }
 
 /// The node of the innermost function in which a scope lies; null at the top level, whatever the blocks around it.

@@ -18,6 +18,8 @@ function isUnnamed(node) {
   return /^(FunctionExpression|ArrowFunctionExpression|ClassExpression)$/.test(node.type);
 }
 
+const isInParentheses = (target) => target !== undefined && target.start !== target.parent.start;
+
 class Transform {
   constructor(source, tree, rules, makeSite) {
     this.text = new MagicString(source);
@@ -65,9 +67,9 @@ class Transform {
 
   // --- what text replaces what
 
-  /// Keeps the name that an unnamed function gets from its target.
+  /// Keeps the name that an unnamed function gets from its target; a target in parentheses gives none.
   named(name, value) {
-    const keep = isUnnamed(value) && name !== '__proto__';
+    const keep = isUnnamed(value) && !isInParentheses(value.parent.left) && name !== '__proto__';
     return keep ? [`{${name}:`, `}.${name}`] : ['', ''];
   }
 
