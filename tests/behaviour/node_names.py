@@ -344,16 +344,17 @@ free = 5  //> free: 3 -> 5
         self.on_nodes({"app.js": """\
 let ran = 0
 const touch = () => { ran++; return 'x' }
-const map = new Map([[{}, new Set([1])]]), iterator = Array.prototype[Symbol.iterator]
-Array.prototype[Symbol.iterator] = RegExp.prototype.exec = String.prototype.slice = Array.prototype.includes = touch
+const map = new Map([[{}, new Set([1])]])
+const own = [[Array.prototype, Symbol.iterator], [Array.prototype, 'includes'], [RegExp.prototype, 'exec'], [String.prototype, 'slice']].map((at) => [...at, at[0][at[1]]])
 class Odd { get value() { return touch() } toJSON() { return touch() } toString() { return touch() } static get name() { return touch() } }
 Odd.prototype[Symbol.toPrimitive] = touch
 Odd.prototype[require('util').inspect.custom] = touch
 Object.defineProperty(Odd.prototype, Symbol.toStringTag, { get: touch })
+for (let i = 0; i < own.length; i++) own[i][0][own[i][1]] = touch
 let seen = new Odd()
 seen = new Proxy({}, { get: touch, ownKeys: () => { touch(); return [] }, getOwnPropertyDescriptor: touch, getPrototypeOf: () => { touch(); return null } })
 seen = { get a() { return touch() }, [Symbol('s')]: map, list: [1, , 3] }
-Array.prototype[Symbol.iterator] = iterator
+for (let i = 0; i < own.length; i++) own[i][0][own[i][1]] = own[i][2]
 console.log(ran)
 """}, lambda run: self.assertEqual([told(e) for e in run.of("seen")][-1],
                                     'seen: <Proxy> -> { a: [Getter], list: [ 1, <empty>, 3 ], [Symbol(s)]: Map(1) { {} => Set(1) { 1 } } }'),
