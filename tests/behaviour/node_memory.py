@@ -155,6 +155,15 @@ class Memory(node_support.Case):
             self.assertTrue(all(event["line"] for event in run.events if event["op"] != "freed"), "an event without a line")
         self.on_all_nodes({"app.js": KINDS}, check)
 
+    def test_constructors_that_the_program_put_in_place_of_the_languages(self):
+        program = "const { watch } = require('watcher');\nfor (const name of ['ArrayBuffer', 'Uint8Array', 'Map', 'Proxy', 'WeakRef']) {\n" \
+                  "  const ours = new Proxy(globalThis[name], { construct: (target, words) => { const made = Reflect.construct(target, words); return name === 'Proxy' ? made : watch(made, { name }); } });\n" \
+                  "  globalThis[name] = ours;\n}\nArrayBuffer.isView = Array.isArray = null;\n" \
+                  "const view = new DataView(new ArrayBuffer(9));\nview.setInt8(1, 5);\nnew Uint8Array(4)[2] = 6;\nnew Map().set('a', 1);\nconsole.log('done');\n"
+        def check(run):
+            self.assertEqual([(e["variable_name"], e["op"]) for e in run.events if e["op"] != "freed"], [("ArrayBuffer", "write"), ("Uint8Array", "write"), ("Map", "setitem")])
+        self.on_all_nodes({"app.js": program}, check)
+
     def test_memory_that_was_detached(self):
         program = "const { watch } = require('watcher');\nconst buffer = new ArrayBuffer(8), all = [buffer, new Uint8Array(buffer), new DataView(buffer)];\n" \
                   "structuredClone(buffer, { transfer: [buffer] });\nfor (const one of all) console.log(watch(one, { name: 'one' }) === one, one.buffer === buffer);\n" \

@@ -1,6 +1,8 @@
 // Memory that grows, shrinks or moves while it is watched: the watch follows the bytes.
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
+
+const { Uint8Array, WebAssembly } = globalThis; // a program can put others in their place
 const binding = process._linkedBinding('watcher');
 
 /** By buffer, or memory of WebAssembly: who is watched in it. A WeakRef would keep what a long loop makes until its end. */

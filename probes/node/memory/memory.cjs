@@ -1,8 +1,13 @@
 // Values that are memory: typed arrays, buffers, views, and the memory of WebAssembly. They are watched in place.
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
+
+const { Map, Uint8Array, WebAssembly } = globalThis; // a program can put others in their place
+const { isView } = ArrayBuffer;
 const binding = process._linkedBinding('watcher');
 const { types } = require('util');
+const growth = require('./growth.cjs');
+const rangeCalls = require('./range_calls.cjs');
 
 // By the name of the kind: PEP 3118's letter of one element, as the events' reader has it.
 const FORMATS = {
@@ -19,12 +24,12 @@ function isWasmMemory(value) {
 }
 
 function isMemory(value) {
-  return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || isWasmMemory(value);
+  return isView(value) || types.isAnyArrayBuffer(value) || isWasmMemory(value);
 }
 
 /** The bytes of the value, and what one element of it is. */
 function described(value) {
-  if (!ArrayBuffer.isView(value)) {
+  if (!isView(value)) {
     const buffer = isWasmMemory(value) ? value.buffer : value;
     return { bytes: new Uint8Array(buffer), format: 'B', itemBytes: 1 };
   }
@@ -55,9 +60,9 @@ function isReachable(bytes, called) {
 
 /** The region is the value's from now on. */
 function follow(value, bytes, itemBytes, region) {
-  require('./range_calls.cjs').install();
+  rangeCalls.install();
   const watched = { region, itemBytes, offset: bytes.byteOffset, length: bytes.length, variable: binding.memoryVariable(region) };
-  require('./growth.cjs').follow(value, bytes.buffer, watched);
+  growth.follow(value, bytes.buffer, watched);
   return watched;
 }
 

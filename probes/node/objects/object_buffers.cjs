@@ -4,6 +4,7 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { WeakRef } = globalThis; // a program can put others in their place
 const { parts, state, Routes } = require('./object_graph.cjs');
 const memory = require('./memory.cjs');
 

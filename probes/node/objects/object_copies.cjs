@@ -3,6 +3,7 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { Array, Map, Set } = globalThis; // a program can put others in their place
 const { isObject, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');
 const { isMap, isSet, isProxy, isAnyArrayBuffer } = require('util').types;

@@ -4,6 +4,8 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { Map, Set } = globalThis; // a program can put others in their place
+const { isArray } = Array;
 const { describe, isPlain, isObject, rawOf } = require('./describe.cjs');
 const { getOwnPropertyDescriptor } = Object;
 const { isMap, isSet } = require('util').types;
@@ -67,8 +69,8 @@ function heldKey(parent, child, hint) {
 }
 
 function stepOf(container, key) {
-  if (Array.isArray(key)) return key; // a range
-  if (typeof key === 'string') return Array.isArray(container) && /^(0|[1-9]\d{0,14})$/.test(key) ? Number(key) : key;
+  if (isArray(key)) return key; // a range
+  if (typeof key === 'string') return isArray(container) && /^(0|[1-9]\d{0,14})$/.test(key) ? Number(key) : key;
   if (typeof key === 'symbol' || isObject(key)) return describe(key)[0];
   if (typeof key === 'number') return Number.isSafeInteger(key) ? key : `${key}`;
   return `${key}`;

@@ -4,6 +4,7 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { Map } = globalThis; // a program can put others in their place
 const { isObject, rawOf } = require('./describe.cjs');
 const { parts, join } = require('./object_graph.cjs');
 const buffers = require('./object_buffers.cjs');

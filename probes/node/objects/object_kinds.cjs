@@ -2,6 +2,9 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { Array } = globalThis; // a program can put another in its place
+const { isArray } = Array;
+const { isView } = ArrayBuffer;
 const types = require('util').types;
 const { getOwnPropertyDescriptor, getPrototypeOf, isExtensible } = Object;
 const textOf = Function.prototype.toString;
@@ -48,13 +51,13 @@ function kindOf(target) {
   if (typeof target !== 'object' || target === null || types.isProxy(target)) return null;
   const inPlace = types.isMap(target) ? 'map' : types.isSet(target) ? 'set' : types.isDate(target) ? 'date' : null;
   if (inPlace !== null) return isExtensible(target) ? inPlace : null;
-  if (ArrayBuffer.isView(target) || types.isAnyArrayBuffer(target)) return null;
+  if (isView(target) || types.isAnyArrayBuffer(target)) return null;
   if (types.isPromise(target) || types.isRegExp(target) || types.isModuleNamespaceObject(target)) return null;
   if (types.isBoxedPrimitive(target) || types.isGeneratorObject(target) || types.isExternal(target)) return null;
   if (types.isWeakMap(target) || types.isWeakSet(target) || types.isNativeError(target)) return null;
   const kind = instanceKind(target);
   if (kind === 'closed') return null;
-  return Array.isArray(target) && kind === 'open' ? 'array' : kind;
+  return isArray(target) && kind === 'open' ? 'array' : kind;
 }
 
 module.exports = { kindOf };

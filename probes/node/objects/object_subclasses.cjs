@@ -3,6 +3,7 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { Date, Map, Proxy, Set } = globalThis; // a program can put others in their place
 const { isObject, rawOf } = require('./describe.cjs');
 const { hold } = require('./object_holdings.cjs');
 const { parts, tell, ops, kUnbound } = require('./object_graph.cjs');

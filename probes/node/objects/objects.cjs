@@ -3,6 +3,8 @@
 'use strict';
 Object.defineProperty(require.cache, __filename, { enumerable: false });
 
+const { Map, Proxy, WeakMap } = globalThis; // a program can put others in their place
+const { isArray } = Array;
 const { isObject, isPlain, rawOf, targets } = require('./describe.cjs');
 const { kindOf } = require('./object_kinds.cjs');
 const { parts, partOf, join, newWay, stepOf, tell, tellShown, write, shown, ops, state, kUnbound } = require('./object_graph.cjs');
@@ -54,7 +56,7 @@ const isFixed = (own) => own !== undefined && !own.configurable && !own.writable
 class Traps {
   constructor(part) {
     this.part = part;
-    this.isArray = Array.isArray(part.target);
+    this.isArray = isArray(part.target);
     this.stored = this.isArray ? ops.setitem : ops.setattr;
     this.deleted = this.isArray ? ops.delitem : ops.delattr;
   }
