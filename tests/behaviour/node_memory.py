@@ -155,6 +155,22 @@ class Memory(node_support.Case):
             self.assertTrue(all(event["line"] for event in run.events if event["op"] != "freed"), "an event without a line")
         self.on_all_nodes({"app.js": KINDS}, check)
 
+    def test_bulk_builtins_of_every_kind(self):
+        program = """const { watch } = require('watcher');
+for (const name of Object.getOwnPropertyNames(globalThis).filter((name) => /^(Big)?(Int|Uint|Float).*Array$/.test(name))) {
+  const big = name.startsWith('Big'), of = (...all) => globalThis[name].from(all.map(big ? BigInt : Number)), show = [];
+  const a = watch(of(9, 8, 7, 6, 5), { name });
+  for (const step of [() => a.set(big ? [4n, 2n, 1n] : [4, 2, 1], 1), () => a.set(of(3, 4), 3), () => a.fill(big ? 7n : 7, 1, 3), () => a.copyWithin(0, 2),
+                      () => a.sort(), () => a.reverse(), () => a.set(a.subarray(0, 3), 2)]) { step(); show.push(a.join()); }
+  console.log(name, show.join(' '));
+}
+"""
+        def check(run):
+            told = [(event["path"], harness.value(event["after"])) for event in run.of("Float16Array") if event["op"] == "write"]
+            self.assertEqual(told[:3], [(["1:4"], [4, 2, 1]), (["3:5"], [3, 4]), (["1:3"], [7, 7])] if b"Float16Array" in run.stdout else [])
+            self.assertTrue(run.of("Uint8ClampedArray"))
+        self.on_all_nodes({"app.js": program}, check)
+
     def test_constructors_that_the_program_put_in_place_of_the_languages(self):
         program = "const { watch } = require('watcher');\nfor (const name of ['ArrayBuffer', 'Uint8Array', 'Map', 'Proxy', 'WeakRef']) {\n" \
                   "  const ours = new Proxy(globalThis[name], { construct: (target, words) => { const made = Reflect.construct(target, words); return name === 'Proxy' ? made : watch(made, { name }); } });\n" \

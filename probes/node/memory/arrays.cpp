@@ -59,14 +59,15 @@ void end_watches(std::uintptr_t begin, std::uintptr_t end) {
 }
 
 Bytes bytes_of(napi_env env, napi_value view) {
-  napi_typedarray_type type{};
+  constexpr auto kFloat16Array = static_cast<napi_typedarray_type>(11);
+  napi_typedarray_type type = kFloat16Array;  // node 24 has no word for it, and leaves the type as it is
   Bytes bytes;
   void* base = nullptr;
   if (view == nullptr ||
       napi_get_typedarray_info(env, view, &type, &bytes.size, &base, nullptr, &bytes.offset) != napi_ok)
     return {};
   bytes.base = static_cast<std::byte*>(base);
-  const bool wide = type == napi_int16_array || type == napi_uint16_array;
+  const bool wide = type == napi_int16_array || type == napi_uint16_array || type == kFloat16Array;
   const bool wider = type == napi_int32_array || type == napi_uint32_array || type == napi_float32_array;
   const bool widest = type == napi_float64_array || type == napi_bigint64_array || type == napi_biguint64_array;
   bytes.size *= widest ? 8 : wider ? 4 : wide ? 2 : 1;
