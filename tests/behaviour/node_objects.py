@@ -65,6 +65,7 @@ set.add(2).add(2)  //> set add: - -> 2
 set.delete(1)  //> set discard: 1 -> -
 console.log(map, set, [...set], set.has(2), structuredClone(set), Object.keys(map), new Map(map), map instanceof Map)
 set.clear()  //> set clear: Set(1) { 2 } -> Set(0) {}
+for (const empty of [map, set]) try { empty.forEach(7) } catch (error) { console.log(error.message) }
 """})
 
     def test_instances_private_names_and_dates(self):

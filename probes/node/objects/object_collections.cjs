@@ -82,6 +82,7 @@ function watchMap(part, expose) {
       return undefined;
     },
     forEach(callback, self) {
+      if (typeof callback !== 'function') return apply(map.forEach, this, [callback]);
       return apply(map.forEach, this, [(value, key, all) => apply(callback, self, [found(key, value), key, all])]);
     },
     values() {
@@ -131,6 +132,7 @@ function watchSet(part, expose) {
       return undefined;
     },
     forEach(callback, self) {
+      if (typeof callback !== 'function') return apply(set.forEach, this, [callback]);
       return apply(set.forEach, this, [(value, key, all) => apply(callback, self, [found(value), found(key), all])]);
     },
     values() {
